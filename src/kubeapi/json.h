@@ -1,0 +1,35 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+extern template class nlohmann::basic_json<>;
+
+namespace isthmus::kubeapi {
+
+/// A Kubernetes object or a part of one, as JSON. Objects keep their keys sorted.
+using Json = nlohmann::json;
+
+/// Parses JSON; the error names the place.
+base::Result<Json> ParseJson(std::string_view text);
+/// Parses one YAML document (YAML 1.1 scalars as kubectl reads them: unquoted true, 1, 1.5 and null are
+/// not strings). The error names line and column.
+base::Result<Json> ParseYaml(std::string_view text);
+/// Parses a stream of documents divided by "---"; empty ones are left out.
+base::Result<std::vector<Json>> ParseYamlStream(std::string_view text);
+std::string ToYaml(const Json& value);
+
+/// The string at a path of keys ("metadata", "name"), or "" when a step is absent or of another type.
+/// Input from outside is read with these, so that a wrong type is never an exception.
+std::string StringAt(const Json& value, std::initializer_list<std::string_view> path);
+/// The value at a path, or null.
+const Json* Find(const Json& value, std::initializer_list<std::string_view> path);
+int64_t IntAt(const Json& value, std::initializer_list<std::string_view> path, int64_t fallback = 0);
+bool BoolAt(const Json& value, std::initializer_list<std::string_view> path, bool fallback = false);
+
+}  // namespace isthmus::kubeapi
