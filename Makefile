@@ -1,0 +1,30 @@
+# make demo    installs what is needed, builds, and brings up two clusters in one mesh; `make down` ends it
+# make test    runs the tests
+# make build   builds the programs into build/bin
+
+SHELL := /bin/bash
+.PHONY: demo down test build setup realkube clean
+
+demo: build
+	build/bin/isthmus up -f topologies/demo.yaml
+
+down:
+	build/bin/isthmus down -f topologies/demo.yaml
+
+setup:
+	tools/setup/packages
+	tools/setup/fetch.py
+
+build: setup
+	@mkdir -p build
+	cmake --preset release > build/configure.log || { cat build/configure.log; exit 1; }
+	cmake --build build/release
+
+test: build
+	tests/run
+
+realkube:
+	tools/realkube/build
+
+clean:
+	rm -rf build
