@@ -1,0 +1,162 @@
+#include "base/loop.h"
+
+#include <uv.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace isthmus::base {
+namespace {
+
+uint64_t ToMilliseconds(Duration duration) {
+  if (duration <= Duration::zero()) return 0;
+  // Rounded up: a timer may be late, never early.
+  return static_cast<uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(duration).count());
+}
+
+}  // namespace
+
+struct Loop::Impl {
+  uv_loop_t loop;
+  uv_async_t wake;
+  std::atomic<bool> stop{false};
+  std::mutex mutex;
+  std::vector<std::function<void()>> tasks;  // Guarded by mutex.
+
+  std::vector<std::function<void()>> TakeTasks() {
+    std::lock_guard lock(mutex);
+    return std::exchange(tasks, {});
+  }
+
+  // Tasks that are posted by these tasks run in the next round, so that sockets get their turn.
+  void RunTasks() {
+    for (auto& task : TakeTasks()) {
+      task();
+      task = nullptr;  // What it holds goes before the next task runs.
+    }
+    if (stop) uv_stop(&loop);
+  }
+};
+
+Loop::Loop() : impl_(std::make_unique<Impl>()) {
+  // A peer that has gone shows as EPIPE; the signal would end the program. Children get the default back.
+  std::signal(SIGPIPE, SIG_IGN);
+  if (uv_loop_init(&impl_->loop) != 0) std::abort();  // Out of memory or file descriptors at start.
+  impl_->loop.data = impl_.get();
+  impl_->wake.data = impl_.get();
+  const int error = uv_async_init(&impl_->loop, &impl_->wake, [](uv_async_t* handle) {
+    static_cast<Impl*>(handle->data)->RunTasks();
+  });
+  if (error != 0) std::abort();
+}
+
+Loop::~Loop() {
+  // A task that never ran may own streams; they close their handles now, and may post again.
+  while (!impl_->TakeTasks().empty()) {
+  }
+  uv_close(reinterpret_cast<uv_handle_t*>(&impl_->wake), nullptr);
+  // Handles whose owner has gone finish closing; a handle that still has an owner is closed under it.
+  uv_walk(
+      &impl_->loop,
+      [](uv_handle_t* handle, void*) {
+        if (!uv_is_closing(handle)) uv_close(handle, nullptr);
+      },
+      nullptr);
+  while (uv_loop_close(&impl_->loop) == UV_EBUSY) uv_run(&impl_->loop, UV_RUN_ONCE);
+  while (!impl_->TakeTasks().empty()) {
+  }
+}
+
+void Loop::Run() {
+  uv_run(&impl_->loop, UV_RUN_DEFAULT);
+  impl_->stop = false;
+}
+
+void Loop::Stop() {
+  impl_->stop = true;
+  uv_async_send(&impl_->wake);
+}
+
+bool Loop::RunUntil(const std::function<bool()>& done, Duration timeout) {
+  bool late = false;
+  const Timer timer = Timer::After(*this, timeout, [&late] { late = true; });
+  while (!done()) {
+    if (late || impl_->stop) return false;
+    uv_run(&impl_->loop, UV_RUN_ONCE);
+  }
+  return true;
+}
+
+void Loop::Post(std::function<void()> task) {
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->tasks.push_back(std::move(task));
+  }
+  uv_async_send(&impl_->wake);
+}
+
+uv_loop_s* Loop::uv() const { return &impl_->loop; }
+
+namespace {
+
+struct TimerState {
+  uv_timer_t timer;
+  std::function<void()> task;
+  bool repeats = false;
+  bool running = false;
+
+  static void Fire(uv_timer_t* handle) {
+    auto* state = static_cast<TimerState*>(handle->data);
+    if (!state->repeats) {
+      const auto task = std::exchange(state->task, nullptr);
+      task();
+      return;
+    }
+    state->running = true;
+    state->task();
+    state->running = false;
+    if (uv_is_closing(reinterpret_cast<uv_handle_t*>(handle))) state->task = nullptr;
+  }
+
+  // The memory stays until libuv lets go of it, which is after the callback that may be running.
+  static void Release(TimerState* state) {
+    uv_close(reinterpret_cast<uv_handle_t*>(&state->timer),
+             [](uv_handle_t* handle) { delete static_cast<TimerState*>(handle->data); });
+    if (!state->running) state->task = nullptr;
+  }
+};
+
+std::shared_ptr<void> StartTimer(Loop& loop, Duration delay, bool repeats, std::function<void()> task) {
+  auto* state = new TimerState;
+  state->task = std::move(task);
+  state->repeats = repeats;
+  state->timer.data = state;
+  uv_timer_init(loop.uv(), &state->timer);
+  // The loop's time is that of its last wake-up; a long callback would make the timer early.
+  uv_update_time(loop.uv());
+  const uint64_t delay_ms = ToMilliseconds(delay);
+  uv_timer_start(&state->timer, &TimerState::Fire, delay_ms,
+                 repeats ? std::max<uint64_t>(delay_ms, 1) : 0);
+  return std::shared_ptr<void>(state, [](void* p) { TimerState::Release(static_cast<TimerState*>(p)); });
+}
+
+}  // namespace
+
+Timer Timer::After(Loop& loop, Duration delay, std::function<void()> task) {
+  Timer timer;
+  timer.handle_ = StartTimer(loop, delay, false, std::move(task));
+  return timer;
+}
+
+Timer Timer::Every(Loop& loop, Duration period, std::function<void()> task) {
+  Timer timer;
+  timer.handle_ = StartTimer(loop, period, true, std::move(task));
+  return timer;
+}
+
+}  // namespace isthmus::base
