@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,6 +19,8 @@ using Labels = std::map<std::string, std::string>;
 enum class Protocol { kAuto, kTcp, kUdp, kHttp, kHttp2, kGrpc, kGrpcWeb, kHttps, kTls, kMongo, kRedis, kMysql };
 bool IsHttp(Protocol protocol);   ///< kHttp, kHttp2, kGrpc, kGrpcWeb.
 bool IsHttp2(Protocol protocol);  ///< kHttp2, kGrpc, kGrpcWeb.
+/// The protocol of a name such as "HTTP2" or "tls", in any case; nothing when it is not known.
+std::optional<Protocol> ProtocolFromName(const std::string& name);
 /// Istio's rules: appProtocol, then the port name's prefix, then well-known numbers.
 Protocol ParseProtocol(bool udp, const std::string& app_protocol, const std::string& port_name, int number);
 

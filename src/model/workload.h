@@ -22,8 +22,9 @@ struct Workload {
   Locality locality;
   NetworkId network;
   std::map<std::string, int> container_ports;  ///< Named ports, for named target ports.
-  bool operator==(const Workload&) const = default;
 };
+/// Labels are compared by value.
+bool operator==(const Workload& a, const Workload& b);
 
 /// Finds workloads by cluster, namespace and name. Copying shares the namespaces that did not change.
 class WorkloadIndex {
@@ -35,9 +36,12 @@ class WorkloadIndex {
   std::shared_ptr<const Workload> FindByAddress(const ClusterId& cluster, const std::string& address) const;
   std::vector<std::shared_ptr<const Workload>> InNamespace(const ClusterId& cluster, const std::string& ns) const;
   size_t size() const;
+  bool operator==(const WorkloadIndex& other) const;
 
  private:
   using ByName = std::map<std::string, std::shared_ptr<const Workload>>;
+  /// The map itself, or a copy of it when another index shares it.
+  static ByName& Own(std::shared_ptr<const ByName>& names);
   std::map<std::pair<ClusterId, std::string>, std::shared_ptr<const ByName>> namespaces_;
 };
 
