@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/process.h"
+
 namespace isthmus::base {
 namespace {
 
@@ -64,7 +66,8 @@ Loop::~Loop() {
   uv_walk(
       &impl_->loop,
       [](uv_handle_t* handle, void*) {
-        if (!uv_is_closing(handle)) uv_close(handle, nullptr);
+        if (uv_is_closing(handle)) return;
+        uv_close(handle, handle->type == UV_PROCESS ? &Process::ClosedByLoop : nullptr);
       },
       nullptr);
   while (uv_loop_close(&impl_->loop) == UV_EBUSY) uv_run(&impl_->loop, UV_RUN_ONCE);
