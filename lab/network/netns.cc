@@ -1,0 +1,79 @@
+#include "lab/network/netns.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "lab/network/netlink.h"
+
+namespace isthmus::lab::network {
+namespace {
+
+base::Status Errno(const std::string& doing) {
+  const base::Code code = errno == EPERM ? base::Code::kPermissionDenied
+                          : errno == ENOENT ? base::Code::kNotFound
+                                            : base::Code::kInternal;
+  return base::Error(code, "{}: {}", doing, strerror(errno));
+}
+
+}  // namespace
+
+base::Result<NetNs> NetNs::Current() {
+  // The thread's, not the process's: Within() moves one thread.
+  Fd fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return Errno("opening the current network namespace");
+  return NetNs(std::move(fd));
+}
+
+base::Result<NetNs> NetNs::Open(const std::string& path) {
+  Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return Errno("opening network namespace " + path);
+  return NetNs(std::move(fd));
+}
+
+base::Result<NetNs> NetNs::Create(const std::string& path) {
+  auto home = Current();
+  if (!home.ok()) return home.status();
+  Fd file(open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0444));
+  if (!file.valid()) return Errno("making " + path);
+  if (unshare(CLONE_NEWNET) != 0) return Errno("making a network namespace");
+  base::Status status;
+  if (mount("/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr) != 0)
+    status = Errno("holding a network namespace at " + path);
+  if (status.ok()) {
+    auto netlink = Netlink::Open();
+    status = netlink.ok() ? netlink->SetUp("lo") : netlink.status();
+  }
+  if (setns(home->fd(), CLONE_NEWNET) != 0) std::abort();
+  if (!status.ok()) return status;
+  return Open(path);
+}
+
+void NetNs::Remove(const std::string& path) {
+  umount2(path.c_str(), MNT_DETACH);
+  unlink(path.c_str());
+}
+
+base::Status NetNs::Within(const std::function<base::Status()>& task) const {
+  auto home = Current();
+  if (!home.ok()) return home.status();
+  if (setns(fd(), CLONE_NEWNET) != 0) return Errno("entering a network namespace");
+  base::Status status = task();
+  if (setns(home->fd(), CLONE_NEWNET) != 0) std::abort();
+  return status;
+}
+
+base::Status SetSysctl(const std::string& name, const std::string& value) {
+  const std::string path = "/proc/sys/" + name;
+  Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid() || write(fd.get(), value.data(), value.size()) < 0)
+    return Errno("writing " + value + " to " + path);
+  return {};
+}
+
+}  // namespace isthmus::lab::network
