@@ -80,7 +80,7 @@ base::Result<pid_t> Spawn(const Command& command) {
   return pid;
 }
 
-base::Result<Finished> Run(const std::vector<std::string>& argv, std::string_view input) {
+base::Result<Finished> RunCommand(const std::vector<std::string>& argv, std::string_view input) {
   int in[2], out[2];
   if (pipe2(in, O_CLOEXEC) != 0) return base::Error(base::Code::kInternal, "pipe: {}", strerror(errno));
   Fd in_read(in[0]), in_write(in[1]);

@@ -36,7 +36,7 @@ struct Finished {
 
 /// Runs a short command with `input` on its standard input and waits for its end. Blocks: for `nft`
 /// and the like, which take milliseconds.
-base::Result<Finished> Run(const std::vector<std::string>& argv, std::string_view input = {});
+base::Result<Finished> RunCommand(const std::vector<std::string>& argv, std::string_view input = {});
 
 /// Tells once when a process has ended. For children the exit code is theirs (and they are reaped);
 /// for others, such as a container adopted from an earlier run, it is -1: look where they wrote it.

@@ -40,7 +40,7 @@ TEST(CidrTest, RefusesWhatIsNoRange) {
 }
 
 TEST(ProcessTest, RunsWithInputAndTellsExitCode) {
-  auto finished = Run({"sh", "-c", "cat; echo err >&2; exit 3"}, "hello\n");
+  auto finished = RunCommand({"sh", "-c", "cat; echo err >&2; exit 3"}, "hello\n");
   ASSERT_TRUE(finished.ok());
   EXPECT_EQ(finished->output, "hello\nerr\n");
   EXPECT_EQ(finished->exit_code, 3);
@@ -48,13 +48,13 @@ TEST(ProcessTest, RunsWithInputAndTellsExitCode) {
 
 TEST(ProcessTest, InputLargerThanAPipeDoesNotBlock) {
   const std::string big(300000, 'x');
-  auto finished = Run({"cat"}, big);
+  auto finished = RunCommand({"cat"}, big);
   ASSERT_TRUE(finished.ok());
   EXPECT_EQ(finished->output, big);
 }
 
 TEST(ProcessTest, MissingProgramIsAnErrorThatNamesIt) {
-  auto finished = Run({"no-such-program-here"});
+  auto finished = RunCommand({"no-such-program-here"});
   ASSERT_FALSE(finished.ok());
   EXPECT_EQ(finished.status().code(), base::Code::kNotFound);
   EXPECT_NE(finished.status().message().find("no-such-program-here"), std::string::npos);
@@ -138,7 +138,7 @@ TEST_F(NetNsTest, HasOnlyALoopbackAndWithinComesBack) {
   NetNs ns = Make("a");
   std::string inside;
   ASSERT_TRUE(ns.Within([&]() -> base::Status {
-    inside = Run({"ip", "-o", "link"})->output;
+    inside = RunCommand({"ip", "-o", "link"})->output;
     return {};
   }).ok());
   EXPECT_NE(inside.find(": lo: <LOOPBACK,UP"), std::string::npos) << inside;
@@ -173,7 +173,7 @@ TEST_F(NetNsTest, RulesAreAppliedWholeOrNotAtAll) {
     const base::Status status = ApplyNft("add table ip two\nadd rule ip nowhere nothing accept\n");
     EXPECT_FALSE(status.ok());
     EXPECT_NE(status.message().find("nft refused"), std::string::npos);
-    EXPECT_EQ(Run({"nft", "list", "tables"})->output, "table ip one\n");
+    EXPECT_EQ(RunCommand({"nft", "list", "tables"})->output, "table ip one\n");
     return {};
   }).ok());
 }
