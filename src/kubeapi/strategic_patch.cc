@@ -1,0 +1,198 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "kubeapi/patch.h"
+
+namespace isthmus::kubeapi {
+namespace {
+
+using base::Code;
+
+constexpr std::string_view kDirective = "$patch";
+constexpr std::string_view kRetainKeys = "$retainKeys";
+constexpr std::string_view kDeletePrefix = "$deleteFromPrimitiveList/";
+constexpr std::string_view kOrderPrefix = "$setElementOrder/";
+
+std::string Join(std::string_view path, std::string_view field) {
+  return path.empty() ? std::string(field) : fmt::format("{}.{}", path, field);
+}
+
+bool Contains(const Json& list, const Json& value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+/// Merges one patch into one object. Holds the rules; recursion carries the path of field names.
+class Merger {
+ public:
+  explicit Merger(const ListRules& rules) : rules_(rules) {}
+
+  base::Status MergeObject(Json& target, const Json& patch, const std::string& path) {
+    const std::string directive = StringAt(patch, {kDirective});
+    if (directive == "replace") {
+      target = WithoutDirectives(patch);
+      return {};
+    }
+    if (directive == "delete") {
+      target = Json::object();
+      return {};
+    }
+    if (!directive.empty() && directive != "merge")
+      return base::Error(Code::kInvalidArgument, "{}: unknown $patch \"{}\"", path, directive);
+    if (!target.is_object()) target = Json::object();
+    if (const Json* keep = Find(patch, {kRetainKeys}); keep != nullptr && keep->is_array()) {
+      std::vector<std::string> gone;
+      for (const auto& [key, value] : target.items())
+        if (!Contains(*keep, Json(key))) gone.push_back(key);
+      for (const std::string& key : gone) target.erase(key);
+    }
+    for (const auto& [key, value] : patch.items())
+      RETURN_IF_ERROR(MergeField(target, key, value, path), "strategic merge patch");
+    return ApplyDirectiveFields(target, patch, path);
+  }
+
+ private:
+  base::Status MergeField(Json& target, const std::string& key, const Json& value, const std::string& path) {
+    if (key.starts_with("$")) return {};
+    const std::string at = Join(path, key);
+    if (value.is_null()) {
+      target.erase(key);
+      return {};
+    }
+    if (value.is_object()) {
+      if (StringAt(value, {kDirective}) == "delete") {
+        target.erase(key);
+        return {};
+      }
+      return MergeObject(target[key], value, at);
+    }
+    if (!value.is_array()) {
+      target[key] = value;
+      return {};
+    }
+    const ListRule& rule = rules_.For(at);
+    Json& list = target[key];
+    if (!list.is_array()) list = Json::array();
+    switch (rule.type) {
+      case ListRule::Type::kAtomic: list = WithoutDirectives(value); return {};
+      case ListRule::Type::kSet:
+        for (const Json& item : value)
+          if (!Contains(list, item)) list.push_back(item);
+        return {};
+      case ListRule::Type::kMap: return MergeList(list, value, rule, at);
+    }
+    return {};
+  }
+
+  base::Status MergeList(Json& list, const Json& patch, const ListRule& rule, const std::string& path) {
+    const std::string& key = rule.merge_key();
+    for (const Json& item : patch) {
+      if (!item.is_object()) return base::Error(Code::kInvalidArgument, "{}: items must be objects", path);
+      if (StringAt(item, {kDirective}) == "replace" && item.size() == 1) {
+        list = Json::array();
+        for (const Json& other : patch)
+          if (StringAt(other, {kDirective}).empty()) list.push_back(WithoutDirectives(other));
+        return {};
+      }
+    }
+    for (const Json& item : patch) {
+      const Json* id = Find(item, {key});
+      if (id == nullptr)
+        return base::Error(Code::kInvalidArgument, "{}: an item lacks its merge key \"{}\"", path, key);
+      auto it = std::find_if(list.begin(), list.end(), [&](const Json& have) {
+        const Json* other = Find(have, {key});
+        return other != nullptr && *other == *id;
+      });
+      const std::string directive = StringAt(item, {kDirective});
+      if (directive == "delete") {
+        if (it != list.end()) list.erase(it);
+      } else if (it == list.end()) {
+        // New items go last; kubectl's $setElementOrder moves them afterwards.
+        Json added = Json::object();
+        RETURN_IF_ERROR(MergeObject(added, item, path), path);
+        list.push_back(std::move(added));
+      } else {
+        RETURN_IF_ERROR(MergeObject(*it, item, path), path);
+      }
+    }
+    return {};
+  }
+
+  /// $deleteFromPrimitiveList and $setElementOrder, after the plain fields.
+  base::Status ApplyDirectiveFields(Json& target, const Json& patch, const std::string& path) {
+    for (const auto& [key, value] : patch.items()) {
+      if (key.starts_with(kDeletePrefix) && value.is_array()) {
+        const auto it = target.find(key.substr(kDeletePrefix.size()));
+        if (it == target.end() || !it->is_array()) continue;
+        Json kept = Json::array();
+        for (const Json& item : *it)
+          if (!Contains(value, item)) kept.push_back(item);
+        *it = std::move(kept);
+      } else if (key.starts_with(kOrderPrefix) && value.is_array()) {
+        const std::string field = key.substr(kOrderPrefix.size());
+        const auto it = target.find(field);
+        if (it != target.end() && it->is_array()) Reorder(*it, value, rules_.For(Join(path, field)));
+      }
+    }
+    return {};
+  }
+
+  /// Items that the order names come in that order; the others keep their place behind the item before
+  /// them.
+  static void Reorder(Json& list, const Json& order, const ListRule& rule) {
+    const auto rank = [&](const Json& item) -> std::ptrdiff_t {
+      for (size_t i = 0; i < order.size(); ++i) {
+        if (rule.type != ListRule::Type::kMap) {
+          if (order[i] == item) return static_cast<std::ptrdiff_t>(i);
+          continue;
+        }
+        const Json* want = Find(order[i], {rule.merge_key()});
+        const Json* have = Find(item, {rule.merge_key()});
+        if (want != nullptr && have != nullptr && *want == *have) return static_cast<std::ptrdiff_t>(i);
+      }
+      return -1;
+    };
+    std::vector<std::pair<std::ptrdiff_t, Json>> ranked;
+    std::ptrdiff_t last = -1;
+    for (Json& item : list) {
+      const std::ptrdiff_t own = rank(item);
+      if (own >= 0) last = own;
+      ranked.emplace_back(own >= 0 ? own : last, std::move(item));
+    }
+    std::stable_sort(ranked.begin(), ranked.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    list = Json::array();
+    for (auto& [position, item] : ranked) list.push_back(std::move(item));
+  }
+
+  /// The patch as a value of its own: directives gone, nulls dropped.
+  static Json WithoutDirectives(const Json& value) {
+    if (value.is_array()) {
+      Json list = Json::array();
+      for (const Json& item : value)
+        if (!(item.is_object() && item.size() == 1 && item.contains(std::string(kDirective))))
+          list.push_back(WithoutDirectives(item));
+      return list;
+    }
+    if (!value.is_object()) return value;
+    Json object = Json::object();
+    for (const auto& [key, field] : value.items())
+      if (!key.starts_with("$") && !field.is_null()) object[key] = WithoutDirectives(field);
+    return object;
+  }
+
+  const ListRules& rules_;
+};
+
+}  // namespace
+
+base::Result<Json> ApplyStrategicPatch(const Json& target, const Json& patch, const ListRules& rules) {
+  if (!patch.is_object())
+    return base::Error(Code::kInvalidArgument, "a strategic merge patch must be an object");
+  Json result = target;
+  RETURN_IF_ERROR(Merger(rules).MergeObject(result, patch, ""), "applying patch");
+  return result;
+}
+
+}  // namespace isthmus::kubeapi
