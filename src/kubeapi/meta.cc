@@ -130,7 +130,8 @@ base::Result<int64_t> ParseQuantityMilli(std::string_view text) {
       const double milli = number * suffix.factor * 1000;
       if (!std::isfinite(milli) || std::fabs(milli) > 9e18) break;
       // Parts below a thousandth are rounded up, as Kubernetes does.
-      return static_cast<int64_t>(std::ceil(milli - 1e-9 * std::fabs(milli)));
+      const double nearest = std::round(milli);
+      return static_cast<int64_t>(std::fabs(milli - nearest) < 1e-6 ? nearest : std::ceil(milli));
     }
   }
   return base::Error(base::Code::kInvalidArgument,

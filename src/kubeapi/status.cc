@@ -152,7 +152,7 @@ ApiError InternalError(std::string_view message) {
 }
 ApiError ServiceUnavailable(std::string_view message) { return Plain(503, "ServiceUnavailable", message); }
 
-ApiError ParseApiError(int http_code, const Json& status) {
+ApiError FromStatusObject(int http_code, const Json& status) {
   ApiError error;
   error.code = static_cast<int>(IntAt(status, {"code"}, http_code));
   if (error.code < 300 || error.code > 599) error.code = http_code;
@@ -170,7 +170,7 @@ ApiError ParseApiError(int http_code, const Json& status) {
 
 ApiError ParseApiError(int http_code, std::string_view body) {
   if (const auto json = ParseJson(body); json.ok() && StringAt(*json, {"kind"}) == "Status")
-    return ParseApiError(http_code, *json);
+    return FromStatusObject(http_code, *json);
   ApiError error = Plain(http_code, ReasonOf(http_code), "");
   while (!body.empty() && (body.back() == '\n' || body.back() == ' ')) body.remove_suffix(1);
   constexpr size_t kMost = 300;

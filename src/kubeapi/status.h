@@ -53,6 +53,6 @@ ApiError ServiceUnavailable(std::string_view message);
 /// What an answer with an HTTP error says; `body` need not be a Status object.
 ApiError ParseApiError(int http_code, std::string_view body);
 /// The same of a Status object, such as the object of a watch's ERROR event.
-ApiError ParseApiError(int http_code, const Json& status);
+ApiError FromStatusObject(int http_code, const Json& status);
 
 }  // namespace isthmus::kubeapi

@@ -11,7 +11,7 @@ namespace isthmus::kubeapi {
 namespace {
 
 /// Aliases can blow a small text up; no real manifest comes near this.
-constexpr int kMaxNodes = 2'000'000;
+constexpr int kMaxNodes = 500'000;
 
 /// Turns yaml-cpp's nodes into Json. Keeps the first error; after that it only unwinds.
 class Converter {

@@ -36,7 +36,7 @@ TEST(ApiError, RoundTrips) {
 TEST(ApiError, ReadsAnswersThatAreNoStatus) {
   EXPECT_EQ(ParseApiError(503, "upstream gone\n").ToStatus(), base::Status(base::Code::kUnavailable, "HTTP 503: upstream gone"));
   EXPECT_EQ(ParseApiError(404, "").ToStatus().code(), base::Code::kNotFound);
-  EXPECT_EQ(ParseApiError(410, Json({{"kind", "Status"}, {"code", 410}, {"message", "too old"}})).ToStatus().code(),
+  EXPECT_EQ(FromStatusObject(410, Json({{"kind", "Status"}, {"code", 410}, {"message", "too old"}})).ToStatus().code(),
             base::Code::kOutOfRange);
 }
 
