@@ -13,7 +13,7 @@ namespace isthmus::config {
 struct Meta {
   std::string group;  ///< "networking.istio.io"
   std::string version;
-  std::string kind;   ///< "VirtualService"
+  std::string kind;  ///< "VirtualService"
   std::string ns;
   std::string name;
   std::map<std::string, std::string> labels;
@@ -25,7 +25,8 @@ struct Meta {
   std::string text() const { return kind + " " + ns + "/" + name; }
 };
 
-/// A configuration object: metadata and the parsed spec (a protobuf message of proto/config). Frozen when shared.
+/// A configuration object: metadata and the parsed spec (a protobuf message of proto/config).
+/// Frozen when shared.
 template <typename T>
 struct Object {
   Meta meta;

@@ -71,8 +71,7 @@ Protocol ParseProtocol(bool udp, const std::string& app_protocol, const std::str
   }
   const std::string lower = Lower(port_name);
   if (lower == "grpc-web" || lower.starts_with("grpc-web-")) return Protocol::kGrpcWeb;
-  if (auto known = ProtocolFromName(lower.substr(0, lower.find('-'))))
-    return *known;
+  if (auto known = ProtocolFromName(lower.substr(0, lower.find('-')))) return *known;
   // Protocols whose server speaks first: waiting for the client's first bytes would hang them.
   if (number == 25 || number == 53 || number == 3306 || number == 27017) return Protocol::kTcp;
   return Protocol::kAuto;

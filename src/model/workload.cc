@@ -6,8 +6,8 @@
 namespace isthmus::model {
 
 bool operator==(const Workload& a, const Workload& b) {
-  return a.cluster == b.cluster && a.ns == b.ns && a.name == b.name &&
-         a.addresses == b.addresses && (a.labels == b.labels || *a.labels == *b.labels) &&
+  return a.cluster == b.cluster && a.ns == b.ns && a.name == b.name && a.addresses == b.addresses &&
+         (a.labels == b.labels || *a.labels == *b.labels) &&
          a.service_account == b.service_account && a.node == b.node && a.locality == b.locality &&
          a.network == b.network && a.container_ports == b.container_ports;
 }
@@ -43,8 +43,7 @@ void WorkloadIndex::RemoveCluster(const ClusterId& cluster) {
   namespaces_.erase(first, last);
 }
 
-std::shared_ptr<const Workload> WorkloadIndex::Find(const ClusterId& cluster,
-                                                    const std::string& ns,
+std::shared_ptr<const Workload> WorkloadIndex::Find(const ClusterId& cluster, const std::string& ns,
                                                     const std::string& name) const {
   auto found = namespaces_.find({cluster, ns});
   if (found == namespaces_.end()) return nullptr;

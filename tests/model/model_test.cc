@@ -84,8 +84,8 @@ TEST(GatewayIndexTest, ScaleNeverWraps) {
   const int primes[] = {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31};  // Their product exceeds 2^32.
   for (int prime : primes)
     for (int i = 0; i < prime; ++i)
-      gateways.push_back(Gateway(("n" + std::to_string(prime)).c_str(), "c",
-                                 ("g" + std::to_string(i)).c_str()));
+      gateways.push_back(
+          Gateway(("n" + std::to_string(prime)).c_str(), "c", ("g" + std::to_string(i)).c_str()));
   EXPECT_EQ(GatewayIndex(gateways).scale(), 924241890u);
 }
 
@@ -139,8 +139,9 @@ TEST(ResourceSetTest, ReplacesInPlaceAppendsAndRemoves) {
 
 TEST(ViewTest, FindsInTheFirstSetThatHasTheName) {
   View view;
-  view.types["t"] = {std::make_shared<const ResourceSet>(ResourceSet({Named("a", 1)})),
-                     std::make_shared<const ResourceSet>(ResourceSet({Named("a", 2), Named("b", 2)}))};
+  view.types["t"] = {
+      std::make_shared<const ResourceSet>(ResourceSet({Named("a", 1)})),
+      std::make_shared<const ResourceSet>(ResourceSet({Named("a", 2), Named("b", 2)}))};
   EXPECT_EQ(view.Find("t", "a")->hash, 1u);
   EXPECT_EQ(view.Find("t", "b")->hash, 2u);
   EXPECT_EQ(view.Find("t", "c"), nullptr);
