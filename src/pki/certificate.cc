@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 
+#include "base/encoding.h"
 #include "pki/digest.h"
 #include "pki/openssl.h"
 
@@ -95,7 +96,7 @@ std::string Certificate::issuer() const { return NameText(X509_get_issuer_name(x
 
 std::string Certificate::serial() const {
   const ASN1_INTEGER* serial = X509_get0_serialNumber(x509_.get());
-  return HexEncode({reinterpret_cast<const char*>(ASN1_STRING_get0_data(serial)),
+  return base::HexEncode({reinterpret_cast<const char*>(ASN1_STRING_get0_data(serial)),
                     static_cast<size_t>(ASN1_STRING_length(serial))});
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,13 +15,5 @@ std::string RandomBytes(size_t size);
 std::string RandomUuid();
 /// Compares without telling by its time where the difference is.
 bool EqualInConstantTime(std::string_view a, std::string_view b);
-
-std::string HexEncode(std::string_view bytes);
-/// RFC 4648 with padding; decoding refuses anything but whole, padded base64 (line ends are skipped).
-std::string Base64Encode(std::string_view bytes);
-std::optional<std::string> Base64Decode(std::string_view text);
-/// RFC 4648 section 5 without padding, as JWTs use it.
-std::string Base64UrlEncode(std::string_view bytes);
-std::optional<std::string> Base64UrlDecode(std::string_view text);
 
 }  // namespace isthmus::pki

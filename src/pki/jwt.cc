@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/encoding.h"
 #include "pki/digest.h"
 #include "pki/openssl.h"
 
@@ -31,7 +32,7 @@ base::Status Malformed(std::string_view why) {
 }
 
 base::Result<Json> DecodeObject(std::string_view part, std::string_view name) {
-  const std::optional<std::string> text = Base64UrlDecode(part);
+  const base::Result<std::string> text = base::Base64Decode(part);
   if (!text) return Malformed(fmt::format("{} is not base64url", name));
   // A depth limit, since the parser of nested values recurses when the value is destroyed.
   const auto shallow = [](int depth, Json::parse_event_t, Json&) { return depth <= 16; };
@@ -51,7 +52,7 @@ base::Result<Parts> Split(std::string_view token) {
   ASSIGN_OR_RETURN(parts.header, DecodeObject(token.substr(0, first), "header"), "header");
   ASSIGN_OR_RETURN(parts.payload, DecodeObject(token.substr(first + 1, second - first - 1), "payload"),
                    "payload");
-  std::optional<std::string> signature = Base64UrlDecode(token.substr(second + 1));
+  base::Result<std::string> signature = base::Base64Decode(token.substr(second + 1));
   if (!signature) return Malformed("signature is not base64url");
   parts.signature = std::move(*signature);
   return parts;
@@ -181,7 +182,7 @@ std::string PublicKey::id() const {
   unsigned char* der = nullptr;
   const int size = i2d_PUBKEY(key_.get(), &der);
   if (size <= 0) return {};
-  std::string id = Base64UrlEncode(Sha256({reinterpret_cast<char*>(der), static_cast<size_t>(size)}));
+  std::string id = base::Base64UrlEncode(Sha256({reinterpret_cast<char*>(der), static_cast<size_t>(size)}));
   OPENSSL_free(der);
   return id;
 }
@@ -195,7 +196,7 @@ base::Result<std::string> PublicKey::Jwk() const {
     std::string bytes(static_cast<size_t>(BN_num_bytes(value)), '\0');
     BN_bn2bin(value, reinterpret_cast<unsigned char*>(bytes.data()));
     BN_free(value);
-    return Base64UrlEncode(bytes);
+    return base::Base64UrlEncode(bytes);
   };
   return Json{{"use", "sig"}, {"kty", "RSA"}, {"kid", id()}, {"alg", "RS256"},
               {"n", number(OSSL_PKEY_PARAM_RSA_N)}, {"e", number(OSSL_PKEY_PARAM_RSA_E)}}
@@ -207,7 +208,7 @@ base::Result<std::string> SignToken(const PrivateKey& key, const TokenClaims& cl
     return base::Error(Code::kInvalidArgument, "tokens are signed with RS256: give an RSA key");
   const Json header = {{"alg", "RS256"}, {"kid", PublicKey::Of(key).id()}};
   const auto dump = [](const Json& value) {
-    return Base64UrlEncode(value.dump(-1, ' ', false, Json::error_handler_t::replace));
+    return base::Base64UrlEncode(value.dump(-1, ' ', false, Json::error_handler_t::replace));
   };
   std::string token = dump(header) + "." + dump(PayloadOf(claims));
   ContextPtr context(EVP_MD_CTX_new());
@@ -223,7 +224,7 @@ base::Result<std::string> SignToken(const PrivateKey& key, const TokenClaims& cl
     return OpenSslError(Code::kInternal, "signing a token");
   }
   signature.resize(size);
-  return token + "." + Base64UrlEncode(signature);
+  return token + "." + base::Base64UrlEncode(signature);
 }
 
 base::Result<TokenClaims> VerifyToken(std::string_view token, const std::vector<PublicKey>& keys,

@@ -197,9 +197,7 @@ base::Result<KeyCertificate> IssuingCa::IssueLeaf(const Names& names, Usages usa
   if (ttl <= seconds(0)) return base::Error(Code::kInvalidArgument, "lifetime of {} s", ttl.count());
   const base::Time now = clock_->Now();
   ASSIGN_OR_RETURN(const base::Time end, EndOf(now, ttl), "signing");
-  const bool rsa = EVP_PKEY_get_base_id(signing_.key.evp()) == EVP_PKEY_RSA;
-  ASSIGN_OR_RETURN(PrivateKey key, rsa ? PrivateKey::GenerateRsa(2048) : PrivateKey::GenerateEcdsaP256(),
-                   "key");
+  ASSIGN_OR_RETURN(PrivateKey key, PrivateKey::GenerateEcdsaP256(), "key");
   ASSIGN_OR_RETURN(Certificate leaf,
                    Sign(LeafDraft(key.evp(), names, usages, now, end), certificate().x509(),
                         signing_.key.evp()),
