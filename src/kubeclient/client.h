@@ -38,6 +38,10 @@ class Client {
   void Get(const Resource& resource, std::string_view ns, std::string_view name, Done done);
   /// The whole list, gathered from chunks of 500.
   void List(const Resource& resource, std::string_view ns, const ListOptions& options, Done done);
+  /// The same without gathering: `item` sees each object in turn, then `done` the list's resource version.
+  /// Keeps no more than one chunk in memory.
+  void ListEach(const Resource& resource, std::string_view ns, const ListOptions& options,
+                std::function<void(Json)> item, std::function<void(base::Result<std::string>)> done);
   void Create(const Resource& resource, std::string_view ns, const Json& object, Done done);
   /// Replaces; the object carries its resourceVersion when the caller minds conflicts. `subresource` such as "status".
   void Update(const Resource& resource, std::string_view ns, std::string_view name, const Json& object,
@@ -50,6 +54,8 @@ class Client {
   /// Creates under a subresource: tokens, tokenreviews and the like.
   void CreateSub(const Resource& resource, std::string_view ns, std::string_view name,
                  std::string_view subresource, const Json& object, Done done);
+  /// A resource that is not namespaced by its kind but has a path of its own, such as "/version".
+  void GetPath(std::string_view path, Done done);
   /// Any request to any path; the body of an answer below 300 comes back as it is.
   void Raw(http::Request request, base::Duration timeout, std::function<void(base::Result<http::Response>)> done);
   /// A streaming request, such as logs with follow.

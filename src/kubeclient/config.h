@@ -23,6 +23,7 @@ struct RestConfig {
   std::string username;
   std::string password;
   std::string impersonate_user;
+  std::vector<std::string> impersonate_groups;
   std::string default_namespace = "default";
   std::string context;      ///< Name of the context it came from.
   std::string cluster;      ///< Name of the kubeconfig's cluster entry.
@@ -32,8 +33,10 @@ struct RestConfig {
 /// providers but oidc, and paths to files.
 enum class KubeconfigTrust { kOwn, kRemoteSecret };
 
-/// Reads `context` (empty: the current one) out of kubeconfig text.
-base::Result<RestConfig> ParseKubeconfig(std::string_view yaml, std::string_view context, KubeconfigTrust trust);
+/// Reads `context` (empty: the current one) out of kubeconfig text. `allowed` lists what is let through in
+/// spite of kRemoteSecret: names of auth providers, "exec", "tokenFile", "clientKey", "clientCertificate".
+base::Result<RestConfig> ParseKubeconfig(std::string_view yaml, std::string_view context, KubeconfigTrust trust,
+                                         const std::vector<std::string>& allowed = {});
 /// Follows kubectl: `path` if given, else $KUBECONFIG (a list is merged), else ~/.kube/config.
 base::Result<RestConfig> LoadKubeconfig(std::string_view path, std::string_view context);
 /// The service-account files of a pod and KUBERNETES_SERVICE_HOST/PORT.
