@@ -1,0 +1,182 @@
+#include "translate/class_view.h"
+
+#include <functional>
+
+#include "envoy/config/endpoint/v3/endpoint.pb.h"
+#include "translate/names.h"
+#include "translate/pack.h"
+
+namespace isthmus::translate {
+namespace {
+
+size_t ShardOf(const std::string& hostname) {
+  return std::hash<std::string>()(hostname) % ClassView::kEndpointShards;
+}
+
+std::string EndpointKey(const model::Service& service) { return service.hostname + "/" + service.ns; }
+
+/// Adds the traits that load assignments depend on.
+void AddPlace(const World& world, const ProxyClass& proxy, const model::Service& service, MemoKey* key) {
+  key->Add(proxy.network.text()).Add(proxy.ipv4).Add(proxy.ipv6).Add(proxy.locality.text());
+  for (const model::NetworkId& network : proxy.network_view) key->Add(network.text());
+  key->Add(";");
+  if (service.cluster_local || !proxy.locality.empty()) key->Add(proxy.cluster.text());
+  if (service.node_local || !proxy.locality.empty()) key->Add(proxy.node);
+  key->Add(";");
+  if (!proxy.locality.empty()) {
+    for (const auto& [name, value] : proxy.labels) key->Add(name).Add(value);
+  }
+}
+
+}  // namespace
+
+ClassView::ClassView(ProxyClass proxy, Workshop* workshop) : proxy_(std::move(proxy)), workshop_(workshop) {}
+
+void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSet& changes) {
+  const bool first = world_ == nullptr;
+  if (world_ == world) return;
+  world_ = std::move(world);
+  if (!first && UpdateEndpoints(changes)) return;
+  const Dirty dirty = first ? Everything() : WhatIsDirty(changes);
+  if (dirty.scope) BuildScope();
+  if (dirty.clusters) BuildClusters();
+  if (dirty.endpoints) BuildEndpoints();
+}
+
+ClassView::Dirty ClassView::WhatIsDirty(const model::ChangeSet& changes) const { return Everything(); }
+
+void ClassView::BuildScope() {
+  scope_ = ServiceScope(*world_->services, proxy_.ns, [](const model::Service&) { return true; });
+  std::unordered_map<std::string, size_t> before = std::move(part_of_);
+  std::vector<Part> old = std::move(parts_);
+  parts_.clear();
+  part_of_.clear();
+  for (const ServicePtr& service : scope_.services()) {
+    Part part;
+    if (auto known = before.find(EndpointKey(*service)); known != before.end()) part = std::move(old[known->second]);
+    part.service = service;
+    part.rule = world_->rules->Find(proxy_.ns, proxy_.labels, service->hostname, service->ns);
+    part_of_.emplace(EndpointKey(*service), parts_.size());
+    parts_.push_back(std::move(part));
+  }
+}
+
+EndpointInputs ClassView::InputsFor(const Part& part, const model::ServiceEndpoints* endpoints,
+                                    const model::GatewayIndex& gateways) const {
+  return {*world_->mesh, proxy_, *part.service, part.rule.get(), endpoints, gateways, *world_->authentication};
+}
+
+std::shared_ptr<const ServiceClusters> ClassView::ClustersOf(const Part& part, bool sni) {
+  const model::Service& service = *part.service;
+  MemoKey key(sni ? "sni clusters" : "clusters");
+  key.Add(world_->mesh).Add(part.service).Add(part.rule).Add(proxy_.router());
+  key.Add(world_->authentication->ForNamespace(service.ns));
+  if (part.held != nullptr) {
+    for (const std::string& account : part.held->service_accounts) key.Add(account);
+  }
+  key.Add(";");
+  if (ClustersReadEndpoints(proxy_, service)) {
+    key.Add(part.held).Add(world_->unresolved_gateways).Add(world_->authentication);
+    AddPlace(*world_, proxy_, service, &key);
+  }
+  return workshop_->memo.Get<ServiceClusters>(key, [&] {
+    auto built = BuildOutboundClusters(InputsFor(part, part.held.get(), *world_->unresolved_gateways), sni);
+    auto result = std::make_shared<ServiceClusters>(*built);
+    workshop_->interned.Intern(&result->clusters);
+    return std::shared_ptr<const ServiceClusters>(std::move(result));
+  });
+}
+
+void ClassView::BuildClusters() {
+  Resources resources;
+  Resources sni_resources;
+  for (Part& part : parts_) {
+    part.held = world_->EndpointsOf(*part.service);
+    part.clusters = ClustersOf(part, false);
+    resources.insert(resources.end(), part.clusters->clusters.begin(), part.clusters->clusters.end());
+  }
+  Resources constant = BuildConstantClusters(*world_->mesh, proxy_.router());
+  workshop_->interned.Intern(&constant);
+  resources.insert(resources.end(), constant.begin(), constant.end());
+  resources.insert(resources.end(), sni_resources.begin(), sni_resources.end());
+  ReplaceSet(std::move(resources), &sets_.clusters);
+}
+
+std::shared_ptr<const ClassView::Resources> ClassView::EndpointsOf(const Part& part) {
+  MemoKey key("endpoints");
+  key.Add(world_->mesh).Add(part.service).Add(part.rule).Add(part.held);
+  key.Add(world_->gateways).Add(world_->authentication).Add(part.sni_clusters != nullptr).Add(proxy_.router());
+  AddPlace(*world_, proxy_, *part.service, &key);
+  return workshop_->memo.Get<Resources>(key, [&] {
+    const EndpointInputs inputs = InputsFor(part, part.held.get(), *world_->gateways);
+    auto resources = std::make_shared<Resources>();
+    for (const ServiceClusters* clusters : {part.clusters.get(), part.sni_clusters.get()}) {
+      if (clusters == nullptr) continue;
+      for (const EndpointRequest& request : clusters->requests) {
+        google::protobuf::Arena arena;
+        auto* assignment =
+            google::protobuf::Arena::CreateMessage<envoy::config::endpoint::v3::ClusterLoadAssignment>(&arena);
+        assignment->set_cluster_name(request.name);
+        if (const model::Port* port = part.service->FindPort(request.port)) {
+          FillLoadAssignment(inputs, *port, request.subset, request.sni, assignment);
+        }
+        resources->push_back(workshop_->interned.Intern(MakeResource(request.name, kEndpointType, *assignment)));
+      }
+    }
+    return std::shared_ptr<const Resources>(std::move(resources));
+  });
+}
+
+void ClassView::BuildEndpoints() {
+  std::array<Resources, kEndpointShards> shards;
+  for (Part& part : parts_) {
+    part.endpoints = EndpointsOf(part);
+    Resources& shard = shards[ShardOf(part.service->hostname)];
+    shard.insert(shard.end(), part.endpoints->begin(), part.endpoints->end());
+  }
+  for (size_t i = 0; i < kEndpointShards; ++i) ReplaceSet(std::move(shards[i]), &sets_.endpoints[i]);
+}
+
+bool ClassView::UpdateEndpoints(const model::ChangeSet& changes) {
+  model::ChangeSet rest = changes;
+  rest.endpoints.clear();
+  // A workload's labels reach translation through endpoints and through the class of its own proxy.
+  rest.workloads.clear();
+  if (!rest.empty()) return false;
+  for (const std::string& key : changes.endpoints) {
+    auto found = part_of_.find(key);
+    if (found == part_of_.end()) continue;
+    const Part& part = parts_[found->second];
+    if (part.service->headless || ClustersReadEndpoints(proxy_, *part.service)) return false;
+    auto now = world_->EndpointsOf(*part.service);
+    static const std::set<std::string> kNone;
+    const auto& before = part.held == nullptr ? kNone : part.held->service_accounts;
+    if ((now == nullptr ? kNone : now->service_accounts) != before) return false;
+  }
+  std::array<Resources, kEndpointShards> changed;
+  for (const std::string& key : changes.endpoints) {
+    auto found = part_of_.find(key);
+    if (found == part_of_.end()) continue;
+    Part& part = parts_[found->second];
+    part.held = world_->EndpointsOf(*part.service);
+    auto before = std::move(part.endpoints);
+    part.endpoints = EndpointsOf(part);
+    for (size_t i = 0; i < part.endpoints->size(); ++i) {
+      if ((*before)[i] != (*part.endpoints)[i]) {
+        changed[ShardOf(part.service->hostname)].push_back((*part.endpoints)[i]);
+      }
+    }
+  }
+  for (size_t i = 0; i < kEndpointShards; ++i) {
+    if (!changed[i].empty()) sets_.endpoints[i] = sets_.endpoints[i]->With(changed[i], {});
+  }
+  return true;
+}
+
+void ClassView::ReplaceSet(Resources resources, Set* set) {
+  auto fresh = std::make_shared<const model::ResourceSet>(std::move(resources));
+  // Interned resources are equal exactly when their addresses are.
+  if (*set == nullptr || (*set)->all() != fresh->all()) *set = std::move(fresh);
+}
+
+}  // namespace isthmus::translate

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "model/snapshot.h"
+#include "model/view.h"
+#include "translate/clusters.h"
+#include "translate/memo.h"
+#include "translate/world.h"
+
+namespace isthmus::translate {
+
+/// What all classes share while they build.
+struct Workshop {
+  Memo memo;
+  InternTable interned;
+};
+
+/// The outbound resources of one class of proxies, kept up to date.
+///
+/// Invariant: after Update the sets are those that a fresh ClassView of the same world would have, byte by
+/// byte; sets and resources that did not change keep their address.
+/// Owned by the Translator; single-threaded.
+class ClassView {
+ public:
+  /// Assignments are spread over several sets by host, so that a change of one copies few.
+  static constexpr size_t kEndpointShards = 16;
+  using Set = std::shared_ptr<const model::ResourceSet>;
+  struct Sets {
+    Set clusters;
+    std::array<Set, kEndpointShards> endpoints;
+    Set listeners;
+    Set routes;
+    Set secrets;
+    Set names;
+  };
+
+  ClassView(ProxyClass proxy, Workshop* workshop);
+  /// `changes` are those since the world of the last Update; ignored at the first.
+  void Update(std::shared_ptr<const World> world, const model::ChangeSet& changes);
+
+  const ProxyClass& proxy() const { return proxy_; }
+  const Sets& sets() const { return sets_; }
+  const std::shared_ptr<const World>& world() const { return world_; }
+
+ private:
+  using Resources = std::vector<std::shared_ptr<const model::Resource>>;
+  /// What is kept of one service between updates.
+  struct Part {
+    ServicePtr service;
+    std::shared_ptr<const MergedRule> rule;
+    std::shared_ptr<const ServiceClusters> clusters;
+    std::shared_ptr<const ServiceClusters> sni_clusters;  ///< Null where there are none.
+    std::shared_ptr<const Resources> endpoints;
+    const std::set<std::string>* accounts = nullptr;  ///< Of the endpoints that the clusters were built from.
+    std::shared_ptr<const model::ServiceEndpoints> held;
+  };
+  /// Which kinds of resources a change may touch.
+  struct Dirty {
+    bool scope = false;
+    bool clusters = false;
+    bool endpoints = false;
+    bool listeners = false;
+    bool routes = false;
+    bool secrets = false;
+    bool names = false;
+  };
+  static Dirty Everything() { return {true, true, true, true, true, true, true}; }
+
+  Dirty WhatIsDirty(const model::ChangeSet& changes) const;
+  /// Rebuilds only load assignments; false when the change reaches further.
+  bool UpdateEndpoints(const model::ChangeSet& changes);
+  void BuildScope();
+  void BuildClusters();
+  void BuildEndpoints();
+  EndpointInputs InputsFor(const Part& part, const model::ServiceEndpoints* endpoints,
+                           const model::GatewayIndex& gateways) const;
+  std::shared_ptr<const ServiceClusters> ClustersOf(const Part& part, bool sni);
+  std::shared_ptr<const Resources> EndpointsOf(const Part& part);
+  void ReplaceSet(Resources resources, Set* set);
+
+  const ProxyClass proxy_;
+  Workshop* const workshop_;
+  std::shared_ptr<const World> world_;
+  ServiceScope scope_;
+  std::vector<Part> parts_;  ///< In the order of the scope.
+  std::unordered_map<std::string, size_t> part_of_;  ///< By "<hostname>/<namespace>".
+  Sets sets_;
+};
+
+}  // namespace isthmus::translate

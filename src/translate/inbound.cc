@@ -1,0 +1,72 @@
+#include "translate/inbound.h"
+
+#include <algorithm>
+#include <map>
+
+#include "translate/names.h"
+
+namespace isthmus::translate {
+namespace {
+
+bool Selected(const model::Service& service, const model::Labels& labels) {
+  return !service.selector.empty() && Selects(service.selector, labels);
+}
+
+/// The port on which this proxy serves a service port whose target differs between pods; 0 when it does not.
+int NamedTarget(const World& world, const model::Proxy& proxy, const model::Service& service,
+                const model::Port& port) {
+  const auto endpoints = world.EndpointsOf(service);
+  if (endpoints == nullptr) return 0;
+  for (const auto& shard : endpoints->shards) {
+    if (shard->cluster != proxy.cluster) continue;
+    for (const model::Endpoint& endpoint : shard->endpoints) {
+      if (endpoint.port_name != port.name) continue;
+      if (std::find(proxy.addresses.begin(), proxy.addresses.end(), endpoint.address) != proxy.addresses.end()) {
+        return endpoint.port;
+      }
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::vector<InboundPort> InboundPortsOf(const World& world, const model::Proxy& proxy, const model::Labels& labels) {
+  std::map<int, InboundPort> ports;
+  for (const ServicePtr& service : world.services->InNamespace(proxy.ns)) {
+    if (service->resolution == model::Resolution::kAlias || !Selected(*service, labels)) continue;
+    for (const model::Port& port : service->ports) {
+      if (port.protocol == model::Protocol::kUdp) continue;
+      const int target = port.target > 0 ? port.target : NamedTarget(world, proxy, *service, port);
+      if (target <= 0 || target == world.mesh->inbound_port) continue;
+      InboundPort& inbound = ports[target];
+      inbound.target = target;
+      inbound.services.emplace_back(service, port);
+    }
+  }
+  std::vector<InboundPort> result;
+  for (auto& [target, port] : ports) result.push_back(std::move(port));
+  return result;
+}
+
+std::shared_ptr<const InboundPart> InboundOf(const World& world, const model::Proxy& proxy,
+                                             const model::Labels& labels, Workshop* workshop) {
+  const std::vector<InboundPort> ports = InboundPortsOf(world, proxy, labels);
+  const bool ipv4 = std::any_of(proxy.addresses.begin(), proxy.addresses.end(),
+                                [](const std::string& address) { return !IsIpv6(address); });
+  MemoKey key("inbound");
+  key.Add(world.mesh).Add(ipv4);
+  for (const InboundPort& port : ports) {
+    key.Add(port.target).Add(port.services.size());
+    for (const auto& [service, service_port] : port.services) key.Add(service).Add(service_port.number);
+  }
+  return workshop->memo.Get<InboundPart>(key, [&] {
+    auto part = std::make_shared<InboundPart>();
+    auto clusters = BuildInboundClusters(*world.mesh, ipv4, ports);
+    workshop->interned.Intern(&clusters);
+    part->clusters = std::make_shared<const model::ResourceSet>(std::move(clusters));
+    return std::shared_ptr<const InboundPart>(std::move(part));
+  });
+}
+
+}  // namespace isthmus::translate
