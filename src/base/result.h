@@ -41,9 +41,10 @@ class [[nodiscard]] Status {
   Code code() const { return code_; }
   const std::string& message() const { return message_; }
 
-  /// Puts what the caller was doing in front of the message; the code stays. OK passes through.
+  /// Puts what the caller was doing in front of the message; the code stays. OK passes through, and so does
+  /// everything when `doing` is empty.
   Status In(std::string_view doing) const {
-    return ok() ? Status() : Status(code_, fmt::format("{}: {}", doing, message_));
+    return ok() || doing.empty() ? *this : Status(code_, fmt::format("{}: {}", doing, message_));
   }
   bool operator==(const Status&) const = default;
 

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/loop.h"
+#include "base/result.h"
+#include "install/cluster_access.h"
+#include "install/render.h"
+
+namespace isthmus::install {
+
+/// Told as the work goes on; lines are ready to print.
+using ProgressLine = std::function<void(std::string_view line)>;
+
+struct ApplyOptions {
+  base::Duration readiness_timeout = std::chrono::minutes(5);  ///< For each component.
+  bool prune = true;
+};
+
+/// Installs: namespace, then component after component (gateways side by side), each applied at once and waited for,
+/// then removes what this owner no longer renders. The error names the component and each object that is not ready, with why.
+base::Status Apply(ClusterAccess cluster, const Installation& installation, const std::vector<Component>& components,
+                   const ApplyOptions& options, const ProgressLine& progress);
+
+/// Why a Deployment is not ready, or "" when it is: its newest replica set, its pods' reasons.
+base::Result<std::string> WhyNotReady(ClusterAccess& cluster, const std::string& ns, const std::string& name);
+
+struct UninstallOptions {
+  bool purge = false;
+  std::string owner_name;  ///< Only objects of this owner; empty for any.
+  std::string owner_ns;
+  std::string revision;
+  bool dry_run = false;
+};
+
+/// Deletes what install applied, found by its labels, and tells each object. Objects already gone are no error.
+base::Status Uninstall(ClusterAccess cluster, const UninstallOptions& options, const ProgressLine& progress);
+
+}  // namespace isthmus::install

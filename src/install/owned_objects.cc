@@ -1,0 +1,51 @@
+#include "install/owned_objects.h"
+
+#include <utility>
+
+namespace isthmus::install {
+
+base::Result<std::vector<Resource>> OwnedKinds(ClusterAccess& cluster, bool definitions) {
+  const std::pair<const char*, const char*> kinds[] = {
+      {"apps/v1", "Deployment"},
+      {"apps/v1", "DaemonSet"},
+      {"v1", "Service"},
+      {"discovery.k8s.io/v1", "EndpointSlice"},
+      {"v1", "ConfigMap"},
+      {"v1", "Pod"},
+      {"v1", "Secret"},
+      {"v1", "ServiceAccount"},
+      {"rbac.authorization.k8s.io/v1", "RoleBinding"},
+      {"rbac.authorization.k8s.io/v1", "Role"},
+      {"policy/v1", "PodDisruptionBudget"},
+      {"autoscaling/v2", "HorizontalPodAutoscaler"},
+      {"networking.istio.io/v1alpha3", "EnvoyFilter"},
+      {"admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"},
+      {"admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"},
+      {"rbac.authorization.k8s.io/v1", "ClusterRole"},
+      {"rbac.authorization.k8s.io/v1", "ClusterRoleBinding"},
+  };
+  std::vector<Resource> resources;
+  for (const auto& [api_version, kind] : kinds) {
+    auto resource = cluster.Find(api_version, kind);
+    if (resource.ok()) {
+      resources.push_back(*resource);
+    } else if (resource.status().code() != base::Code::kNotFound) {
+      return resource.status().In(std::string("looking for kind ") + kind);
+    }
+  }
+  if (definitions) resources.push_back(CustomResourceDefinitions());
+  return resources;
+}
+
+base::Result<std::vector<Owned>> FindOwned(ClusterAccess& cluster, const std::string& label_selector,
+                                           bool definitions) {
+  ASSIGN_OR_RETURN(std::vector<Resource> kinds, OwnedKinds(cluster, definitions), "");
+  std::vector<Owned> owned;
+  for (const Resource& resource : kinds) {
+    ASSIGN_OR_RETURN(std::vector<Json> objects, cluster.List(resource, "", label_selector), "");
+    for (Json& object : objects) owned.push_back(Owned{resource, std::move(object)});
+  }
+  return owned;
+}
+
+}  // namespace isthmus::install

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "kubeapi/json.h"
+
+namespace isthmus::install {
+
+using kubeapi::Json;
+
+/// The east-west gateway of a cluster.
+struct TopologyGateway {
+  bool present = false;
+  std::vector<std::string> external_ips;
+  bool exposes_services = false;
+  bool exposes_istiod = false;
+};
+
+/// Files that go into one namespace.
+struct TopologyFiles {
+  std::string ns;
+  bool injection = false;
+  std::vector<std::string> files;  ///< Absolute, or relative to where they are looked for (see ResolveFile).
+  std::string selector;
+};
+
+/// What the lab makes for a cluster, as far as `plan` and `verify` need it; the rest is the lab's own business.
+struct TopologyLab {
+  bool present = false;
+  std::string api_server;  ///< "address:port"
+  std::vector<std::pair<std::string, std::string>> nodes;  ///< Name and pod range.
+  std::string service_cidr;
+  int ingress_port = 0;
+};
+
+struct TopologyCluster {
+  std::string name;
+  std::string network;
+  std::string control_plane;  ///< Name of the cluster whose istiod serves its proxies.
+  std::string remote_pilot_address;
+  std::string context;
+  Json install = Json::object();
+  TopologyGateway gateway;
+  std::vector<TopologyFiles> workloads;
+  std::vector<TopologyFiles> config;
+  TopologyLab lab;
+  bool primary() const { return control_plane == name; }
+};
+
+/// A request that `verify` makes besides those that follow from the topology.
+struct TopologyRequest {
+  std::string from_cluster;
+  std::string from_ns;
+  std::string from_app;      ///< Value of the label app of the pod that asks; or
+  std::string from_gateway;  ///< the gateway through which it enters from outside.
+  std::string url;
+  int count = 20;
+  std::vector<std::string> answers;
+  int share_min = 0;
+  int share_max = 100;
+  std::vector<std::string> clusters;
+};
+
+/// The Topology file (docs/topology.md), read and checked. A value.
+struct Topology {
+  std::string name;
+  std::string file;  ///< Where it was read from.
+  std::string mesh_id;
+  std::string trust_domain;
+  std::string trust_directory;
+  std::vector<TopologyCluster> clusters;
+  std::vector<TopologyRequest> requests;
+
+  bool on_lab() const;
+  const TopologyCluster* Find(std::string_view cluster) const;
+  std::vector<const TopologyCluster*> primaries() const;
+};
+
+/// Reads and checks a Topology. All that is wrong is reported at once, a line each, with its place and what to do.
+base::Result<Topology> ParseTopology(std::string_view text, std::string_view file);
+base::Result<Topology> LoadTopology(const std::string& file);
+
+/// Where a file of a topology is: as given, beside the topology file, in the folder above it, or where the program's own
+/// samples are.
+base::Result<std::string> ResolveFile(const Topology& topology, const std::string& file);
+
+}  // namespace isthmus::install
