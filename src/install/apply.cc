@@ -61,35 +61,15 @@ base::Result<std::string> WhyNotReadyObject(ClusterAccess& cluster, const Json& 
   return std::string();
 }
 
-/// Waits for all of `objects` that have a state of readiness.
-Status WaitReady(ClusterAccess& cluster, const std::vector<Json>& objects, base::Duration timeout) {
-  std::vector<std::string> waiting;
-  Status status = cluster.Until(timeout, [&]() -> base::Result<bool> {
-    waiting.clear();
-    for (const Json& object : objects) {
-      ASSIGN_OR_RETURN(std::string why, WhyNotReadyObject(cluster, object), Describe(object));
-      if (!why.empty())
-        waiting.push_back(fmt::format("{}/{}/{} ({})", StringAt(object, {"kind"}),
-                                      StringAt(object, {"metadata", "namespace"}),
-                                      StringAt(object, {"metadata", "name"}), why));
-    }
-    return waiting.empty();
-  });
-  if (status.code() == Code::kDeadlineExceeded && !waiting.empty())
-    return Error(Code::kDeadlineExceeded, "resources not ready after {} s: {}",
-                 std::chrono::duration_cast<std::chrono::seconds>(timeout).count(), fmt::join(waiting, ", "));
-  return status;
-}
-
 Status ApplyComponent(ClusterAccess& cluster, const Installation& installation, const Component& component,
-                      base::Duration timeout) {
+                      const ApplyOptions& options) {
   std::vector<Json> definitions, others;
   for (Json& object : Labelled(installation, component))
     (StringAt(object, {"kind"}) == "CustomResourceDefinition" ? definitions : others).push_back(std::move(object));
   RETURN_IF_ERROR(cluster.ApplyAll(definitions, installation.ns), "");
   RETURN_IF_ERROR(cluster.ApplyAll(others, installation.ns), "");
-  RETURN_IF_ERROR(WaitReady(cluster, definitions, timeout), "");
-  return WaitReady(cluster, others, timeout);
+  RETURN_IF_ERROR(WaitReady(cluster, definitions, options.readiness_timeout), "");
+  return options.wait ? WaitReady(cluster, others, options.readiness_timeout) : Status();
 }
 
 /// Deletes what this owner applied before and no longer renders. An unnamed installation owns what is labelled
@@ -124,6 +104,25 @@ Status Prune(ClusterAccess& cluster, const Installation& installation, const std
 
 }  // namespace
 
+Status WaitReady(ClusterAccess& cluster, const std::vector<Json>& objects, base::Duration timeout) {
+  std::vector<std::string> waiting;
+  Status status = cluster.Until(timeout, [&]() -> base::Result<bool> {
+    waiting.clear();
+    for (const Json& object : objects) {
+      ASSIGN_OR_RETURN(std::string why, WhyNotReadyObject(cluster, object), Describe(object));
+      if (!why.empty())
+        waiting.push_back(fmt::format("{}/{}/{} ({})", StringAt(object, {"kind"}),
+                                      StringAt(object, {"metadata", "namespace"}),
+                                      StringAt(object, {"metadata", "name"}), why));
+    }
+    return waiting.empty();
+  });
+  if (status.code() == Code::kDeadlineExceeded && !waiting.empty())
+    return Error(Code::kDeadlineExceeded, "resources not ready after {} s: {}",
+                 std::chrono::duration_cast<std::chrono::seconds>(timeout).count(), fmt::join(waiting, ", "));
+  return status;
+}
+
 base::Result<std::string> WhyNotReady(ClusterAccess& cluster, const std::string& ns, const std::string& name) {
   ASSIGN_OR_RETURN(Json deployment, cluster.Get(Deployments(), ns, name), "");
   int64_t wanted = IntAt(deployment, {"spec", "replicas"}, 1);
@@ -146,7 +145,7 @@ Status Apply(ClusterAccess cluster, const Installation& installation, const std:
   RETURN_IF_ERROR(EnsureNamespace(cluster, installation), "creating namespace " + installation.ns);
   for (const Component& component : components) {
     progress(fmt::format("- Processing resources for {}.", component.title));
-    Status status = ApplyComponent(cluster, installation, component, options.readiness_timeout);
+    Status status = ApplyComponent(cluster, installation, component, options);
     if (!status.ok()) {
       progress(fmt::format("✘ {} encountered an error: {}", component.title, status.message()));
       return status.In("installing " + component.title);

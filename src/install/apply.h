@@ -18,12 +18,16 @@ using ProgressLine = std::function<void(std::string_view line)>;
 struct ApplyOptions {
   base::Duration readiness_timeout = std::chrono::minutes(5);  ///< For each component.
   bool prune = true;
+  bool wait = true;  ///< Whether each component is waited for before the next; definitions always are.
 };
 
 /// Installs: namespace, then component after component (gateways side by side), each applied at once and waited for,
 /// then removes what this owner no longer renders. The error names the component and each object that is not ready, with why.
 base::Status Apply(ClusterAccess cluster, const Installation& installation, const std::vector<Component>& components,
                    const ApplyOptions& options, const ProgressLine& progress);
+
+/// Waits for all Deployments among `objects`; the error lists those that are not ready, with why.
+base::Status WaitReady(ClusterAccess& cluster, const std::vector<Json>& objects, base::Duration timeout);
 
 /// Why a Deployment is not ready, or "" when it is: its newest replica set, its pods' reasons.
 base::Result<std::string> WhyNotReady(ClusterAccess& cluster, const std::string& ns, const std::string& name);

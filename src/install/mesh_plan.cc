@@ -1,0 +1,140 @@
+#include <map>
+
+#include "install/mesh_up.h"
+#include "install/topology_manifests.h"
+#include "install/trust.h"
+#include "kubeapi/patch.h"
+
+namespace isthmus::install {
+namespace {
+
+using base::Code;
+using kubeapi::StringAt;
+
+/// Fields that the server writes by itself; they say nothing of what is wanted.
+Json WithoutServerFields(Json object) {
+  for (const char* key : {"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"})
+    object["metadata"].erase(key);
+  object.erase("status");
+  return object;
+}
+
+/// Paths at which the two differ, at most five, as a user would name them.
+std::string Differences(const Json& live, const Json& wanted) {
+  std::string text;
+  int count = 0;
+  for (const Json& step : Json::diff(live, wanted)) {
+    std::string path = StringAt(step, {"path"});
+    for (char& c : path)
+      if (c == '/') c = '.';
+    if (++count > 5) return text + ", ...";
+    text += (text.empty() ? "" : ", ") + path;
+  }
+  return text;
+}
+
+/// Asks the server what applying would give, without doing it.
+base::Result<Json> DryRunApply(ClusterAccess& access, const Resource& resource, const Json& object) {
+  http::Request request;
+  request.method = "PATCH";
+  std::string ns = resource.namespaced ? StringAt(object, {"metadata", "namespace"}) : "";
+  request.target = resource.Path(ns, StringAt(object, {"metadata", "name"})) +
+                   "?dryRun=All&fieldManager=istio-operator&force=true";
+  request.headers.Set("content-type", "application/apply-patch+yaml");
+  request.body = kubeapi::ToJson(object);
+  ASSIGN_OR_RETURN(http::Response response,
+                   kubeclient::Await<http::Response>(access.loop(), std::chrono::seconds(30), [&](auto done) {
+                     access.client().Raw(request, std::chrono::seconds(30), done);
+                   }), "");
+  return kubeapi::ParseJson(response.body);
+}
+
+base::Result<PlanLine> PlanObject(ClusterAccess& access, const std::string& cluster, const Json& object) {
+  PlanLine line{cluster, PlanLine::Action::kCreate, Describe(object), ""};
+  auto resource = access.Find(StringAt(object, {"apiVersion"}), StringAt(object, {"kind"}));
+  if (!resource.ok()) {
+    // A kind that is not served yet: its definition is part of the plan.
+    if (resource.status().code() == Code::kNotFound) return line;
+    return resource.status();
+  }
+  std::string ns = resource->namespaced ? StringAt(object, {"metadata", "namespace"}) : "";
+  auto live = access.Get(*resource, ns, StringAt(object, {"metadata", "name"}));
+  if (!live.ok()) {
+    if (live.status().code() == Code::kNotFound) return line;
+    return live.status();
+  }
+  ASSIGN_OR_RETURN(Json wanted, DryRunApply(access, *resource, object), "asking for a dry run of " + line.object);
+  line.detail = Differences(WithoutServerFields(*live), WithoutServerFields(wanted));
+  line.action = line.detail.empty() ? PlanLine::Action::kKeep : PlanLine::Action::kChange;
+  return line;
+}
+
+/// All objects that BringUp would apply to a cluster and that can be known beforehand.
+base::Result<std::vector<Json>> WantedObjects(const Topology& topology, const TopologyCluster& cluster) {
+  std::string address = cluster.remote_pilot_address;
+  if (const TopologyCluster* primary = topology.Find(cluster.control_plane);
+      address.empty() && primary != nullptr && !primary->gateway.external_ips.empty())
+    address = primary->gateway.external_ips.front();
+  std::vector<Json> wanted;
+  auto add = [&](const Rendered& rendered) {
+    for (const Component& component : rendered.components)
+      for (const Json& object : component.objects) wanted.push_back(object);
+  };
+  ASSIGN_OR_RETURN(Rendered main, RenderOperator(OperatorOf(topology, cluster, address), "topology"), "");
+  add(main);
+  if (cluster.gateway.present) {
+    ASSIGN_OR_RETURN(Rendered gateway, RenderOperator(EastWestOperatorOf(topology, cluster), "east-west gateway"), "");
+    add(gateway);
+    ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(topology, cluster), "");
+    wanted.insert(wanted.end(), exposure.begin(), exposure.end());
+  }
+  for (const TopologyFiles& files : cluster.workloads) wanted.push_back(NamespaceOf(topology, files));
+  for (const auto* list : {&cluster.workloads, &cluster.config}) {
+    for (const TopologyFiles& files : *list) {
+      ASSIGN_OR_RETURN(std::vector<Json> objects, ObjectsOf(topology, files), "");
+      wanted.insert(wanted.end(), objects.begin(), objects.end());
+    }
+  }
+  return wanted;
+}
+
+/// Secrets are told by name only: their content is made when they are.
+base::Result<PlanLine> PlanSecret(ClusterAccess& access, const std::string& cluster, const std::string& name) {
+  auto live = access.Get(Secrets(), "istio-system", name);
+  if (!live.ok() && live.status().code() != Code::kNotFound) return live.status();
+  return PlanLine{cluster, live.ok() ? PlanLine::Action::kKeep : PlanLine::Action::kCreate, "Secret istio-system/" + name, ""};
+}
+
+base::Status PlanCluster(const Topology& topology, const TopologyCluster& cluster, ClusterAccess& access,
+                         std::vector<PlanLine>& lines) {
+  ASSIGN_OR_RETURN(PlanLine certificates, PlanSecret(access, cluster.name, "cacerts"), "");
+  lines.push_back(certificates);
+  if (cluster.primary())
+    for (const TopologyCluster& other : topology.clusters) {
+      if (other.name == cluster.name) continue;
+      ASSIGN_OR_RETURN(PlanLine secret, PlanSecret(access, cluster.name, "istio-remote-secret-" + other.name), "");
+      lines.push_back(secret);
+    }
+  ASSIGN_OR_RETURN(std::vector<Json> wanted, WantedObjects(topology, cluster), "");
+  for (const Json& object : wanted) {
+    ASSIGN_OR_RETURN(PlanLine line, PlanObject(access, cluster.name, object), Describe(object));
+    lines.push_back(std::move(line));
+  }
+  return {};
+}
+
+}  // namespace
+
+base::Result<std::vector<PlanLine>> PlanUp(MeshSession& session) {
+  std::map<std::string, std::vector<PlanLine>> by_cluster;
+  for (const TopologyCluster& cluster : session.topology().clusters) by_cluster[cluster.name];
+  RETURN_IF_ERROR(session.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
+    return PlanCluster(session.topology(), cluster, access, by_cluster.at(cluster.name));
+  }), "planning");
+  std::vector<PlanLine> lines;
+  for (const TopologyCluster& cluster : session.topology().clusters)
+    for (PlanLine& line : by_cluster.at(cluster.name)) lines.push_back(std::move(line));
+  return lines;
+}
+
+}  // namespace isthmus::install

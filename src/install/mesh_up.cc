@@ -1,0 +1,233 @@
+#include "install/mesh_up.h"
+
+#include <map>
+#include <set>
+
+#include "install/apply.h"
+#include "install/remote_secret.h"
+#include "install/topology_manifests.h"
+#include "install/trust.h"
+
+namespace isthmus::install {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Status;
+using kubeapi::Find;
+using kubeapi::StringAt;
+
+constexpr char kSystem[] = "istio-system";
+constexpr char kEastWest[] = "istio-eastwestgateway";
+
+Json SystemNamespace(const TopologyCluster& cluster) {
+  Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", kSystem}}}};
+  if (!cluster.network.empty()) ns["metadata"]["labels"]["topology.istio.io/network"] = cluster.network;
+  if (!cluster.primary())
+    ns["metadata"]["annotations"]["topology.istio.io/controlPlaneClusters"] = cluster.control_plane;
+  return ns;
+}
+
+/// Makes Secret cacerts, or checks the one that is there against the root.
+Status EnsureCaCerts(ClusterAccess& access, const TopologyCluster& cluster, const TopologyRoot& root,
+                     const base::Clock& clock) {
+  auto existing = access.Get(Secrets(), kSystem, "cacerts");
+  if (existing.ok()) return CheckCaCerts(*existing, root.ca.roots(), clock);
+  if (existing.status().code() != Code::kNotFound) return existing.status();
+  ASSIGN_OR_RETURN(Json secret, MakeCaCerts(root, cluster.name, kSystem), "");
+  return access.Create(Secrets(), kSystem, secret).status();
+}
+
+/// The addresses of a gateway's Service: those the load balancer gave, and its external IPs.
+std::vector<std::string> AddressesOf(const Json& service) {
+  std::vector<std::string> addresses;
+  if (const Json* ingress = Find(service, {"status", "loadBalancer", "ingress"}); ingress != nullptr && ingress->is_array())
+    for (const Json& one : *ingress) {
+      std::string address = StringAt(one, {"ip"});
+      addresses.push_back(address.empty() ? StringAt(one, {"hostname"}) : address);
+    }
+  if (const Json* external = Find(service, {"spec", "externalIPs"}); external != nullptr && external->is_array())
+    for (const Json& one : *external)
+      if (one.is_string()) addresses.push_back(one.get<std::string>());
+  return addresses;
+}
+
+base::Result<std::string> GatewayAddress(ClusterAccess& access, base::Duration timeout) {
+  std::string address;
+  Status found = access.Until(timeout, [&]() -> base::Result<bool> {
+    ASSIGN_OR_RETURN(Json service, access.Get(Services(), kSystem, kEastWest), "");
+    std::vector<std::string> addresses = AddressesOf(service);
+    if (!addresses.empty()) address = addresses.front();
+    return !addresses.empty();
+  });
+  if (found.code() == Code::kDeadlineExceeded)
+    return Error(Code::kFailedPrecondition,
+                 "service {}/{} has no address: its load balancer gives none, so the other clusters cannot reach this "
+                 "network; set eastWestGateway.externalIPs",
+                 kSystem, kEastWest);
+  if (!found.ok()) return found;
+  return address;
+}
+
+/// One run of BringUp: what the clusters must know of one another.
+class Bringing {
+ public:
+  Bringing(MeshSession& session, const UpOptions& options, const base::Clock& clock, TopologyRoot root)
+      : session_(session), options_(options), clock_(clock), root_(std::move(root)) {}
+
+  Status Run() {
+    const Topology& topology = session_.topology();
+    for (const TopologyCluster& cluster : topology.clusters) {
+      secrets_[cluster.name];
+      pilot_addresses_[cluster.name];
+      deployments_[cluster.name];
+    }
+    RETURN_IF_ERROR(session_.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
+      return Prepare(cluster, access);
+    }), "preparing");
+    RETURN_IF_ERROR(session_.OnEach(topology.primaries(), [&](const TopologyCluster& cluster, ClusterAccess& access) {
+      return ShareSecrets(cluster, access);
+    }), "sharing remote secrets");
+    RETURN_IF_ERROR(session_.OnEach(topology.primaries(), [&](const TopologyCluster& cluster, ClusterAccess& access) {
+      return Install(cluster, access);
+    }), "installing");
+    std::vector<const TopologyCluster*> remotes;
+    for (const TopologyCluster& cluster : topology.clusters) {
+      if (cluster.primary()) continue;
+      remotes.push_back(&cluster);
+      ASSIGN_OR_RETURN(pilot_addresses_[cluster.name], PilotAddress(cluster), "cluster " + cluster.control_plane);
+    }
+    RETURN_IF_ERROR(session_.OnEach(remotes, [&](const TopologyCluster& cluster, ClusterAccess& access) {
+      return Install(cluster, access);
+    }), "installing");
+    return session_.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) { return Finish(cluster, access); });
+  }
+
+ private:
+  Status Prepare(const TopologyCluster& cluster, ClusterAccess& access) {
+    RETURN_IF_ERROR(access.ApplyAll({SystemNamespace(cluster)}, ""), "namespace istio-system");
+    RETURN_IF_ERROR(EnsureCaCerts(access, cluster, root_, clock_), "certificates");
+    RemoteSecretOptions options;
+    options.name = cluster.name;
+    ASSIGN_OR_RETURN(RemoteSecret secret, CreateRemoteSecret(access, options), "making its remote secret");
+    secrets_.at(cluster.name) = std::move(secret.secret);
+    session_.Report(cluster.name, "certificates and remote secret ready");
+    return {};
+  }
+
+  Status ShareSecrets(const TopologyCluster& cluster, ClusterAccess& access) {
+    std::vector<Json> others;
+    for (const auto& [name, secret] : secrets_)
+      if (name != cluster.name) others.push_back(secret);
+    return access.ApplyAll(others, kSystem);
+  }
+
+  base::Result<std::string> PilotAddress(const TopologyCluster& remote) {
+    if (!remote.remote_pilot_address.empty()) return remote.remote_pilot_address;
+    return GatewayAddress(session_.access(remote.control_plane), options_.readiness_timeout);
+  }
+
+  Status ApplyInstallation(const Json& iop, const std::string& name, const TopologyCluster& cluster,
+                           ClusterAccess& access) {
+    ASSIGN_OR_RETURN(Rendered rendered, RenderOperator(iop, name), "");
+    ApplyOptions options;
+    options.readiness_timeout = options_.readiness_timeout;
+    std::vector<Component> core, gateways;
+    for (Component& component : rendered.components) {
+      for (const Json& object : component.objects) Remember(cluster, object);
+      (component.id.ends_with("Gateways") ? gateways : core).push_back(std::move(component));
+    }
+    auto report = [&](std::string_view line) {
+      if (line.starts_with("✔") && line.find("complete") == std::string_view::npos) session_.Report(cluster.name, line.substr(sizeof("✔")));
+    };
+    // Gateways start while the workloads are applied; all are waited for at the end.
+    options.prune = false;
+    RETURN_IF_ERROR(install::Apply(access, rendered.installation, core, options, report), "");
+    options.wait = false;
+    auto quiet = [](std::string_view) {};
+    return install::Apply(access, rendered.installation, gateways, options, quiet);
+  }
+
+  Status Install(const TopologyCluster& cluster, ClusterAccess& access) {
+    RETURN_IF_ERROR(ApplyInstallation(OperatorOf(session_.topology(), cluster, pilot_addresses_.at(cluster.name)),
+                                      "topology " + session_.topology().name, cluster, access), "");
+    if (cluster.gateway.present) {
+      RETURN_IF_ERROR(ApplyInstallation(EastWestOperatorOf(session_.topology(), cluster), "east-west gateway", cluster, access),
+                      "east-west gateway");
+      ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(session_.topology(), cluster), "");
+      RETURN_IF_ERROR(access.ApplyAll(exposure, kSystem), "exposing");
+      ASSIGN_OR_RETURN(std::string address, GatewayAddress(access, options_.readiness_timeout), "");
+      session_.Report(cluster.name, "east-west gateway at " + address);
+    }
+    for (const TopologyFiles& files : cluster.workloads) RETURN_IF_ERROR(ApplyFiles(files, cluster, access, true), files.ns);
+    for (const TopologyFiles& files : cluster.config) RETURN_IF_ERROR(ApplyFiles(files, cluster, access, false), files.ns);
+    return {};
+  }
+
+  Status ApplyFiles(const TopologyFiles& files, const TopologyCluster& cluster, ClusterAccess& access, bool with_namespace) {
+    if (with_namespace) RETURN_IF_ERROR(access.ApplyAll({NamespaceOf(session_.topology(), files)}, ""), "");
+    ASSIGN_OR_RETURN(std::vector<Json> objects, ObjectsOf(session_.topology(), files), "");
+    for (const Json& object : objects) Remember(cluster, object);
+    return access.ApplyAll(objects, files.ns);
+  }
+
+  Status Finish(const TopologyCluster& cluster, ClusterAccess& access) {
+    const std::vector<Json>& deployments = deployments_.at(cluster.name);
+    RETURN_IF_ERROR(WaitReady(access, deployments, options_.readiness_timeout), "");
+    session_.Report(cluster.name, fmt::format("{} deployments ready", deployments.size()));
+    return {};
+  }
+
+  void Remember(const TopologyCluster& cluster, const Json& object) {
+    if (StringAt(object, {"kind"}) == "Deployment") deployments_.at(cluster.name).push_back(object);
+  }
+
+  MeshSession& session_;
+  const UpOptions& options_;
+  const base::Clock& clock_;
+  TopologyRoot root_;
+  // These have all clusters' names before threads start, and each thread writes only its own cluster's entry.
+  std::map<std::string, Json> secrets_;
+  std::map<std::string, std::string> pilot_addresses_;
+  std::map<std::string, std::vector<Json>> deployments_;
+};
+
+}  // namespace
+
+Status BringUp(MeshSession& session, const UpOptions& options, const base::Clock& clock) {
+  ASSIGN_OR_RETURN(TopologyRoot root, LoadOrMakeRoot(options.root_directory, clock), "the common root");
+  session.Report("", (root.made ? "made the common root in " : "using the common root of ") + options.root_directory);
+  Bringing bringing(session, options, clock, std::move(root));
+  return bringing.Run();
+}
+
+Status TakeDown(MeshSession& session) {
+  return session.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) -> Status {
+    for (const auto* list : {&cluster.config, &cluster.workloads}) {
+      for (const TopologyFiles& files : *list) {
+        ASSIGN_OR_RETURN(std::vector<Json> objects, ObjectsOf(session.topology(), files), "");
+        for (const Json& object : objects) {
+          auto resource = access.Find(StringAt(object, {"apiVersion"}), StringAt(object, {"kind"}));
+          if (!resource.ok()) continue;  // Its definition is gone, and so is it.
+          RETURN_IF_ERROR(access.Delete(*resource, StringAt(object, {"metadata", "namespace"}),
+                                        StringAt(object, {"metadata", "name"})), Describe(object));
+        }
+      }
+    }
+    UninstallOptions options;
+    options.purge = true;
+    RETURN_IF_ERROR(Uninstall(access, options, [](std::string_view) {}), "");
+    for (const TopologyCluster& other : session.topology().clusters)
+      RETURN_IF_ERROR(access.Delete(Secrets(), kSystem, "istio-remote-secret-" + other.name), "remote secret of " + other.name);
+    RETURN_IF_ERROR(access.Delete(Secrets(), kSystem, "cacerts"), "secret cacerts");
+    ASSIGN_OR_RETURN(std::vector<Json> namespaces,
+                     access.List(Namespaces(), "", std::string(kTopologyLabel) + "=" + session.topology().name), "");
+    for (const Json& ns : namespaces)
+      RETURN_IF_ERROR(access.Delete(Namespaces(), "", StringAt(ns, {"metadata", "name"})), "namespace");
+    RETURN_IF_ERROR(access.Delete(Namespaces(), "", kSystem), "namespace istio-system");
+    session.Report(cluster.name, "removed");
+    return {};
+  });
+}
+
+}  // namespace isthmus::install

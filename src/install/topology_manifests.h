@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "install/render.h"
+#include "install/topology.h"
+
+namespace isthmus::install {
+
+/// The IstioOperator of a cluster: what follows from the topology (mesh, cluster, network, primary's address), with the
+/// cluster's own `install` laid over it. `pilot_address` is how a remote reaches its primary.
+Json OperatorOf(const Topology& topology, const TopologyCluster& cluster, const std::string& pilot_address);
+
+/// The IstioOperator of its east-west gateway, as samples/multicluster/gen-eastwest-gateway.sh writes it.
+Json EastWestOperatorOf(const Topology& topology, const TopologyCluster& cluster);
+
+/// Resolves and renders an IstioOperator made here.
+struct Rendered {
+  Installation installation;
+  std::vector<Component> components;
+};
+base::Result<Rendered> RenderOperator(const Json& iop, const std::string& name);
+
+/// The Gateways (and routes) that open an east-west gateway for services or for istiod.
+base::Result<std::vector<Json>> ExposureOf(const Topology& topology, const TopologyCluster& cluster);
+
+/// All objects of the files, those with the selector's labels, put into the namespace.
+base::Result<std::vector<Json>> ObjectsOf(const Topology& topology, const TopologyFiles& files);
+
+/// Marks the namespaces that a topology made, so that `down` takes away no others.
+inline constexpr std::string_view kTopologyLabel = "isthmus.dev/topology";
+/// The namespace of `files`, with the injection label when asked for.
+Json NamespaceOf(const Topology& topology, const TopologyFiles& files);
+
+}  // namespace isthmus::install
