@@ -1,0 +1,155 @@
+#include "install/topology.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "install/ip_range.h"
+#include "install/topology_manifests.h"
+#include "install/trust.h"
+#include "base/files.h"
+
+namespace isthmus::install {
+namespace {
+
+using testing::HasSubstr;
+
+std::string File(const std::string& clusters) {
+  return "apiVersion: isthmus.dev/v1\nkind: Topology\nmetadata: {name: t}\nspec:\n  clusters:\n" + clusters;
+}
+
+std::string ErrorOf(const std::string& text) {
+  auto topology = ParseTopology(text, "t.yaml");
+  return topology.ok() ? "" : topology.status().message();
+}
+
+constexpr char kTwo[] =
+    "    - {name: c1, network: n1, context: k1, eastWestGateway: {externalIPs: [10.9.0.1], exposes: [services]}}\n"
+    "    - {name: c2, network: n2, context: k2, eastWestGateway: {exposes: [services, istiod]}}\n";
+
+TEST(TopologyTest, ReadsClustersWithTheirDefaults) {
+  auto topology = ParseTopology(File(kTwo), "t.yaml");
+  ASSERT_TRUE(topology.ok()) << topology.status().message();
+  ASSERT_EQ(topology->clusters.size(), 2u);
+  EXPECT_TRUE(topology->clusters[0].primary());
+  EXPECT_EQ(topology->clusters[0].gateway.external_ips, std::vector<std::string>{"10.9.0.1"});
+  EXPECT_TRUE(topology->clusters[1].gateway.exposes_istiod);
+  EXPECT_EQ(topology->primaries().size(), 2u);
+  EXPECT_FALSE(topology->on_lab());
+}
+
+TEST(TopologyTest, TheDemoIsValid) {
+  auto topology = LoadTopology(std::string(ISTHMUS_SOURCE_DIR) + "/topologies/demo.yaml");
+  ASSERT_TRUE(topology.ok()) << topology.status().message();
+  EXPECT_TRUE(topology->on_lab());
+  EXPECT_EQ(topology->requests.size(), 4u);
+}
+
+TEST(TopologyTest, ReportsEverythingThatIsWrongAtOnce) {
+  std::string error = ErrorOf(File("    - {name: C_1, context: k, netwrok: n}\n    - {name: C_1, context: k, controlPlane: c9}\n"));
+  EXPECT_THAT(error, HasSubstr("netwrok"));
+  EXPECT_THAT(error, HasSubstr("two clusters named C_1"));
+  EXPECT_THAT(error, HasSubstr("DNS label"));
+  EXPECT_THAT(error, HasSubstr("c9"));
+}
+
+TEST(TopologyTest, OverlappingPodRangesOfOneNetworkAreRefused) {
+  auto lab = [](const char* name, const char* network, const char* pods) {
+    return fmt::format("    - {{name: {}, network: {}, eastWestGateway: {{exposes: [services]}}, lab: {{apiServer: '1.2.3.4:6443', "
+                       "nodes: [{{name: {}-n, address: 1.2.3.4, podCIDR: {}}}]}}}}\n", name, network, name, pods);
+  };
+  EXPECT_THAT(ErrorOf(File(lab("c1", "n1", "172.20.0.0/16") + lab("c2", "n1", "172.20.3.0/24"))), HasSubstr("overlap"));
+  EXPECT_EQ(ErrorOf(File(lab("c1", "n1", "172.20.0.0/16") + lab("c2", "n2", "172.20.3.0/24"))), "");
+}
+
+TEST(TopologyTest, ANetworkWithoutAGatewayIsRefused) {
+  EXPECT_THAT(ErrorOf(File("    - {name: c1, network: n1, context: a}\n    - {name: c2, network: n2, context: b, "
+                           "eastWestGateway: {exposes: [services]}}\n")),
+              HasSubstr("network n1 has no gateway"));
+}
+
+TEST(TopologyTest, ARemoteNeedsAWayToItsPrimary) {
+  EXPECT_THAT(ErrorOf(File("    - {name: c1, network: n1, context: a}\n    - {name: c2, network: n1, context: b, controlPlane: c1}\n")),
+              HasSubstr("expose istiod"));
+}
+
+TEST(TopologyTest, MissingFilesAndContextsAreNamed) {
+  std::string error = ErrorOf(File("    - {name: c1, workloads: [{namespace: x, files: [no/such.yaml]}]}\n"));
+  EXPECT_THAT(error, HasSubstr("no/such.yaml"));
+  EXPECT_THAT(error, HasSubstr("context"));
+}
+
+TEST(TopologyTest, OtherDocumentsAreRefused) {
+  EXPECT_THAT(ErrorOf("kind: Pod"), HasSubstr("no Topology"));
+  EXPECT_THAT(ErrorOf("a: [1"), HasSubstr("t.yaml"));
+  EXPECT_NE(ErrorOf("apiVersion: isthmus.dev/v1\nkind: Topology\nmetadata: {name: t}\nspec: {clusters: 3}"), "");
+  EXPECT_NE(ErrorOf("apiVersion: isthmus.dev/v1\nkind: Topology\nmetadata: {name: t}\nspec: [1]"), "");
+}
+
+TEST(IpRangeTest, OverlapsAndErrors) {
+  auto range = [](const char* text) { return IpRange::Parse(text); };
+  EXPECT_TRUE(range("10.0.0.0/8")->Overlaps(*range("10.200.0.0/16")));
+  EXPECT_FALSE(range("10.0.0.0/24")->Overlaps(*range("10.0.1.0/24")));
+  EXPECT_TRUE(range("0.0.0.0/0")->Overlaps(*range("255.255.255.255/32")));
+  for (const char* wrong : {"", "10.0.0.0", "10.0.0.0/33", "10.0.0/8", "a/8", "10.0.0.0/x", "10.0.0.0/8x"})
+    EXPECT_FALSE(range(wrong).ok()) << wrong;
+}
+
+TEST(TopologyManifestsTest, OperatorsCarryMeshClusterAndNetwork) {
+  auto topology = ParseTopology(File(kTwo), "t.yaml");
+  ASSERT_TRUE(topology.ok());
+  Json iop = OperatorOf(*topology, topology->clusters[0], "");
+  EXPECT_EQ(kubeapi::StringAt(iop, {"spec", "values", "global", "network"}), "n1");
+  EXPECT_EQ(kubeapi::StringAt(iop, {"spec", "values", "global", "multiCluster", "clusterName"}), "c1");
+  auto gateway = RenderOperator(EastWestOperatorOf(*topology, topology->clusters[0]), "gateway");
+  ASSERT_TRUE(gateway.ok()) << gateway.status().message();
+  bool found = false;
+  for (const Component& component : gateway->components)
+    for (const Json& object : component.objects)
+      if (object["kind"] == "Service") {
+        found = true;
+        EXPECT_EQ(object["spec"]["externalIPs"], Json::array({"10.9.0.1"}));
+        EXPECT_EQ(object["spec"]["ports"].size(), 4u);
+      }
+  EXPECT_TRUE(found);
+}
+
+class TrustTest : public testing::Test {
+ protected:
+  std::string folder_ = testing::TempDir() + "/isthmus-trust-" + testing::UnitTest::GetInstance()->current_test_info()->name();
+  base::SystemClock clock_;
+  void SetUp() override { ASSERT_EQ(std::system(("rm -rf " + folder_).c_str()), 0); }
+};
+
+TEST_F(TrustTest, MakesARootOnceAndKeepsIt) {
+  auto first = LoadOrMakeRoot(folder_, clock_);
+  ASSERT_TRUE(first.ok()) << first.status().message();
+  EXPECT_TRUE(first->made);
+  auto second = LoadOrMakeRoot(folder_, clock_);
+  ASSERT_TRUE(second.ok()) << second.status().message();
+  EXPECT_FALSE(second->made);
+  EXPECT_EQ(first->ca.certificate(), second->ca.certificate());
+}
+
+TEST_F(TrustTest, IntermediatesChainToTheRootAndOthersAreRefused) {
+  auto root = LoadOrMakeRoot(folder_, clock_);
+  auto stranger = LoadOrMakeRoot(folder_ + "/other", clock_);
+  ASSERT_TRUE(root.ok() && stranger.ok());
+  auto secret = MakeCaCerts(*root, "c1", "istio-system");
+  ASSERT_TRUE(secret.ok()) << secret.status().message();
+  EXPECT_TRUE(CheckCaCerts(*secret, root->ca.roots(), clock_).ok());
+  base::Status foreign = CheckCaCerts(*secret, stranger->ca.roots(), clock_);
+  EXPECT_THAT(foreign.message(), HasSubstr("does not lead to the root"));
+  (*secret)["data"].erase("ca-key.pem");
+  EXPECT_THAT(CheckCaCerts(*secret, root->ca.roots(), clock_).message(), HasSubstr("ca-key.pem"));
+}
+
+TEST_F(TrustTest, ABrokenRootIsNamed) {
+  ASSERT_TRUE(LoadOrMakeRoot(folder_, clock_).ok());
+  ASSERT_TRUE(base::WriteFile(folder_ + "/root-cert.pem", "garbage").ok());
+  auto root = LoadOrMakeRoot(folder_, clock_);
+  ASSERT_FALSE(root.ok());
+  EXPECT_THAT(root.status().message(), HasSubstr("root-cert.pem"));
+}
+
+}  // namespace
+}  // namespace isthmus::install
