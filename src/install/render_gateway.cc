@@ -27,7 +27,7 @@ Json FieldEnv(std::string_view name, std::string_view path) {
   return {{"name", name}, {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", path}}}}}};
 }
 
-std::string Text(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string Text(const Json& value) { return value.is_string() ? value.get<std::string>() : kubeapi::ToJson(value); }
 
 base::Result<Gateway> Resolve(const Installation& installation, const Json& component, bool ingress) {
   Gateway gateway;
@@ -148,7 +148,7 @@ Json ContainerEnv(const Installation& installation, const Gateway& gateway) {
       FieldEnv("ISTIO_META_NODE_NAME", "spec.nodeName")};
   if (!network.empty()) env.push_back(Env("ISTIO_META_NETWORK", network));
   if (const Json* defaults = Find(installation.mesh_config, {"defaultConfig"}); defaults != nullptr)
-    env.push_back(Env("PROXY_CONFIG", defaults->dump()));
+    env.push_back(Env("PROXY_CONFIG", kubeapi::ToJson(*defaults)));
   for (const auto& [name, value] : gateway.values["env"].items()) env.push_back(Env(name, Text(value)));
   return env;
 }

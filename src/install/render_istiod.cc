@@ -14,7 +14,7 @@ constexpr std::string_view kRbac = "rbac.authorization.k8s.io/v1";
 
 std::string Text(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
-  return value.dump();
+  return kubeapi::ToJson(value);
 }
 
 Json Env(std::string_view name, std::string_view value) { return {{"name", name}, {"value", value}}; }
@@ -258,11 +258,11 @@ std::vector<Json> RenderConfigMaps(const Installation& installation) {
                    {"neverInjectSelector", webhook["neverInjectSelector"]},
                    {"injectedAnnotations", webhook["injectedAnnotations"]}};
     Json injector = NewObject(installation, "v1", "ConfigMap", "istio-sidecar-injector" + Suffix(installation), true);
-    injector["data"] = {{"config", kubeapi::ToYaml(config)}, {"values", InjectorValues(installation).dump(2)}};
+    injector["data"] = {{"config", kubeapi::ToYaml(config)}, {"values", kubeapi::ToJson(InjectorValues(installation), 2)}};
     objects.push_back(std::move(injector));
   }
   Json values = NewObject(installation, "v1", "ConfigMap", "values" + Suffix(installation), true);
-  values["data"] = {{"merged-values", installation.values.dump(2)}};
+  values["data"] = {{"merged-values", kubeapi::ToJson(installation.values, 2)}};
   objects.push_back(std::move(values));
   return objects;
 }
