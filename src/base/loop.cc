@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,9 @@ uint64_t ToMilliseconds(Duration duration) {
 struct Loop::Impl {
   uv_loop_t loop;
   uv_async_t wake;
+  uv_idle_t busy;  // Active while local tasks wait: keeps the loop from sleeping, without a system call.
+  std::vector<std::function<void()>> local_tasks;  // Touched by the loop's thread only.
+  std::atomic<std::thread::id> thread;             // Who is in Run(), if anyone.
   std::atomic<bool> stop{false};
   std::mutex mutex;
   std::vector<std::function<void()>> tasks;  // Guarded by mutex.
@@ -36,14 +40,39 @@ struct Loop::Impl {
   }
 
   // Tasks that are posted by these tasks run in the next round, so that sockets get their turn.
-  void RunTasks() {
-    for (auto& task : TakeTasks()) {
+  static void RunAll(std::vector<std::function<void()>> tasks) {
+    for (auto& task : tasks) {
       task();
       task = nullptr;  // What it holds goes before the next task runs.
     }
+  }
+  void RunTasks() {
+    RunAll(TakeTasks());
     if (stop) uv_stop(&loop);
   }
+  void RunLocalTasks() {
+    RunAll(std::exchange(local_tasks, {}));
+    if (local_tasks.empty()) uv_idle_stop(&busy);
+  }
+  bool DropTasks() { return !TakeTasks().empty() || !std::exchange(local_tasks, {}).empty(); }
 };
+
+namespace {
+
+/// Says, for its scope, that this thread runs the loop.
+class Running {
+ public:
+  explicit Running(std::atomic<std::thread::id>& thread) : thread_(thread), before_(thread.load()) {
+    thread_ = std::this_thread::get_id();
+  }
+  ~Running() { thread_ = before_; }
+
+ private:
+  std::atomic<std::thread::id>& thread_;
+  const std::thread::id before_;
+};
+
+}  // namespace
 
 Loop::Loop() : impl_(std::make_unique<Impl>()) {
   // A peer that has gone shows as EPIPE; the signal would end the program. Children get the default back.
@@ -55,13 +84,16 @@ Loop::Loop() : impl_(std::make_unique<Impl>()) {
     static_cast<Impl*>(handle->data)->RunTasks();
   });
   if (error != 0) std::abort();
+  uv_idle_init(&impl_->loop, &impl_->busy);
+  impl_->busy.data = impl_.get();
 }
 
 Loop::~Loop() {
   // A task that never ran may own streams; they close their handles now, and may post again.
-  while (!impl_->TakeTasks().empty()) {
+  while (impl_->DropTasks()) {
   }
   uv_close(reinterpret_cast<uv_handle_t*>(&impl_->wake), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&impl_->busy), nullptr);
   // Handles whose owner has gone finish closing; a handle that still has an owner is closed under it.
   uv_walk(
       &impl_->loop,
@@ -71,11 +103,12 @@ Loop::~Loop() {
       },
       nullptr);
   while (uv_loop_close(&impl_->loop) == UV_EBUSY) uv_run(&impl_->loop, UV_RUN_ONCE);
-  while (!impl_->TakeTasks().empty()) {
+  while (impl_->DropTasks()) {
   }
 }
 
 void Loop::Run() {
+  const Running running(impl_->thread);
   uv_run(&impl_->loop, UV_RUN_DEFAULT);
   impl_->stop = false;
 }
@@ -86,6 +119,7 @@ void Loop::Stop() {
 }
 
 bool Loop::RunUntil(const std::function<bool()>& done, Duration timeout) {
+  const Running running(impl_->thread);
   bool late = false;
   const Timer timer = Timer::After(*this, timeout, [&late] { late = true; });
   while (!done()) {
@@ -96,6 +130,11 @@ bool Loop::RunUntil(const std::function<bool()>& done, Duration timeout) {
 }
 
 void Loop::Post(std::function<void()> task) {
+  if (impl_->thread.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+    impl_->local_tasks.push_back(std::move(task));
+    uv_idle_start(&impl_->busy, [](uv_idle_t* handle) { static_cast<Impl*>(handle->data)->RunLocalTasks(); });
+    return;
+  }
   {
     std::lock_guard lock(impl_->mutex);
     impl_->tasks.push_back(std::move(task));

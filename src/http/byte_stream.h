@@ -15,10 +15,11 @@ class ByteStream {
   virtual ~ByteStream() = default;
   /// Bytes as they come. Called never inside On...().
   virtual void OnData(std::function<void(std::string_view)> callback) = 0;
-  /// Called once when the peer has closed or the connection broke; OK for an orderly end.
+  /// Called once when the peer sends no more (OK) or the connection broke (an error). After OK the peer may
+  /// still read: writes go on until Finish(), or until the stream is destroyed.
   virtual void OnClose(std::function<void(base::Status)> callback) = 0;
   virtual void Write(base::Slice bytes) = 0;
-  /// No more writes; the connection closes when what was written is sent.
+  /// No more writes; our side closes when what was written is sent. Bytes of the peer still come.
   virtual void Finish() = 0;
   /// Bytes taken by Write() that the socket has not taken yet.
   virtual size_t buffered() const = 0;

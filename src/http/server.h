@@ -38,8 +38,9 @@ class ServerStream {
   /// Stops granting the client more body bytes until false is given.
   virtual void PauseBody(bool pause) = 0;
 
-  /// HTTP/1.1 only: answers 101 with `headers` and hands the raw connection over. Null when the
-  /// connection cannot be upgraded (HTTP/2).
+  /// HTTP/1.1 only: answers 101 (to CONNECT: 200) with `headers` and hands the raw connection over, now or
+  /// later; OnClose is not called any more. Null when the request cannot be upgraded (HTTP/2, no Upgrade
+  /// header, or a body).
   virtual std::unique_ptr<ByteStream> Upgrade(const Headers& headers) = 0;
 
   /// Reads the whole body (at most `limit` bytes, else answers 413), then calls `done`.
@@ -54,7 +55,7 @@ struct ServerOptions {
   std::string address = "127.0.0.1";  ///< An IP address, or "unix:/path".
   uint16_t port = 0;                  ///< 0 takes a free one.
   std::optional<TlsServerOptions> tls;
-  uint32_t max_concurrent_streams = 100000;
+  uint32_t max_concurrent_streams = 1000;  ///< Of one HTTP/2 connection.
   size_t max_header_bytes = 64 * 1024;
   /// A connection that sends nothing at all for so long before its first request is closed.
   base::Duration handshake_timeout = std::chrono::seconds(15);
@@ -63,7 +64,8 @@ struct ServerOptions {
 };
 
 /// An HTTP/1.1 and HTTP/2 server on one address: with TLS by ALPN, in plaintext by prior knowledge
-/// (the HTTP/2 preface) or HTTP/1.1. Lives on its loop; destroying it closes every connection.
+/// (the HTTP/2 preface) or HTTP/1.1. Lives on its loop; destroying it closes every connection and tells no
+/// stream. Callbacks may destroy it.
 class Server {
  public:
   Server(base::Loop& loop, ServerOptions options, Handler handler);
