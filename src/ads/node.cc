@@ -1,11 +1,13 @@
 #include "ads/node.h"
 
-#include <arpa/inet.h>
 #include <envoy/config/core/v3/base.pb.h>
 #include <google/protobuf/arena.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <cmath>
+
+#include "base/net.h"
+#include "base/strings.h"
 
 namespace isthmus::ads {
 namespace {
@@ -64,34 +66,9 @@ std::string Json(const Struct& metadata, const char* key) {
   return json;
 }
 
-std::vector<std::string> Split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  for (size_t from = 0;;) {
-    const size_t at = text.find(separator, from);
-    parts.emplace_back(text.substr(from, at == text.npos ? at : at - from));
-    if (at == text.npos) return parts;
-    from = at + 1;
-  }
-}
-
-std::vector<std::string> SplitList(std::string_view text) {
-  std::vector<std::string> kept;
-  for (std::string& part : Split(text, ',')) {
-    const size_t first = part.find_first_not_of(' ');
-    if (first == std::string::npos) continue;
-    kept.push_back(part.substr(first, part.find_last_not_of(' ') - first + 1));
-  }
-  return kept;
-}
-
-bool IsAddress(const std::string& text) {
-  unsigned char buffer[sizeof(in6_addr)];
-  return inet_pton(AF_INET, text.c_str(), buffer) == 1 || inet_pton(AF_INET6, text.c_str(), buffer) == 1;
-}
-
 // "<type>~<ip>~<pod>.<ns>~<ns>.svc.<domain>"
 Status ReadId(Node* out) {
-  const std::vector<std::string> parts = Split(out->id, '~');
+  const std::vector<std::string_view> parts = base::Split(out->id, '~');
   if (out->id.size() > kMaxId || parts.size() != 4)
     return Error(Code::kInvalidArgument,
                  "node id '{}': expected four parts <type>~<ip>~<name>.<namespace>~<domain>",
@@ -103,7 +80,7 @@ Status ReadId(Node* out) {
   else
     return Error(Code::kInvalidArgument, "node id '{}': proxy type '{}' is not served (sidecar, router)", out->id,
                  parts[0]);
-  if (IsAddress(parts[1])) out->proxy.addresses = {parts[1]};
+  if (base::IsIpAddress(parts[1])) out->proxy.addresses = {std::string(parts[1])};
   out->proxy.id = parts[2];
   const size_t dot = parts[2].rfind('.');
   out->proxy.pod = parts[2].substr(0, dot);
@@ -111,8 +88,8 @@ Status ReadId(Node* out) {
   const size_t first = parts[3].find('.');
   out->proxy.ns = parts[3].substr(0, first);
   if (first != std::string::npos) {
-    std::string rest = parts[3].substr(first + 1);
-    if (rest.starts_with("svc.")) rest.erase(0, 4);
+    std::string_view rest = parts[3].substr(first + 1);
+    base::ConsumePrefix(rest, "svc.");
     out->proxy.domain_suffix = rest;
   }
   return {};
@@ -126,8 +103,8 @@ void ReadMetadata(const Struct& metadata, Node* out) {
   proxy.service_account = out->claimed_account;
   out->generator = Text(metadata, "GENERATOR");
   std::vector<std::string> addresses;
-  for (std::string& address : SplitList(Text(metadata, "INSTANCE_IPS")))
-    if (IsAddress(address)) addresses.push_back(std::move(address));
+  for (std::string& address : base::SplitList(Text(metadata, "INSTANCE_IPS")))
+    if (base::IsIpAddress(address)) addresses.push_back(std::move(address));
   if (!addresses.empty()) proxy.addresses = std::move(addresses);
   proxy.cluster = model::ClusterId(Text(metadata, "CLUSTER_ID"));
   proxy.network = model::NetworkId(Text(metadata, "NETWORK"));
@@ -135,7 +112,7 @@ void ReadMetadata(const Struct& metadata, Node* out) {
   for (auto& [name, value] : Map(metadata, "STATIC_LABELS")) proxy.labels.try_emplace(name, value);
   proxy.node_name = Text(metadata, "NODE_NAME");
   proxy.version = Text(metadata, "ISTIO_VERSION");
-  for (std::string& network : SplitList(Text(metadata, "REQUESTED_NETWORK_VIEW")))
+  for (std::string& network : base::SplitList(Text(metadata, "REQUESTED_NETWORK_VIEW")))
     proxy.network_view.insert(model::NetworkId(std::move(network)));
   proxy.dns_capture = Truth(metadata, "DNS_CAPTURE");
   proxy.unprivileged = Truth(metadata, "UNPRIVILEGED_POD");

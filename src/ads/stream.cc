@@ -97,7 +97,7 @@ Status Stream::OnDebug(const Request& request) {
   // The client's acknowledgement of an answer asks for nothing.
   if (!request.nonce.empty()) return {};
   ASSIGN_OR_RETURN(const std::vector<base::Slice> answer,
-                   context_.debug->Answer(request, *node_, verified_ns_), request.type_url);
+                   context_.debug->Answer(request, *this), request.type_url);
   std::vector<ResourcePtr> resources;
   resources.reserve(answer.size());
   for (const base::Slice& any : answer) {

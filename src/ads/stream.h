@@ -27,13 +27,15 @@ class Sink {
   virtual size_t buffered() const = 0;
 };
 
+class Stream;
+
 /// Answers the debug types (istio.io/debug...) for a stream. Lives on the ADS loop.
 class DebugAnswerer {
  public:
   virtual ~DebugAnswerer() = default;
   /// The resources of the answer as serialised google.protobuf.Any. An error ends the stream.
-  virtual base::Result<std::vector<base::Slice>> Answer(const Request& request, const Node& node,
-                                                        const std::string& verified_ns) = 0;
+  virtual base::Result<std::vector<base::Slice>> Answer(const Request& request,
+                                                        const Stream& caller) = 0;
 };
 
 /// Counters of all streams; printed by the control plane's metrics.
@@ -80,6 +82,9 @@ class Stream {
   /// Namespace of the identity that the client has proved; empty when it has proved none.
   const std::string& verified_ns() const { return verified_ns_; }
   void SetVerifiedNamespace(std::string ns) { verified_ns_ = std::move(ns); }
+  /// Whether it came over loopback to the plaintext port, which only this machine's admin can.
+  bool local() const { return local_; }
+  void SetLocal(bool local) { local_ = local; }
   /// In push order.
   const std::vector<std::unique_ptr<Subscription>>& subscriptions() const { return subscriptions_; }
   /// The client has everything there is, and has said so.
@@ -103,6 +108,7 @@ class Stream {
   const Protocol protocol_;
   std::optional<Node> node_;
   std::string verified_ns_;
+  bool local_ = false;
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
 };
 
