@@ -61,29 +61,28 @@ size_t Entries(const Sets& sets) {
   return entries;
 }
 
-// Whether some name is in two sets, so that the later one must not be sent.
-bool Overlap(const Sets& sets) {
-  for (size_t i = 1; i < sets.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) {
-      if (sets[i] == nullptr || sets[j] == nullptr) continue;
-      const bool first_smaller = sets[i]->all().size() < sets[j]->all().size();
-      const SetPtr& few = first_smaller ? sets[i] : sets[j];
-      const SetPtr& many = first_smaller ? sets[j] : sets[i];
-      for (const ResourcePtr& resource : few->all())
-        if (many->Find(resource->name) != nullptr) return true;
-    }
-  }
+bool Share(const model::ResourceSet& a, const model::ResourceSet& b) {
+  const model::ResourceSet& few = a.all().size() < b.all().size() ? a : b;
+  const model::ResourceSet& many = &few == &a ? b : a;
+  for (const ResourcePtr& resource : few.all())
+    if (many.Find(resource->name) != nullptr) return true;
   return false;
 }
 
-ResourcePtr EmptyLoadAssignment(std::string_view cluster) {
+// What a client gets of a name that does not exist. It waits for an answer before it uses the cluster or
+// listener that named it, so endpoints and routes are answered with empty ones; null for other types.
+ResourcePtr Placeholder(std::string_view type_url, std::string_view name) {
+  constexpr uint32_t kName = 1;              // Of ClusterLoadAssignment and RouteConfiguration alike.
+  constexpr uint32_t kValidateClusters = 7;  // A BoolValue; empty means false.
+  if (type_url != kEndpointType && type_url != kRouteType) return nullptr;
   std::string message;
-  PutBytes(message, 1, cluster);
+  PutBytes(message, kName, name);
+  if (type_url == kRouteType) PutBytes(message, kValidateClusters, {});
   std::string any;
-  PutBytes(any, 1, kEndpointType);
+  PutBytes(any, 1, type_url);
   PutBytes(any, 2, message);
   auto resource = std::make_shared<model::Resource>();
-  resource->name = cluster;
+  resource->name = name;
   resource->any = base::Slice(std::move(any));
   return resource;
 }
@@ -147,6 +146,18 @@ Payload Frame(Protocol protocol, std::span<const ResourcePtr> resources,
   return out;
 }
 
+bool PayloadMaker::Overlap(const Sets& sets) {
+  for (size_t i = 1; i < sets.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (sets[i] == nullptr || sets[j] == nullptr) continue;
+      auto [at, fresh] = overlaps_.try_emplace({sets[j], sets[i]}, false);
+      if (fresh) at->second = Share(*sets[j], *sets[i]);
+      if (at->second) return true;
+    }
+  }
+  return false;
+}
+
 const Payload& PayloadMaker::WholeSet(Protocol protocol, const SetPtr& set, const Interest& interest) {
   auto key = std::make_tuple(protocol, set, interest.wildcard ? nullptr : interest.names);
   auto found = whole_.find(key);
@@ -186,8 +197,8 @@ Payload PayloadMaker::Named(Protocol protocol, std::string_view type_url, const 
   for (const std::string& name : names) {
     if (ResourcePtr found = FindIn(sets, name))
       resources.push_back(std::move(found));
-    else if (protocol == Protocol::kSotw && type_url == kEndpointType)
-      resources.push_back(EmptyLoadAssignment(name));
+    else if (ResourcePtr empty = Placeholder(type_url, name))
+      resources.push_back(std::move(empty));
     else if (type_url != kExtensionType)  // An extension is never withdrawn, only replaced.
       removed.push_back(name);
   }
@@ -240,7 +251,24 @@ NameList PayloadMaker::Differing(const Sets& before, const Sets& now, const Inte
   return names;
 }
 
+const PayloadMaker::Update& PayloadMaker::Changes(Protocol protocol, std::string_view type_url, const Sets& before,
+                                                  const Sets& now, const Interest& interest) {
+  auto [at, fresh] = updates_.try_emplace(
+      {protocol, std::string(type_url), before, now, interest.wildcard ? nullptr : interest.names});
+  Update& update = at->second;
+  if (!fresh) return update;
+  update.names = Differing(before, now, interest);
+  if (update.names.empty()) return update;
+  // State of the world has no other way to say that one of all is gone.
+  update.payload = protocol == Protocol::kSotw && interest.wildcard
+                       ? Whole(protocol, type_url, now, interest)
+                       : Named(protocol, type_url, now, update.names);
+  return update;
+}
+
 void PayloadMaker::Forget() {
+  updates_.clear();
+  overlaps_.clear();
   differences_.clear();
   whole_.clear();
 }

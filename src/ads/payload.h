@@ -47,25 +47,35 @@ using NameList = std::vector<std::string>;
 /// Holds what it remembers until Forget(). Lives on the ADS loop.
 class PayloadMaker {
  public:
-  /// All that exists in `sets` and is wanted. `missing_removed`: names that do not exist are told as removed
-  /// (delta). With state of the world an endpoint list that does not exist is sent empty, since a cluster
-  /// would wait for it forever.
+  /// All of `sets` that is wanted. Wanted names that do not exist: endpoints and routes are sent empty, others
+  /// told as removed (delta).
   Payload Whole(Protocol protocol, std::string_view type_url, const Sets& sets, const Interest& interest);
-  /// What of `names` is wanted and exists, and as removed what does not.
+  /// These names, in the same way.
   Payload Named(Protocol protocol, std::string_view type_url, const Sets& sets,
                 std::span<const std::string> names);
-  /// Names that differ between two versions of a type and are wanted; sorted, unique.
-  NameList Differing(const Sets& before, const Sets& now, const Interest& interest);
+  /// What differs between two versions of a type and is wanted. Valid until Forget().
+  struct Update {
+    NameList names;  ///< Sorted, unique.
+    Payload payload;
+  };
+  const Update& Changes(Protocol protocol, std::string_view type_url, const Sets& before, const Sets& now,
+                        const Interest& interest);
 
   void Forget();
 
  private:
   using SetPair = std::pair<SetPtr, SetPtr>;
   const NameList& DifferingIn(const SetPtr& before, const SetPtr& now);
+  NameList Differing(const Sets& before, const Sets& now, const Interest& interest);
   const Payload& WholeSet(Protocol protocol, const SetPtr& set, const Interest& interest);
+  /// Whether some name is in two of the sets, so that the later one must not be sent.
+  bool Overlap(const Sets& sets);
 
+  // Null names stand for a wildcard.
   std::map<SetPair, NameList> differences_;
-  std::map<std::tuple<Protocol, SetPtr, NameSetPtr>, Payload> whole_;  // Null names: wildcard.
+  std::map<SetPair, bool> overlaps_;
+  std::map<std::tuple<Protocol, SetPtr, NameSetPtr>, Payload> whole_;
+  std::map<std::tuple<Protocol, std::string, Sets, Sets, NameSetPtr>, Update> updates_;
 };
 
 /// The resource of that name in the first set that has one, or null.

@@ -162,7 +162,10 @@ struct Server::Impl {
     session->Start(authenticator, [this, weak, at] {
       // Not inside the call's own callback: it may still be using the call.
       loop.Post([this, weak, at] {
-        if (!weak.expired()) sessions.erase(at);
+        if (weak.expired()) return;
+        const auto ended = *at;
+        sessions.erase(at);
+        if (ended->stream().started()) context.views.Forget(ended->stream().node().proxy);
       });
     });
   }

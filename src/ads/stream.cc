@@ -150,15 +150,17 @@ Payload Stream::Due(Subscription& subscription, const model::View& view, NameLis
   if (subscription.owes_all()) return context_.payloads.Whole(protocol_, type, now, subscription.interest());
   const model::View* had = seen == nullptr ? nullptr : subscription.sent_view().get();
   const Sets& before = SetsOf(had, type);
-  if (before != now) *differing = context_.payloads.Differing(before, now, subscription.interest());
-  NameList names = *differing;
-  if (!subscription.owed().empty()) {
-    names.insert(names.end(), subscription.owed().begin(), subscription.owed().end());
-    std::sort(names.begin(), names.end());
-    names.erase(std::unique(names.begin(), names.end()), names.end());
+  if (before != now) {
+    const PayloadMaker::Update& update =
+        context_.payloads.Changes(protocol_, type, before, now, subscription.interest());
+    *differing = update.names;
+    if (subscription.owed().empty()) return update.payload;
   }
+  NameList names = *differing;
+  names.insert(names.end(), subscription.owed().begin(), subscription.owed().end());
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   if (names.empty()) return {};
-  // State of the world has no other way to say that one of all is gone.
   if (protocol_ == Protocol::kSotw && subscription.interest().wildcard)
     return context_.payloads.Whole(protocol_, type, now, subscription.interest());
   return context_.payloads.Named(protocol_, type, now, names);

@@ -1,5 +1,7 @@
 #include "ads/stream.h"
 
+#include <envoy/config/endpoint/v3/endpoint.pb.h>
+#include <envoy/config/route/v3/route.pb.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -224,6 +226,25 @@ TEST_P(StreamTest, SecretsOnlyGoToThoseWhoProvedTheirIdentity) {
   EXPECT_THAT(Keys(gateway.TakeOne().resources), ElementsAre("KEY"));
 }
 
+TEST_P(StreamTest, EndpointsAndRoutesThatDoNotExistAreSentEmptySoThatNothingWaitsForThem) {
+  FakeClient client(context_, GetParam());
+  ASSERT_TRUE(client.Ask(kEndpointType, {"gone"}).ok());
+  envoy::config::endpoint::v3::ClusterLoadAssignment endpoints;
+  Response got = client.TakeOne();
+  ASSERT_EQ(got.resources.size(), 1u);
+  ASSERT_TRUE(endpoints.ParseFromString(got.resources.begin()->second));
+  EXPECT_EQ(endpoints.cluster_name(), "gone");
+  EXPECT_THAT(got.removed, IsEmpty());
+
+  ASSERT_TRUE(client.Ask(kRouteType, {"12345"}).ok());
+  envoy::config::route::v3::RouteConfiguration route;
+  got = client.TakeOne();
+  ASSERT_EQ(got.resources.size(), 1u);
+  ASSERT_TRUE(route.ParseFromString(got.resources.begin()->second));
+  EXPECT_EQ(route.name(), "12345");
+  EXPECT_TRUE(route.has_validate_clusters() && !route.validate_clusters().value());
+}
+
 TEST_P(StreamTest, AnswerWaitsUntilTheWorldIsLoaded) {
   auto view = std::exchange(views_.view, nullptr);
   FakeClient client(context_, GetParam());
@@ -312,12 +333,14 @@ TEST_P(DeltaTest, WithdrawnClusterIsToldByName) {
   EXPECT_THAT(got.removed, ElementsAre("c2"));
 }
 
-TEST_P(DeltaTest, NameThatDoesNotExistIsToldAsRemoved) {
+TEST_P(DeltaTest, SecretThatDoesNotExistIsToldAsRemoved) {
+  views_.Set(kSecretType, {MakeSet({{"kubernetes://a", "A"}})});
   FakeClient client(context_, GetParam());
-  ASSERT_TRUE(client.Ask(kRouteType, {"80", "12345"}).ok());
+  client.stream.SetVerifiedNamespace("shop");
+  ASSERT_TRUE(client.Ask(kSecretType, {"kubernetes://a", "kubernetes://b"}).ok());
   const Response got = client.TakeOne();
-  EXPECT_THAT(got.resources, ElementsAre(Pair("80", "R80")));
-  EXPECT_THAT(got.removed, ElementsAre("12345"));
+  EXPECT_THAT(got.resources, ElementsAre(Pair("kubernetes://a", "A")));
+  EXPECT_THAT(got.removed, ElementsAre("kubernetes://b"));
 }
 
 TEST_P(DeltaTest, NameAskedForAgainIsAnsweredAgain) {
@@ -345,8 +368,7 @@ TEST_P(DeltaTest, ReconnectingClientGetsAllNamesItHad) {
   FakeClient client(context_, GetParam());
   ASSERT_TRUE(client.Ask(kEndpointType, {"c2"}, {"c1"}, "nonce of another stream", {"c1", "gone"}).ok());
   const Response got = client.TakeOne();
-  EXPECT_THAT(got.resources, UnorderedElementsAre(Pair("c2", "E2")));
-  EXPECT_THAT(got.removed, ElementsAre("gone"));
+  EXPECT_THAT(got.resources, UnorderedElementsAre(Pair("c2", "E2"), Pair("gone", "\n\4gone")));
 }
 
 TEST_P(DeltaTest, NamesThatComeWithAnOldNonceAreStillMeant) {
@@ -401,12 +423,6 @@ TEST_P(SotwTest, FewerNamesAreNotAnswered) {
   client.Take();
   ASSERT_TRUE(client.Ack(kRouteType, {"80"}).ok());
   EXPECT_THAT(client.Take(), IsEmpty());
-}
-
-TEST_P(SotwTest, EndpointsThatDoNotExistAreSentEmptySoThatTheirClusterDoesNotWait) {
-  FakeClient client(context_, GetParam());
-  ASSERT_TRUE(client.Ask(kEndpointType, {"gone"}).ok());
-  EXPECT_EQ(client.TakeOne().resources.size(), 1u);
 }
 
 }  // namespace
