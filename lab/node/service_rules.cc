@@ -21,25 +21,33 @@ using Out = std::back_insert_iterator<std::string>;
 constexpr int kMasqueradeMark = 0x4000;
 
 // Rules are text for nft: only what is an IPv4 address gets in.
-bool IsIpv4(const std::string& text) { return base::IsIpAddress(text) && text.find(':') == std::string::npos; }
+bool IsIpv4(const std::string& text) {
+  return base::IsIpAddress(text) && text.find(':') == std::string::npos;
+}
 
 std::string ProtocolOf(const Json& port) {
   const std::string protocol = kubeapi::StringAt(port, {"protocol"});
   return protocol == "UDP" ? "udp" : protocol == "SCTP" ? "sctp" : "tcp";
 }
 
-// Ready endpoints of one port of a service. A slice's port belongs to the service's port of the same name.
+// Ready endpoints of one port of a service. A slice's port belongs to the service's port of the
+// same name.
 void AddEndpoints(const Json& slice, ServicePort& port) {
   const Json* ports = kubeapi::Find(slice, {"ports"});
   const Json* endpoints = kubeapi::Find(slice, {"endpoints"});
-  if (ports == nullptr || !ports->is_array() || endpoints == nullptr || !endpoints->is_array()) return;
+  if (ports == nullptr || !ports->is_array() || endpoints == nullptr || !endpoints->is_array())
+    return;
   for (const Json& candidate : *ports) {
-    if (kubeapi::StringAt(candidate, {"name"}) != port.name || ProtocolOf(candidate) != port.protocol) continue;
+    if (kubeapi::StringAt(candidate, {"name"}) != port.name ||
+        ProtocolOf(candidate) != port.protocol)
+      continue;
     const auto number = static_cast<uint16_t>(kubeapi::IntAt(candidate, {"port"}));
     for (const Json& endpoint : *endpoints) {
       if (!kubeapi::BoolAt(endpoint, {"conditions", "ready"}, true)) continue;
       const Json* addresses = kubeapi::Find(endpoint, {"addresses"});
-      if (addresses == nullptr || !addresses->is_array() || addresses->empty() || !(*addresses)[0].is_string()) continue;
+      if (addresses == nullptr || !addresses->is_array() || addresses->empty() ||
+          !(*addresses)[0].is_string())
+        continue;
       const std::string address = (*addresses)[0].get<std::string>();
       if (IsIpv4(address)) port.endpoints.emplace_back(address, number);
     }
@@ -51,24 +59,30 @@ void AddAddresses(const Json* list, const char* field, std::vector<std::string>&
   for (const Json& item : *list) {
     const std::string address = field == nullptr ? (item.is_string() ? item.get<std::string>() : "")
                                                  : kubeapi::StringAt(item, {field});
-    if (IsIpv4(address) && std::find(out.begin(), out.end(), address) == out.end()) out.push_back(address);
+    if (IsIpv4(address) && std::find(out.begin(), out.end(), address) == out.end())
+      out.push_back(address);
   }
 }
 
 std::string ChainOf(const ServiceEntry& service, const ServicePort& port) {
-  return fmt::format("svc-{:016x}", base::Hash64(fmt::format("{}:{}/{}", service.key, port.port, port.protocol)));
+  return fmt::format("svc-{:016x}",
+                     base::Hash64(fmt::format("{}:{}/{}", service.key, port.port, port.protocol)));
 }
 
-std::string Set(const std::vector<std::string>& items) { return "{ " + base::Join(items, ", ") + " }"; }
+std::string Set(const std::vector<std::string>& items) {
+  return "{ " + base::Join(items, ", ") + " }";
+}
 
 struct Tables {
   std::string chains;
   std::vector<std::string> service_map, node_port_map, no_endpoints, hairpins;
 };
 
-void AddPort(const ServiceEntry& service, const ServicePort& port, const NodeRules& rules, Tables& tables) {
+void AddPort(const ServiceEntry& service, const ServicePort& port, const NodeRules& rules,
+             Tables& tables) {
   const std::string chain = ChainOf(service, port);
-  std::vector<std::string> keys = {fmt::format("{} . {} . {}", service.cluster_ip, port.protocol, port.port)};
+  std::vector<std::string> keys = {
+      fmt::format("{} . {} . {}", service.cluster_ip, port.protocol, port.port)};
   for (const std::string& address : service.external_ips)
     keys.push_back(fmt::format("{} . {} . {}", address, port.protocol, port.port));
   if (port.endpoints.empty()) {
@@ -77,15 +91,19 @@ void AddPort(const ServiceEntry& service, const ServicePort& port, const NodeRul
   }
   for (const std::string& key : keys) tables.service_map.push_back(key + " : goto " + chain);
   if (port.node_port != 0)
-    tables.node_port_map.push_back(fmt::format("{} . {} : goto {}", port.protocol, port.node_port, chain));
+    tables.node_port_map.push_back(
+        fmt::format("{} . {} : goto {}", port.protocol, port.node_port, chain));
   std::string choices;
   for (size_t i = 0; i < port.endpoints.size(); ++i)
-    choices += fmt::format("{}{} : {} . {}", i == 0 ? "" : ", ", i, port.endpoints[i].first, port.endpoints[i].second);
+    choices += fmt::format("{}{} : {} . {}", i == 0 ? "" : ", ", i, port.endpoints[i].first,
+                           port.endpoints[i].second);
   // What comes from elsewhere than this node's pods must come back through this node.
-  fmt::format_to(Out(tables.chains), "  chain {} {{\n    ip saddr != {} meta mark set {:#x}\n", chain, rules.pod_range,
-                 kMasqueradeMark);
+  fmt::format_to(Out(tables.chains), "  chain {} {{\n    ip saddr != {} meta mark set {:#x}\n",
+                 chain, rules.pod_range, kMasqueradeMark);
   const char* pick = service.client_ip_affinity ? "jhash ip saddr" : "numgen random";
-  fmt::format_to(Out(tables.chains), "    dnat ip to {} mod {} map {{ {} }}\n  }}\n", pick, port.endpoints.size(), choices);
+  fmt::format_to(Out(tables.chains),
+                 "    meta l4proto {} dnat ip to {} mod {} map {{ {} }}\n  }}\n", port.protocol,
+                 pick, port.endpoints.size(), choices);
   for (const auto& [address, unused] : port.endpoints) {
     const std::string pair = address + " . " + address;
     if (std::find(tables.hairpins.begin(), tables.hairpins.end(), pair) == tables.hairpins.end())
@@ -93,33 +111,41 @@ void AddPort(const ServiceEntry& service, const ServicePort& port, const NodeRul
   }
 }
 
-void AppendMap(std::string& out, const char* kind, const char* name, const char* type, const std::vector<std::string>& elements) {
+void AppendMap(std::string& out, const char* kind, const char* name, const char* type,
+               const std::vector<std::string>& elements) {
   fmt::format_to(Out(out), "  {} {} {{\n    type {}\n", kind, name, type);
   if (!elements.empty()) fmt::format_to(Out(out), "    elements = {}\n", Set(elements));
   out += "  }\n";
 }
 
-// The wall: who is not of this network may open connections to services' external addresses, to what the
-// lab says is open, and to nothing else. Addresses of services were translated before, so it asks conntrack.
-void AppendWall(std::string& out, const std::vector<ServiceEntry>& services, const NodeRules& rules) {
+// The wall: who is not of this network may open connections to services' external addresses, to
+// what the lab says is open, and to nothing else. Addresses of services were translated before, so
+// it asks conntrack.
+void AppendWall(std::string& out, const std::vector<ServiceEntry>& services,
+                const NodeRules& rules) {
   if (rules.friends.empty()) return;
   std::set<std::string> external;
-  for (const ServiceEntry& service : services) external.insert(service.external_ips.begin(), service.external_ips.end());
-  fmt::format_to(Out(out), "  chain wall {{\n    ct state established,related accept\n    ip saddr {} accept\n",
-                 Set(rules.friends));
+  for (const ServiceEntry& service : services)
+    external.insert(service.external_ips.begin(), service.external_ips.end());
+  fmt::format_to(
+      Out(out),
+      "  chain wall {{\n    ct state established,related accept\n    ip saddr {} accept\n",
+      Set(rules.friends));
   if (!external.empty())
     fmt::format_to(Out(out), "    ct original ip daddr {} ct status dnat accept\n",
                    Set({external.begin(), external.end()}));
   if (rules.open_node_ports)
-    fmt::format_to(Out(out), "    ct original ip daddr {} ct status dnat accept\n", rules.node_address);
+    fmt::format_to(Out(out), "    ct original ip daddr {} ct status dnat accept\n",
+                   rules.node_address);
   for (const uint16_t port : rules.open_ports)
     fmt::format_to(Out(out), "    ip daddr {} tcp dport {} accept\n", rules.node_address, port);
-  out += "    meta l4proto tcp reject with tcp reset\n    reject with icmp admin-prohibited\n  }\n"
-         "  chain input {\n    type filter hook input priority 0;\n    iifname eth0 jump wall\n  }\n"
-         "  chain forward {\n    type filter hook forward priority 0;\n    iifname eth0 jump wall\n"
-         "    ip daddr . meta l4proto . th dport @no-endpoints reject\n  }\n"
-         "  chain local {\n    type filter hook output priority 0;\n"
-         "    ip daddr . meta l4proto . th dport @no-endpoints reject\n  }\n";
+  out +=
+      "    meta l4proto tcp reject with tcp reset\n    reject with icmp admin-prohibited\n  }\n"
+      "  chain input {\n    type filter hook input priority 0;\n    iifname eth0 jump wall\n  }\n"
+      "  chain forward {\n    type filter hook forward priority 0;\n    iifname eth0 jump wall\n"
+      "    ip daddr . meta l4proto . th dport @no-endpoints reject\n  }\n"
+      "  chain local {\n    type filter hook output priority 0;\n"
+      "    ip daddr . meta l4proto . th dport @no-endpoints reject\n  }\n";
 }
 
 }  // namespace
@@ -139,8 +165,10 @@ std::vector<ServiceEntry> ReadServices(const std::map<std::string, Json>& servic
     entry.cluster_ip = kubeapi::StringAt(service, {"spec", "clusterIP"});
     if (!IsIpv4(entry.cluster_ip)) continue;
     AddAddresses(kubeapi::Find(service, {"spec", "externalIPs"}), nullptr, entry.external_ips);
-    AddAddresses(kubeapi::Find(service, {"status", "loadBalancer", "ingress"}), "ip", entry.external_ips);
-    entry.client_ip_affinity = kubeapi::StringAt(service, {"spec", "sessionAffinity"}) == "ClientIP";
+    AddAddresses(kubeapi::Find(service, {"status", "loadBalancer", "ingress"}), "ip",
+                 entry.external_ips);
+    entry.client_ip_affinity =
+        kubeapi::StringAt(service, {"spec", "sessionAffinity"}) == "ClientIP";
     const Json* ports = kubeapi::Find(service, {"spec", "ports"});
     if (ports == nullptr || !ports->is_array()) continue;
     for (const Json& port : *ports) {
@@ -165,28 +193,34 @@ std::string NodeTable(const std::vector<ServiceEntry>& services, const NodeRules
       for (const ServicePort& port : service.ports) AddPort(service, port, rules, tables);
   // "add" first, so that deleting works when there is none; all of it is one step for the kernel.
   std::string out = "add table ip isthmus\ndelete table ip isthmus\ntable ip isthmus {\n";
-  AppendMap(out, "map", "services", "ipv4_addr . inet_proto . inet_service : verdict", tables.service_map);
+  AppendMap(out, "map", "services", "ipv4_addr . inet_proto . inet_service : verdict",
+            tables.service_map);
   AppendMap(out, "map", "node-ports", "inet_proto . inet_service : verdict", tables.node_port_map);
-  AppendMap(out, "set", "no-endpoints", "ipv4_addr . inet_proto . inet_service", tables.no_endpoints);
+  AppendMap(out, "set", "no-endpoints", "ipv4_addr . inet_proto . inet_service",
+            tables.no_endpoints);
   AppendMap(out, "set", "hairpins", "ipv4_addr . ipv4_addr", tables.hairpins);
   out += tables.chains;
   out += "  chain translate {\n";
   if (rules.dns_port != 0 && !rules.dns_service.empty())
     for (const char* protocol : {"udp", "tcp"})
-      fmt::format_to(Out(out), "    ip daddr {} {} dport 53 dnat ip to {}:{}\n", rules.dns_service, protocol,
-                     rules.node_address, rules.dns_port);
-  fmt::format_to(Out(out),
-                 "    ip daddr . meta l4proto . th dport vmap @services\n"
-                 "    ip daddr {} meta l4proto . th dport vmap @node-ports\n  }}\n"
-                 "  chain prerouting {{\n    type nat hook prerouting priority -100;\n    jump translate\n  }}\n"
-                 "  chain output {{\n    type nat hook output priority -100;\n    jump translate\n  }}\n",
-                 rules.node_address);
-  out += "  chain postrouting {\n    type nat hook postrouting priority 100;\n"
-         "    ip saddr . ip daddr @hairpins masquerade\n";
+      fmt::format_to(Out(out), "    ip daddr {} {} dport 53 dnat ip to {}:{}\n", rules.dns_service,
+                     protocol, rules.node_address, rules.dns_port);
+  fmt::format_to(
+      Out(out),
+      "    ip daddr . meta l4proto . th dport vmap @services\n"
+      "    ip daddr {} meta l4proto . th dport vmap @node-ports\n  }}\n"
+      "  chain prerouting {{\n    type nat hook prerouting priority -100;\n    jump translate\n  "
+      "}}\n"
+      "  chain output {{\n    type nat hook output priority -100;\n    jump translate\n  }}\n",
+      rules.node_address);
+  out +=
+      "  chain postrouting {\n    type nat hook postrouting priority 100;\n"
+      "    ip saddr . ip daddr @hairpins masquerade\n";
   fmt::format_to(Out(out), "    meta mark {:#x} masquerade\n", kMasqueradeMark);
   std::vector<std::string> direct = rules.direct;
   if (direct.empty()) direct.push_back(rules.pod_range);
-  fmt::format_to(Out(out), "    ip saddr {} ip daddr != {} masquerade\n  }}\n", rules.pod_range, Set(direct));
+  fmt::format_to(Out(out), "    ip saddr {} ip daddr != {} masquerade\n  }}\n", rules.pod_range,
+                 Set(direct));
   AppendWall(out, services, rules);
   return out + "}\n";
 }

@@ -72,6 +72,7 @@ class ServiceRulesNetTest : public testing::Test {
       EXPECT_TRUE(netlink.SetUp("eth0").ok());
       EXPECT_TRUE(netlink.SetUp("pod1").ok());
       EXPECT_TRUE(netlink.AddRoute({.to = Parse("172.20.0.5"), .device = "pod1", .source = Parse("192.168.229.128").address}).ok());
+      EXPECT_TRUE(netlink.AddRoute({.to = {0, 0}, .device = "eth0"}).ok());
       EXPECT_TRUE(network::SetSysctl("net/ipv4/ip_forward", "1").ok());
     });
     In("pod", [&](network::Netlink& netlink) {
@@ -168,8 +169,6 @@ TEST_F(ServiceRulesNetTest, AServiceWithoutEndpointsIsRefusedAtOnce) {
 TEST_F(ServiceRulesNetTest, WhatLeavesTheNetworkCarriesTheNodesAddress) {
   network::Fd server = Listen("other", 9000);
   Apply(Rules());
-  std::string seen;
-  std::string unused;
   ASSERT_EQ(Connect("pod", "192.168.229.131", 9000), 0);
   sockaddr_in peer{};
   socklen_t size = sizeof peer;
