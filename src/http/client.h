@@ -54,6 +54,8 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
+  base::Loop& loop() const;
+
   /// Starts a request; with `end`, it has no body.
   std::shared_ptr<ClientStream> Open(RequestHead head, bool end, ClientEvents events);
 
