@@ -41,6 +41,33 @@ void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSe
   if (dirty.scope) BuildScope();
   if (dirty.clusters) BuildClusters();
   if (dirty.endpoints) BuildEndpoints();
+  if (dirty.listeners) BuildListeners();
+  if (dirty.routes) BuildRoutes();
+}
+
+ClassInputs ClassView::Inputs(Kept* kept) { return {*world_, proxy_, scope_, *this, *workshop_, *kept}; }
+
+void ClassView::BuildListeners() {
+  Kept kept;
+  ReplaceSet(BuildSidecarListeners(Inputs(&kept)), &sets_.listeners);
+  kept_listeners_ = std::move(kept);
+}
+
+void ClassView::BuildRoutes() {
+  Kept kept;
+  ReplaceSet(BuildSidecarRoutes(Inputs(&kept)), &sets_.routes);
+  kept_routes_ = std::move(kept);
+}
+
+ServicePtr ClassView::FindService(const std::string& host) const { return scope_.Find(host); }
+
+std::shared_ptr<const MergedRule> ClassView::FindRule(const std::string& host) const {
+  auto [found, fresh] = rules_.try_emplace(host);
+  if (fresh) {
+    const ServicePtr service = scope_.Find(host);
+    found->second = world_->rules->Find(proxy_.ns, proxy_.labels, host, service == nullptr ? "" : service->ns);
+  }
+  return found->second;
 }
 
 ClassView::Dirty ClassView::WhatIsDirty(const model::ChangeSet& changes) const { return Everything(); }
@@ -51,6 +78,7 @@ void ClassView::BuildScope() {
   std::vector<Part> old = std::move(parts_);
   parts_.clear();
   part_of_.clear();
+  rules_.clear();
   for (const ServicePtr& service : scope_.services()) {
     Part part;
     if (auto known = before.find(EndpointKey(*service)); known != before.end()) part = std::move(old[known->second]);
@@ -102,7 +130,7 @@ void ClassView::BuildClusters() {
   ReplaceSet(std::move(resources), &sets_.clusters);
 }
 
-std::shared_ptr<const ClassView::Resources> ClassView::EndpointsOf(const Part& part) {
+std::shared_ptr<const Resources> ClassView::EndpointsOf(const Part& part) {
   MemoKey key("endpoints");
   key.Add(world_->mesh).Add(part.service).Add(part.rule).Add(part.held);
   key.Add(world_->gateways).Add(world_->authentication).Add(part.sni_clusters != nullptr).Add(proxy_.router());

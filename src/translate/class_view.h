@@ -10,23 +10,17 @@
 #include "model/snapshot.h"
 #include "model/view.h"
 #include "translate/clusters.h"
-#include "translate/memo.h"
+#include "translate/class_inputs.h"
 #include "translate/world.h"
 
 namespace isthmus::translate {
-
-/// What all classes share while they build.
-struct Workshop {
-  Memo memo;
-  InternTable interned;
-};
 
 /// The outbound resources of one class of proxies, kept up to date.
 ///
 /// Invariant: after Update the sets are those that a fresh ClassView of the same world would have, byte by
 /// byte; sets and resources that did not change keep their address.
 /// Owned by the Translator; single-threaded.
-class ClassView {
+class ClassView final : private Destinations {
  public:
   /// Assignments are spread over several sets by host, so that a change of one copies few.
   static constexpr size_t kEndpointShards = 16;
@@ -49,7 +43,6 @@ class ClassView {
   const std::shared_ptr<const World>& world() const { return world_; }
 
  private:
-  using Resources = std::vector<std::shared_ptr<const model::Resource>>;
   /// What is kept of one service between updates.
   struct Part {
     ServicePtr service;
@@ -82,6 +75,12 @@ class ClassView {
                            const model::GatewayIndex& gateways) const;
   std::shared_ptr<const ServiceClusters> ClustersOf(const Part& part, bool sni);
   std::shared_ptr<const Resources> EndpointsOf(const Part& part);
+  using Kept = std::vector<std::shared_ptr<const void>>;
+  ClassInputs Inputs(Kept* kept);
+  void BuildListeners();
+  void BuildRoutes();
+  ServicePtr FindService(const std::string& host) const override;
+  std::shared_ptr<const MergedRule> FindRule(const std::string& host) const override;
   void ReplaceSet(Resources resources, Set* set);
 
   const ProxyClass proxy_;
@@ -90,7 +89,11 @@ class ClassView {
   ServiceScope scope_;
   std::vector<Part> parts_;  ///< In the order of the scope.
   std::unordered_map<std::string, size_t> part_of_;  ///< By "<hostname>/<namespace>".
+  /// Rules of hosts, as routes ask for them; also of hosts outside the scope.
+  mutable std::unordered_map<std::string, std::shared_ptr<const MergedRule>> rules_;
   Sets sets_;
+  Kept kept_listeners_;
+  Kept kept_routes_;
 };
 
 }  // namespace isthmus::translate

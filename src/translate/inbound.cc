@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "translate/inbound_listener.h"
 #include "translate/names.h"
 
 namespace isthmus::translate {
@@ -52,19 +53,31 @@ std::vector<InboundPort> InboundPortsOf(const World& world, const model::Proxy& 
 std::shared_ptr<const InboundPart> InboundOf(const World& world, const model::Proxy& proxy,
                                              const model::Labels& labels, Workshop* workshop) {
   const std::vector<InboundPort> ports = InboundPortsOf(world, proxy, labels);
-  const bool ipv4 = std::any_of(proxy.addresses.begin(), proxy.addresses.end(),
-                                [](const std::string& address) { return !IsIpv6(address); });
+  const WorkloadMtls mtls = world.authentication->ForWorkload(proxy.ns, labels);
+  InboundInputs inputs{*world.mesh, ports, mtls};
+  auto any = [&](bool v6) {
+    return std::any_of(proxy.addresses.begin(), proxy.addresses.end(),
+                       [v6](const std::string& address) { return IsIpv6(address) == v6; });
+  };
+  inputs.ipv6 = any(true);
+  inputs.ipv4 = any(false) || !inputs.ipv6;
+  inputs.http10 = proxy.http10;
+  inputs.tproxy = proxy.interception == model::Proxy::Interception::kTproxy;
   MemoKey key("inbound");
-  key.Add(world.mesh).Add(ipv4);
+  key.Add(world.mesh).Add(inputs.ipv4).Add(inputs.ipv6).Add(inputs.http10).Add(inputs.tproxy).Add(mtls.mode);
+  key.Add(mtls.ports.size());
+  for (const auto& [port, mode] : mtls.ports) key.Add(port).Add(mode);
   for (const InboundPort& port : ports) {
     key.Add(port.target).Add(port.services.size());
     for (const auto& [service, service_port] : port.services) key.Add(service).Add(service_port.number);
   }
   return workshop->memo.Get<InboundPart>(key, [&] {
     auto part = std::make_shared<InboundPart>();
-    auto clusters = BuildInboundClusters(*world.mesh, ipv4, ports);
+    auto clusters = BuildInboundClusters(*world.mesh, inputs.ipv4, ports);
     workshop->interned.Intern(&clusters);
     part->clusters = std::make_shared<const model::ResourceSet>(std::move(clusters));
+    part->listeners = std::make_shared<const model::ResourceSet>(
+        Resources{workshop->interned.Intern(BuildInboundListener(inputs))});
     return std::shared_ptr<const InboundPart>(std::move(part));
   });
 }

@@ -40,7 +40,11 @@ std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> s
   world->rules = same_mesh && old->configs.destination_rules.get() == snapshot->configs.destination_rules.get()
                      ? previous->rules
                      : std::make_shared<const DestinationRuleIndex>(
-                           *snapshot, *world->mesh, previous == nullptr ? nullptr : previous->rules.get());
+                           *snapshot, *world->mesh, same_mesh ? previous->rules.get() : nullptr);
+  world->routes = same_mesh && old->configs.virtual_services.get() == snapshot->configs.virtual_services.get()
+                      ? previous->routes
+                      : std::make_shared<const VirtualServiceIndex>(
+                            *snapshot, *world->mesh, same_mesh ? previous->routes.get() : nullptr);
   world->authentication =
       same_mesh && old->configs.peer_authentications.get() == snapshot->configs.peer_authentications.get()
           ? previous->authentication
@@ -112,6 +116,7 @@ ProxyClass ClassOf(const World& world, const model::Proxy& proxy, const model::W
   };
   for (const std::string& key : world.rules->selector_keys()) keep(key);
   for (const std::string& key : world.rules->failover_labels()) keep(key);
+  for (const std::string& key : world.routes->source_label_keys()) keep(key);
   if (world.mesh->locality != nullptr) {
     for (const std::string& label : world.mesh->locality->failover_priority()) keep(label.substr(0, label.find('=')));
   }

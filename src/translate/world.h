@@ -10,6 +10,7 @@
 #include "translate/peer_authentication.h"
 #include "translate/proxy_class.h"
 #include "translate/service_index.h"
+#include "translate/virtual_services.h"
 
 namespace isthmus::translate {
 
@@ -20,6 +21,7 @@ struct World {
   std::shared_ptr<const MeshSettings> mesh;
   std::shared_ptr<const ServiceIndex> services;
   std::shared_ptr<const DestinationRuleIndex> rules;
+  std::shared_ptr<const VirtualServiceIndex> routes;
   std::shared_ptr<const PeerAuthenticationIndex> authentication;
   std::shared_ptr<const model::GatewayIndex> gateways;             ///< Never null.
   std::shared_ptr<const model::GatewayIndex> unresolved_gateways;  ///< Never null.

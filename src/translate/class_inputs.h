@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "model/view.h"
+#include "translate/http_route.h"
+#include "translate/memo.h"
+#include "translate/world.h"
+
+namespace isthmus::translate {
+
+/// What all classes share while they build.
+struct Workshop {
+  Memo memo;
+  InternTable interned;
+};
+
+using Resources = std::vector<std::shared_ptr<const model::Resource>>;
+
+/// What the outbound listeners and routes of a class are made from. References outlive it.
+struct ClassInputs {
+  const World& world;
+  const ProxyClass& proxy;
+  const ServiceScope& scope;
+  const Destinations& destinations;
+  Workshop& workshop;
+  /// What must live until the next build to be found again.
+  std::vector<std::shared_ptr<const void>>& kept;
+};
+
+/// Adds to a key all that routes made from the rules depend on; `rules` may be null.
+void AddRules(const ClassInputs& inputs, const RulesPtr& rules, MemoKey* key);
+/// Adds a service and the DestinationRule that holds for it.
+void AddService(const ClassInputs& inputs, const ServicePtr& service, MemoKey* key);
+
+/// Outbound listeners of sidecars, virtualOutbound last.
+Resources BuildSidecarListeners(const ClassInputs& inputs);
+/// The route configurations that these listeners ask for.
+Resources BuildSidecarRoutes(const ClassInputs& inputs);
+
+}  // namespace isthmus::translate

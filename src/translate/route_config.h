@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/view.h"
+#include "translate/virtual_services.h"
+
+namespace isthmus::translate {
+
+/// A route configuration put together from virtual hosts that were serialised before.
+class RouteConfig {
+ public:
+  explicit RouteConfig(std::string name);
+  /// `routes` is a serialised VirtualHost without name and domains.
+  void AddHost(const std::string& name, const std::vector<std::string>& domains, std::string_view routes);
+  void AddHost(std::string_view serialised);
+  bool empty() const { return hosts_ == 0; }
+  std::shared_ptr<const model::Resource> Build() &&;
+
+ private:
+  std::string name_;
+  std::string bytes_;
+  int hosts_ = 0;
+};
+
+/// Whether the rules say anything about HTTP.
+bool HasHttp(const RoutingRules& rules);
+
+}  // namespace isthmus::translate

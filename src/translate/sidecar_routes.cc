@@ -1,0 +1,173 @@
+#include <algorithm>
+#include <unordered_set>
+
+#include "envoy/config/route/v3/route.pb.h"
+#include "translate/class_inputs.h"
+#include "translate/names.h"
+#include "translate/pack.h"
+#include "translate/route_config.h"
+#include "translate/sidecar_ports.h"
+
+namespace isthmus::translate {
+namespace {
+
+namespace route = envoy::config::route::v3;
+
+/// The serialised routes of one virtual host, made once for all classes that route it alike. Frozen.
+struct HostRoutes {
+  std::string bytes;
+};
+
+std::shared_ptr<const HostRoutes> RoutesOf(const ClassInputs& in, const ServicePtr& service, const RulesPtr& rules,
+                                           int port) {
+  MemoKey key("sidecar routes");
+  key.Add(in.world.mesh).Add(port);
+  AddService(in, service, &key);
+  AddRules(in, rules, &key);
+  auto routes = in.workshop.memo.Get<HostRoutes>(key, [&] {
+    const RouteContext context{*in.world.mesh, in.proxy, in.destinations, port, {"mesh"}};
+    route::VirtualHost host;
+    if (rules != nullptr) AppendRoutes(context, *rules, &host);
+    // Rules without HTTP routes say nothing about HTTP.
+    if (service != nullptr && (rules == nullptr || !HasHttp(*rules))) {
+      WriteDefaultRoute(context, *service, host.add_routes());
+    }
+    host.set_include_request_attempt_count(true);
+    auto result = std::make_shared<HostRoutes>();
+    result->bytes = Serialize(host);
+    return std::shared_ptr<const HostRoutes>(std::move(result));
+  });
+  in.kept.push_back(routes);
+  return routes;
+}
+
+std::string AddressDomain(const std::string& address) { return IsIpv6(address) ? "[" + address + "]" : address; }
+
+/// The names by which a Kubernetes service may be called from a namespace, the full one first.
+void AddNames(const MeshSettings& mesh, const std::string& hostname, const std::string& from_ns, bool headless,
+              std::vector<std::string>* domains) {
+  std::vector<std::string> names = {hostname, hostname + "."};
+  const std::string suffix = ".svc." + mesh.domain_suffix;
+  if (hostname.ends_with(suffix)) {
+    const std::string place = hostname.substr(0, hostname.size() - suffix.size());
+    const size_t dot = place.rfind('.');
+    if (dot != std::string::npos) {
+      if (place.substr(dot + 1) == from_ns) names.push_back(place.substr(0, dot));
+      names.push_back(place);
+      names.push_back(place + ".svc");
+    }
+  }
+  for (const std::string& name : names) {
+    domains->push_back(name);
+    if (headless && !name.starts_with('*')) domains->push_back("*." + name);
+  }
+}
+
+std::vector<std::string> DomainsOf(const ClassInputs& in, const model::Service& service) {
+  std::vector<std::string> domains;
+  AddNames(*in.world.mesh, service.hostname, in.proxy.ns, service.headless, &domains);
+  for (const std::string& alias : in.world.services->AliasesOf(service.hostname)) {
+    AddNames(*in.world.mesh, alias, in.proxy.ns, false, &domains);
+  }
+  for (const std::string& address : DialledAddresses(in.proxy, service)) {
+    if (address.find('/') == std::string::npos) domains.push_back(AddressDomain(address));
+  }
+  return domains;
+}
+
+/// One candidate of the shared configuration of a port.
+struct Host {
+  std::string hostname;
+  ServicePtr service;  ///< Null for a host that only rules speak about.
+  RulesPtr rules;
+};
+
+std::string CatchAllHost(const MeshSettings& mesh) {
+  route::VirtualHost host;
+  host.add_domains("*");
+  host.set_include_request_attempt_count(true);
+  if (mesh.allow_any) {
+    host.set_name("allow_any");
+    WriteCatchAll("allow_any", kPassthroughCluster, host.add_routes());
+  } else {
+    host.set_name("block_all");
+    auto* out = host.add_routes();
+    out->set_name("block_all");
+    out->mutable_match()->set_prefix("/");
+    out->mutable_direct_response()->set_status(502);
+  }
+  return Serialize(host);
+}
+
+std::shared_ptr<const model::Resource> BuildShared(const ClassInputs& in, int port, std::vector<Host> hosts,
+                                                   const std::string& catch_all) {
+  std::sort(hosts.begin(), hosts.end(), [](const Host& a, const Host& b) { return a.hostname < b.hostname; });
+  RouteConfig config(std::to_string(port));
+  std::unordered_set<std::string> taken = {"*"};
+  for (const Host& host : hosts) {
+    std::vector<std::string> domains =
+        host.service != nullptr ? DomainsOf(in, *host.service) : std::vector<std::string>{host.hostname};
+    if (host.service == nullptr) AddNames(*in.world.mesh, host.hostname, in.proxy.ns, false, &domains);
+    std::erase_if(domains, [&](const std::string& domain) { return !taken.insert(domain).second; });
+    if (domains.empty()) continue;
+    config.AddHost(host.hostname + ":" + std::to_string(port), domains,
+                   RoutesOf(in, host.service, host.rules, port)->bytes);
+  }
+  config.AddHost(catch_all);
+  return in.workshop.interned.Intern(std::move(config).Build());
+}
+
+std::shared_ptr<const model::Resource> BuildSingle(const ClassInputs& in, const ServicePort& target) {
+  const std::string name = target.service->hostname + ":" + std::to_string(target.port->number);
+  const RulesPtr rules = in.world.routes->ForMesh(target.service->hostname, in.proxy.ns);
+  MemoKey key("single route");
+  key.Add(in.world.mesh).Add(target.port->number);
+  AddService(in, target.service, &key);
+  AddRules(in, rules, &key);
+  return in.workshop.memo.Get<model::Resource>(key, [&] {
+    RouteConfig config(name);
+    config.AddHost(name, {"*"}, RoutesOf(in, target.service, rules, target.port->number)->bytes);
+    return in.workshop.interned.Intern(std::move(config).Build());
+  });
+}
+
+}  // namespace
+
+Resources BuildSidecarRoutes(const ClassInputs& in) {
+  const SidecarPorts plan = PlanSidecarPorts(in);
+  std::map<int, std::vector<Host>> shared;
+  for (const auto& [port, wildcard] : plan.wildcards) {
+    const bool detect = std::any_of(wildcard.streams.begin(), wildcard.streams.end(), [](const ServicePort& stream) {
+      return stream.port->protocol == model::Protocol::kAuto;
+    });
+    if (wildcard.http || detect) shared[port];
+  }
+  for (const ServicePtr& service : in.scope.services()) {
+    if (service->resolution == model::Resolution::kAlias) continue;
+    for (const model::Port& port : service->ports) {
+      if (!model::IsHttp(port.protocol) && port.protocol != model::Protocol::kAuto) continue;
+      auto found = shared.find(port.number);
+      if (found == shared.end()) continue;
+      found->second.push_back(
+          {service->hostname, service, in.world.routes->ForMesh(service->hostname, in.proxy.ns)});
+    }
+  }
+  // Hosts that only rules know are reached on the port of plain HTTP.
+  if (auto plain = shared.find(80); plain != shared.end()) {
+    for (const auto& [host, rules] : in.world.routes->MeshHosts(in.proxy.ns)) {
+      if (in.scope.Find(host) == nullptr && HasHttp(*rules)) plain->second.push_back({host, nullptr, rules});
+    }
+  }
+  const std::string catch_all = CatchAllHost(*in.world.mesh);
+  Resources result;
+  for (auto& [port, hosts] : shared) result.push_back(BuildShared(in, port, std::move(hosts), catch_all));
+  std::unordered_set<std::string> single;
+  for (const auto& addressed : plan.addressed) {
+    if (addressed.target.port->protocol != model::Protocol::kAuto) continue;
+    auto resource = BuildSingle(in, addressed.target);
+    if (single.insert(resource->name).second) result.push_back(std::move(resource));
+  }
+  return result;
+}
+
+}  // namespace isthmus::translate
