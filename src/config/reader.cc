@@ -10,6 +10,8 @@
 #include <limits>
 #include <set>
 
+#include "base/duration.h"
+
 namespace isthmus::config {
 namespace {
 
@@ -310,42 +312,10 @@ void ReadMessage(const Json& json, std::string_view path, Message& message, Read
 }
 
 bool ParseDuration(std::string_view text, google::protobuf::Duration& duration) {
-  struct Unit {
-    std::string_view name;
-    double nanos;
-  };
-  static constexpr Unit kUnits[] = {{"ns", 1},  {"us", 1e3}, {"\xc2\xb5s", 1e3}, {"ms", 1e6},
-                                    {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
-  bool negative = false;
-  if (!text.empty() && (text[0] == '-' || text[0] == '+')) {
-    negative = text[0] == '-';
-    text.remove_prefix(1);
-  }
-  if (text.empty()) return false;
-  duration.set_seconds(0);
-  duration.set_nanos(0);
-  if (text == "0") return true;
-  long double total = 0;
-  while (!text.empty()) {
-    double number = 0;
-    const size_t digits = text.find_first_not_of("0123456789.");
-    if (digits == 0 || digits == std::string_view::npos) return false;
-    auto [end, error] = std::from_chars(text.data(), text.data() + digits, number);
-    if (error != std::errc() || end != text.data() + digits) return false;
-    text.remove_prefix(digits);
-    const std::string_view name = text.substr(0, text.find_first_of("0123456789."));
-    const Unit* unit = nullptr;
-    for (const Unit& candidate : kUnits)
-      if (candidate.name == name) unit = &candidate;
-    if (unit == nullptr) return false;
-    total += static_cast<long double>(number) * unit->nanos;
-    text.remove_prefix(name.size());
-  }
-  constexpr long double kMax = 9.2e18L;  // Go's longest: 292 years.
-  if (total > kMax) return false;
-  const auto nanos = static_cast<int64_t>(std::llround(total)) * (negative ? -1 : 1);
-  duration.set_seconds(nanos / 1'000'000'000);
-  duration.set_nanos(static_cast<int32_t>(nanos % 1'000'000'000));
+  const auto parsed = base::ParseDuration(text);
+  if (!parsed.ok()) return false;
+  duration.set_seconds(parsed->count() / 1'000'000'000);
+  duration.set_nanos(static_cast<int32_t>(parsed->count() % 1'000'000'000));
   return true;
 }
 

@@ -72,6 +72,15 @@ std::vector<std::shared_ptr<const Workload>> WorkloadIndex::InNamespace(
   return workloads;
 }
 
+std::vector<std::shared_ptr<const Workload>> WorkloadIndex::InCluster(
+    const ClusterId& cluster) const {
+  std::vector<std::shared_ptr<const Workload>> workloads;
+  for (auto it = namespaces_.lower_bound({cluster, ""});
+       it != namespaces_.end() && it->first.first == cluster; ++it)
+    for (const auto& [name, workload] : *it->second) workloads.push_back(workload);
+  return workloads;
+}
+
 size_t WorkloadIndex::size() const {
   size_t total = 0;
   for (const auto& [place, names] : namespaces_) total += names->size();

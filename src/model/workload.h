@@ -35,6 +35,7 @@ class WorkloadIndex {
   std::shared_ptr<const Workload> Find(const ClusterId& cluster, const std::string& ns, const std::string& name) const;
   std::shared_ptr<const Workload> FindByAddress(const ClusterId& cluster, const std::string& address) const;
   std::vector<std::shared_ptr<const Workload>> InNamespace(const ClusterId& cluster, const std::string& ns) const;
+  std::vector<std::shared_ptr<const Workload>> InCluster(const ClusterId& cluster) const;
   size_t size() const;
   bool operator==(const WorkloadIndex& other) const;
 

@@ -1,0 +1,156 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "model/service.h"
+#include "model/workload.h"
+#include "registry/networks.h"
+#include "registry/records.h"
+
+namespace isthmus::registry {
+
+/// The kinds that are read from every cluster.
+enum class Watched { kNamespace, kService, kPod, kNode, kEndpointSlice, kWorkloadEntry, kSecret };
+
+/// What the mesh tells every cluster; the same for all but the trust domain.
+struct ClusterContext {
+  std::string domain_suffix = "cluster.local";
+  std::string system_namespace = "istio-system";
+  std::string trust_domain = "cluster.local";
+  NetworkTable networks;
+  bool operator==(const ClusterContext&) const = default;
+};
+
+/// What changed in a cluster since it was last asked.
+struct ClusterDirt {
+  bool all = true;  ///< Everything may have; the sets are then empty.
+  bool gateways = false;
+  std::set<std::string> services;     ///< Hostnames.
+  std::set<std::string> endpoints;    ///< "<hostname>/<namespace>"
+  std::set<std::string> workloads;    ///< "<namespace>/<name>"
+  std::set<std::string> namespaces;   ///< Whose pods or WorkloadEntries changed.
+  std::set<std::string> credentials;  ///< "<namespace>/<name>"
+  bool empty() const {
+    return !all && !gateways && services.empty() && endpoints.empty() && workloads.empty() &&
+           namespaces.empty() && credentials.empty();
+  }
+};
+
+/// What one cluster offers to the mesh, kept up to date object by object: Kubernetes objects in,
+/// services, endpoints, workloads and gateways out.
+///
+/// Pure: no clock, no I/O; the same objects in any order give the same answers. Keeps records, no
+/// JSON. A resource; one owner, one loop.
+class ClusterState {
+ public:
+  ClusterState(model::ClusterId id, ClusterContext context, std::shared_ptr<LabelPool> pool);
+
+  const model::ClusterId& id() const { return id_; }
+  const ClusterContext& context() const { return context_; }
+  void SetContext(ClusterContext context);
+
+  /// One object came or changed, or went (null). `key` is "namespace/name", or "name" without a
+  /// namespace.
+  void Apply(Watched kind, const std::string& key, const Json* now);
+  /// What changed since the last call; everything at the first.
+  ClusterDirt TakeDirt();
+  bool dirty() const { return !dirt_.empty(); }
+
+  /// This cluster's own record of a host, or null.
+  const ServiceRecord* FindService(const std::string& hostname) const;
+  std::vector<std::string> Hostnames() const;
+  /// Endpoints of a Kubernetes service, sorted; null when there are none.
+  std::shared_ptr<const model::ServiceEndpoints::Shard> BuildShard(
+      const std::string& hostname) const;
+  /// Endpoints that the pods and WorkloadEntries of a namespace give to `ports` of a ServiceEntry
+  /// that selects them.
+  std::vector<model::Endpoint> SelectEndpoints(const std::string& ns, const model::Labels& selector,
+                                               const std::vector<model::Port>& ports,
+                                               const std::string& source) const;
+
+  /// The workload of that key "<namespace>/<name>", with network and locality; null when there is
+  /// none.
+  std::shared_ptr<const model::Workload> FindWorkload(const std::string& key) const;
+  std::vector<std::string> WorkloadKeys() const;
+  const std::map<std::string, model::Credential>& credentials() const { return credentials_; }
+  /// Gateways of networks among this cluster's services.
+  std::vector<model::NetworkGateway> Gateways() const;
+  /// The namespace's own wish, "" when it has none.
+  std::string NamespaceTrafficDistribution(const std::string& ns) const;
+  /// The network label of the system namespace; empty when there is none.
+  std::string NamespaceNetwork() const;
+  /// The endpoint that an inline address of a ServiceEntry or a WorkloadEntry gives; port and port
+  /// name unset.
+  model::Endpoint EntryEndpoint(const istio::networking::v1::WorkloadEntry& entry,
+                                const std::string& ns, const std::string& name,
+                                const std::string& source) const;
+
+  /// For the stored state.
+  const std::map<std::string, NamespaceRecord>& namespaces() const { return namespaces_; }
+  const std::map<std::string, NodeRecord>& nodes() const { return nodes_; }
+  size_t pod_count() const { return pods_.size(); }
+  size_t service_count() const { return services_.size(); }
+
+ private:
+  friend class StoredState;
+
+  /// A pod with what follows from its node, its cluster and the mesh's networks.
+  struct Pod {
+    PodRecord record;
+    std::shared_ptr<const model::Workload> workload;
+    LabelsPtr endpoint_labels;
+    const char* network_source = "";
+  };
+  struct Placed {
+    model::NetworkId network;
+    const char* source;
+  };
+
+  void PutService(const std::string& key, ServiceRecord record);
+  void PutPod(const std::string& key, PodRecord record);
+  void PutNode(const std::string& key, const NodeRecord* node);
+  void PutSlice(const std::string& key, SliceRecord record);
+  void PutNamespace(const std::string& key, const NamespaceRecord* record);
+  void PutWorkloadEntry(const std::string& key, WorkloadEntryRecord record);
+  void RemoveService(const std::string& key);
+  void RemovePod(const std::string& key);
+  void RemoveSlice(const std::string& key);
+  void RemoveWorkloadEntry(const std::string& key);
+
+  void Place(const std::string& key, Pod& pod) const;
+  Placed NetworkOf(const model::Labels& labels, const std::string& address) const;
+  LabelsPtr EndpointLabels(model::Labels labels, const model::Locality& locality,
+                           const std::string& node, const model::NetworkId& network) const;
+  void PlaceAll();
+  void MarkEndpointsOfPod(const std::string& key);
+  void MarkEndpointsOfEntry(const std::string& ns, const model::Labels& labels);
+  void MarkAll();
+  std::string Identity(const std::string& ns, const std::string& account) const;
+  void AddSliceEndpoints(const ServiceRecord& service, const std::string& slice_name,
+                         const SliceRecord& slice, std::vector<model::Endpoint>& out) const;
+  void AddEntryEndpoints(const ServiceRecord& service, std::vector<model::Endpoint>& out) const;
+  void AddServiceGateways(const ServiceRecord& record, const model::NetworkId& network,
+                          int wanted_port, std::vector<model::NetworkGateway>& out) const;
+
+  const model::ClusterId id_;
+  ClusterContext context_;
+  std::shared_ptr<LabelPool> pool_;
+  ClusterDirt dirt_;
+  std::map<std::string, NamespaceRecord> namespaces_;
+  std::map<std::string, NodeRecord> nodes_;
+  std::map<std::string, ServiceRecord> services_;  ///< By "<namespace>/<name>", as all below.
+  std::map<std::string, Pod> pods_;
+  std::map<std::string, std::map<std::string, SliceRecord>>
+      slices_;  ///< By service, then by slice name.
+  std::unordered_map<std::string, std::string> service_of_slice_;
+  std::map<std::string, WorkloadEntryRecord> entries_;
+  std::map<std::string, model::Credential> credentials_;
+};
+
+}  // namespace isthmus::registry
