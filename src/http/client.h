@@ -23,9 +23,14 @@ struct ClientOptions {
   /// Speaks HTTP/2 without ALPN over plaintext (gRPC). With TLS, ALPN decides.
   bool http2_prior_knowledge = false;
   base::Duration connect_timeout = std::chrono::seconds(10);
+  /// HTTP/2 pings to a server that is silent while requests are under way; zero sends none.
+  base::Duration keepalive = std::chrono::seconds(30);
+  /// HTTP/1.1 connections at a time; further requests wait.
+  size_t max_http1_connections = 256;
 };
 
-/// A request under way. Lives on the client's loop. Dropping the last reference cancels it.
+/// A request under way. Lives on the client's loop. Dropping the last reference cancels it, and none of
+/// its events is called any more; Cancel() still calls close.
 class ClientStream {
  public:
   virtual ~ClientStream() = default;
@@ -56,15 +61,18 @@ class Client {
 
   base::Loop& loop() const;
 
-  /// Starts a request; with `end`, it has no body.
+  /// Starts a request; with `end`, it has no body. No event comes inside this call. A request that surely
+  /// did not reach the server is sent again on a new connection.
   std::shared_ptr<ClientStream> Open(RequestHead head, bool end, ClientEvents events);
 
-  /// One whole request and response. `timeout` covers all of it; zero means none.
+  /// One whole request and response. `timeout` covers all of it; zero means none. `done` gets kCancelled when
+  /// the client is destroyed before.
   void Fetch(Request request, base::Duration timeout,
              std::function<void(base::Result<Response>)> done);
 
   /// HTTP/1.1 on a connection of its own: sends the request (with Connection and Upgrade headers as
-  /// given), and hands the raw stream over on 101; otherwise an error that carries the answer's body.
+  /// given), and hands the raw stream over on 101, or on 200 to CONNECT; otherwise an error that carries the
+  /// answer's body.
   void Upgrade(RequestHead head,
                std::function<void(base::Result<std::pair<ResponseHead, std::unique_ptr<ByteStream>>>)> done);
 

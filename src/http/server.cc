@@ -1,7 +1,5 @@
 #include "http/server.h"
 
-#include <sys/un.h>
-#include <unistd.h>
 #include <uv.h>
 
 #include <algorithm>
@@ -10,8 +8,7 @@
 #include <vector>
 
 #include "base/log.h"
-#include "base/net.h"
-#include "base/strings.h"
+#include "http/listener.h"
 #include "http/server_connection.h"
 #include "http/tls_session.h"
 
@@ -133,38 +130,15 @@ struct Server::Impl {
   Impl(base::Loop& loop, ServerOptions options, Handler handler)
       : loop(loop), shared(std::make_shared<ServerShared>(loop, std::move(options), std::move(handler))) {}
 
-  struct Listener {
-    union {
-      uv_handle_t handle;
-      uv_stream_t stream;
-      uv_tcp_t tcp;
-      uv_pipe_t pipe;
-    };
-    Impl* impl = nullptr;
-    Listener() {}
-    ~Listener() {}
-  };
-
   base::Loop& loop;
   const std::shared_ptr<ServerShared> shared;
   std::unique_ptr<TlsServerContext> tls;
-  Listener* listener = nullptr;
+  std::unique_ptr<Listener> listener;
   uint16_t port = 0;
   std::unordered_map<ServerConnection*, std::shared_ptr<ServerConnection>> connections;
   base::Timer ticker, grace;
   std::function<void()> shut_down;
 
-  base::Status Listen();
-  void CloseListener() {
-    if (Listener* closing = std::exchange(listener, nullptr)) {
-      closing->impl = nullptr;
-      uv_close(&closing->handle, [](uv_handle_t* handle) { delete static_cast<Listener*>(handle->data); });
-    }
-  }
-  static void Incoming(uv_stream_t* stream, int error) {
-    auto* listener = static_cast<Listener*>(stream->data);
-    if (listener->impl != nullptr && error == 0) listener->impl->AcceptOne(stream);
-  }
   void AcceptOne(uv_stream_t* stream);
   void Tick();
   void Remove(ServerConnection* connection);
@@ -174,49 +148,6 @@ struct Server::Impl {
     return all;
   }
 };
-
-base::Status Server::Impl::Listen() {
-  const std::string& address = shared->options.address;
-  listener = new Listener;
-  std::string name = address;
-  int error = 0;
-  if (std::string_view path = address; base::ConsumePrefix(path, "unix:")) {
-    const std::string file(path);
-    if (file.size() >= sizeof(sockaddr_un::sun_path)) {
-      delete std::exchange(listener, nullptr);
-      return base::Error(base::Code::kInvalidArgument, "listening on {}: the path is longer than {} bytes", address,
-                         sizeof(sockaddr_un::sun_path) - 1);
-    }
-    uv_pipe_init(loop.uv(), &listener->pipe, 0);
-    ::unlink(file.c_str());  // A socket file that a run before has left.
-    error = uv_pipe_bind(&listener->pipe, file.c_str());
-  } else {
-    auto parsed = base::SocketAddress::From(address, shared->options.port);
-    if (!parsed.ok()) {
-      delete std::exchange(listener, nullptr);
-      return parsed.status().In("listening");
-    }
-    name = parsed->text();
-    uv_tcp_init(loop.uv(), &listener->tcp);
-    error = uv_tcp_bind(&listener->tcp, parsed->raw(), 0);
-  }
-  listener->handle.data = listener;
-  listener->impl = this;
-  if (error == 0) error = uv_listen(&listener->stream, 1024, &Impl::Incoming);
-  if (error != 0) {
-    CloseListener();
-    const auto code = error == UV_EACCES ? base::Code::kPermissionDenied : base::Code::kUnavailable;
-    return base::Error(code, "listening on {}: {}", name,
-                       error == UV_EADDRINUSE ? "the port is in use" : uv_strerror(error));
-  }
-  if (listener->handle.type == UV_TCP) {
-    sockaddr_storage storage{};
-    int length = sizeof storage;
-    uv_tcp_getsockname(&listener->tcp, reinterpret_cast<sockaddr*>(&storage), &length);
-    port = base::SocketAddress(reinterpret_cast<sockaddr*>(&storage)).port();
-  }
-  return {};
-}
 
 void Server::Impl::AcceptOne(uv_stream_t* stream) {
   auto connection = std::make_shared<ServerConnection>(shared);
@@ -257,7 +188,7 @@ Server::Server(base::Loop& loop, ServerOptions options, Handler handler)
     : impl_(std::make_unique<Impl>(loop, std::move(options), std::move(handler))) {}
 
 Server::~Server() {
-  impl_->CloseListener();
+  impl_->listener.reset();
   impl_->shared->remove = nullptr;
   for (const auto& connection : impl_->All()) connection->Close({}, true);
 }
@@ -265,7 +196,11 @@ Server::~Server() {
 base::Status Server::Start() {
   const ServerOptions& options = impl_->shared->options;
   if (options.tls) impl_->tls = std::make_unique<TlsServerContext>(*options.tls);
-  RETURN_IF_ERROR(impl_->Listen(), "starting the server");
+  ASSIGN_OR_RETURN(impl_->listener,
+                   Listener::Open(impl_->loop, options.address, options.port,
+                                  [impl = impl_.get()](uv_stream_t* stream) { impl->AcceptOne(stream); }),
+                   "starting the server");
+  impl_->port = impl_->listener->port();
   impl_->shared->remove = [impl = impl_.get()](ServerConnection* connection) { impl->Remove(connection); };
   // Often enough for the shortest limit.
   base::Duration period = std::chrono::seconds(1);
@@ -281,7 +216,7 @@ uint16_t Server::port() const { return impl_->port; }
 size_t Server::connections() const { return impl_->connections.size(); }
 
 void Server::Shutdown(base::Duration grace, std::function<void()> done) {
-  impl_->CloseListener();
+  impl_->listener.reset();
   impl_->shared->shutting_down = true;
   impl_->shut_down = std::move(done);
   for (const auto& connection : impl_->All()) connection->Shutdown();
