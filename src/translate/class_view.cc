@@ -5,6 +5,7 @@
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
 #include "translate/names.h"
 #include "translate/pack.h"
+#include "translate/secrets.h"
 
 namespace isthmus::translate {
 namespace {
@@ -43,20 +44,32 @@ void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSe
   if (dirty.endpoints) BuildEndpoints();
   if (dirty.listeners) BuildListeners();
   if (dirty.routes) BuildRoutes();
+  if (dirty.secrets) BuildSecretSet();
 }
 
 ClassInputs ClassView::Inputs(Kept* kept) { return {*world_, proxy_, scope_, *this, *workshop_, *kept}; }
 
 void ClassView::BuildListeners() {
   Kept kept;
-  ReplaceSet(BuildSidecarListeners(Inputs(&kept)), &sets_.listeners);
+  const ClassInputs inputs = Inputs(&kept);
+  ReplaceSet(proxy_.router() ? BuildGatewayListeners(inputs, gateway_ports_) : BuildSidecarListeners(inputs),
+             &sets_.listeners);
   kept_listeners_ = std::move(kept);
 }
 
 void ClassView::BuildRoutes() {
   Kept kept;
-  ReplaceSet(BuildSidecarRoutes(Inputs(&kept)), &sets_.routes);
+  const ClassInputs inputs = Inputs(&kept);
+  ReplaceSet(proxy_.router() ? BuildGatewayRoutes(inputs, gateway_ports_) : BuildSidecarRoutes(inputs),
+             &sets_.routes);
   kept_routes_ = std::move(kept);
+}
+
+void ClassView::BuildSecretSet() {
+  Kept kept;
+  std::vector<std::shared_ptr<const MergedRule>> rules;
+  for (const Part& part : parts_) rules.push_back(part.rule);
+  ReplaceSet(BuildSecrets(Inputs(&kept), gateway_ports_, rules), &sets_.secrets);
 }
 
 ServicePtr ClassView::FindService(const std::string& host) const { return scope_.Find(host); }
@@ -73,6 +86,7 @@ std::shared_ptr<const MergedRule> ClassView::FindRule(const std::string& host) c
 ClassView::Dirty ClassView::WhatIsDirty(const model::ChangeSet& changes) const { return Everything(); }
 
 void ClassView::BuildScope() {
+  if (proxy_.router()) gateway_ports_ = PlanGateway(*world_, proxy_);
   scope_ = ServiceScope(*world_->services, proxy_.ns, [](const model::Service&) { return true; });
   std::unordered_map<std::string, size_t> before = std::move(part_of_);
   std::vector<Part> old = std::move(parts_);
@@ -118,10 +132,15 @@ std::shared_ptr<const ServiceClusters> ClassView::ClustersOf(const Part& part, b
 void ClassView::BuildClusters() {
   Resources resources;
   Resources sni_resources;
+  const bool by_sni = RoutesBySni(gateway_ports_);
   for (Part& part : parts_) {
     part.held = world_->EndpointsOf(*part.service);
     part.clusters = ClustersOf(part, false);
     resources.insert(resources.end(), part.clusters->clusters.begin(), part.clusters->clusters.end());
+    part.sni_clusters = by_sni ? ClustersOf(part, true) : nullptr;
+    if (!by_sni) continue;
+    const Resources& sni = part.sni_clusters->clusters;
+    sni_resources.insert(sni_resources.end(), sni.begin(), sni.end());
   }
   Resources constant = BuildConstantClusters(*world_->mesh, proxy_.router());
   workshop_->interned.Intern(&constant);

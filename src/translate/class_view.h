@@ -11,6 +11,7 @@
 #include "model/view.h"
 #include "translate/clusters.h"
 #include "translate/class_inputs.h"
+#include "translate/gateway_plan.h"
 #include "translate/world.h"
 
 namespace isthmus::translate {
@@ -79,6 +80,7 @@ class ClassView final : private Destinations {
   ClassInputs Inputs(Kept* kept);
   void BuildListeners();
   void BuildRoutes();
+  void BuildSecretSet();
   ServicePtr FindService(const std::string& host) const override;
   std::shared_ptr<const MergedRule> FindRule(const std::string& host) const override;
   void ReplaceSet(Resources resources, Set* set);
@@ -91,6 +93,7 @@ class ClassView final : private Destinations {
   std::unordered_map<std::string, size_t> part_of_;  ///< By "<hostname>/<namespace>".
   /// Rules of hosts, as routes ask for them; also of hosts outside the scope.
   mutable std::unordered_map<std::string, std::shared_ptr<const MergedRule>> rules_;
+  std::vector<GatewayPort> gateway_ports_;  ///< Routers only.
   Sets sets_;
   Kept kept_listeners_;
   Kept kept_routes_;
