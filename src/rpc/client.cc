@@ -1,19 +1,23 @@
 #include "rpc/client.h"
 
+#include <algorithm>
 #include <charconv>
-#include <limits>
 #include <optional>
+#include <utility>
 
 #include "rpc/framing.h"
 
 namespace isthmus::rpc {
 namespace {
 
+// A server is believed more than a client, but not without end.
+constexpr size_t kMaxMessage = size_t{512} << 20;
+
 /// A call on a client stream. The stream's callbacks hold it weakly, so that the user's last reference cancels the call.
 class HttpClientCall final : public ClientCall, public std::enable_shared_from_this<HttpClientCall> {
  public:
   explicit HttpClientCall(ClientCallEvents events)
-      : events_(std::move(events)), reader_(std::numeric_limits<uint32_t>::max()) {}
+      : events_(std::make_shared<ClientCallEvents>(std::move(events))), reader_(kMaxMessage) {}
   ~HttpClientCall() override {
     if (stream_ != nullptr) stream_->Cancel();
   }
@@ -54,6 +58,9 @@ class HttpClientCall final : public ClientCall, public std::enable_shared_from_t
     if (stream_ != nullptr) stream_->SendData(base::Slice(), true);
   }
   size_t buffered() const override { return stream_ == nullptr ? 0 : stream_->buffered(); }
+  void OnDrain(std::function<void()> callback) override {
+    if (stream_ != nullptr) stream_->OnDrain(std::move(callback));
+  }
 
  private:
   void OnHead(const http::ResponseHead& response) {
@@ -71,17 +78,20 @@ class HttpClientCall final : public ClientCall, public std::enable_shared_from_t
   }
 
   void OnData(std::string_view data) {
+    // The caller holds one reference; without another the user has dropped the call.
+    const std::weak_ptr<HttpClientCall> users = weak_from_this();
     base::Status status = reader_.Feed(
-        data, [this](std::string_view message) { if (events_.message) events_.message(message); },
-        [this] { return !closed_; });
-    if (!status.ok()) {
-      stream_->Cancel();
-      Close(status);
-    }
+        data,
+        [events = events_](std::string_view message) {
+          if (events->message) events->message(message);
+        },
+        [this, &users] { return !closed_ && users.use_count() > 1; });
+    if (!status.ok()) Close(status);
   }
 
   void OnClosed(const base::Status& transport) {
     if (status_.has_value()) return Close(*status_);
+    if (transport.code() == base::Code::kCancelled) return Close(transport);
     if (!transport.ok()) return Close(base::Status(base::Code::kUnavailable, transport.message()));
     if (http_status_ != 200) return Close(StatusOfHttp(http_status_));
     Close(base::Error(base::Code::kInternal, "the answer ended without a gRPC status"));
@@ -92,12 +102,12 @@ class HttpClientCall final : public ClientCall, public std::enable_shared_from_t
     closed_ = true;
     auto keep = shared_from_this();
     stream_.reset();
-    ClientCallEvents events = std::move(events_);
-    events_ = {};
-    if (events.close) events.close(std::move(status));
+    const auto events = std::exchange(events_, std::make_shared<ClientCallEvents>());
+    if (events->close) events->close(std::move(status));
   }
 
-  ClientCallEvents events_;
+  // Shared with the callback that runs, which may end the call.
+  std::shared_ptr<ClientCallEvents> events_;
   MessageReader reader_;
   std::shared_ptr<http::ClientStream> stream_;
   std::optional<base::Status> status_;
@@ -140,6 +150,11 @@ void UnaryCall(http::Client& client, std::string method, http::Headers metadata,
     if (!unary->answer.has_value()) return finish(base::Error(base::Code::kInternal, "the call ended without an answer"));
     finish(std::move(*unary->answer));
   };
+  if (timeout.count() > 0) {
+    // At most eight digits (gRPC over HTTP/2), so in milliseconds.
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(timeout).count();
+    metadata.Set("grpc-timeout", std::to_string(std::min<int64_t>(ms, 99999999)) + "m");
+  }
   unary->call = StartCall(client, std::move(method), std::move(metadata), std::move(events));
   if (timeout.count() > 0)
     unary->timer = base::Timer::After(client.loop(), timeout, [finish] {

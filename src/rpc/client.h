@@ -12,7 +12,8 @@
 
 namespace isthmus::rpc {
 
-/// One gRPC call on the client's side. Lives on the client's loop; dropping it cancels the call.
+/// One gRPC call on the client's side. Lives on the client's loop; dropping it cancels the call, and none of
+/// its events is called any more.
 class ClientCall {
  public:
   virtual ~ClientCall() = default;
@@ -20,6 +21,8 @@ class ClientCall {
   /// No more messages from us.
   virtual void HalfClose() = 0;
   virtual size_t buffered() const = 0;
+  /// Called each time buffered() falls to zero.
+  virtual void OnDrain(std::function<void()> callback) = 0;
 };
 
 struct ClientCallEvents {
@@ -32,7 +35,7 @@ struct ClientCallEvents {
 std::shared_ptr<ClientCall> StartCall(http::Client& client, std::string method, http::Headers metadata,
                                       ClientCallEvents events);
 
-/// One message to the server, one back.
+/// One message to the server, one back. `timeout` is told to the server too; zero means none.
 void UnaryCall(http::Client& client, std::string method, http::Headers metadata, std::string request,
                base::Duration timeout, std::function<void(base::Result<std::string>)> done);
 

@@ -1,5 +1,7 @@
 #include "rpc/server.h"
 
+#include <utility>
+
 #include "rpc/framing.h"
 
 namespace isthmus::rpc {
@@ -16,7 +18,11 @@ class HttpServerCall final : public ServerCall, public std::enable_shared_from_t
   void Attach() {
     auto self = shared_from_this();
     stream_->OnBody([self](std::string_view data) { self->OnData(data); }, [self] { self->OnEnd(); });
-    stream_->OnClose([self] { self->Close(); });
+    // The stream's callbacks go without being called when the server is destroyed; that is seen by what they hold.
+    std::shared_ptr<void> dropped(this, [weak = weak_from_this()](void*) {
+      if (auto self = weak.lock()) self->Forget();
+    });
+    stream_->OnClose([self, dropped = std::move(dropped)] { self->Close(); });
   }
 
   const std::string& method() const override { return method_; }
@@ -24,10 +30,10 @@ class HttpServerCall final : public ServerCall, public std::enable_shared_from_t
   const http::PeerInfo& peer() const override { return peer_; }
 
   void OnMessage(std::function<void(std::string_view)> message, std::function<void()> half_close) override {
-    on_message_ = std::move(message);
-    on_half_close_ = std::move(half_close);
+    user_->message = std::move(message);
+    user_->half_close = std::move(half_close);
   }
-  void OnClose(std::function<void()> callback) override { on_close_ = std::move(callback); }
+  void OnClose(std::function<void()> callback) override { user_->close = std::move(callback); }
 
   void Send(std::vector<base::Slice> parts) override {
     if (stream_ == nullptr || finished_) return;
@@ -60,6 +66,12 @@ class HttpServerCall final : public ServerCall, public std::enable_shared_from_t
   }
 
  private:
+  // The user's callbacks; shared with the one that runs, which may end the call.
+  struct User {
+    std::function<void(std::string_view)> message;
+    std::function<void()> half_close, close;
+  };
+
   void SendHead() {
     if (head_sent_) return;
     head_sent_ = true;
@@ -69,7 +81,10 @@ class HttpServerCall final : public ServerCall, public std::enable_shared_from_t
   void OnData(std::string_view data) {
     if (finished_) return;
     base::Status status = reader_.Feed(
-        data, [this](std::string_view message) { if (on_message_) on_message_(message); },
+        data,
+        [user = user_](std::string_view message) {
+          if (user->message) user->message(message);
+        },
         [this] { return !finished_ && stream_ != nullptr; });
     if (!status.ok()) Finish(status);
   }
@@ -77,19 +92,20 @@ class HttpServerCall final : public ServerCall, public std::enable_shared_from_t
   void OnEnd() {
     if (finished_) return;
     if (reader_.partial()) return Finish(base::Error(base::Code::kInternal, "the request ended inside a message"));
-    // The callback may replace itself or close the call.
-    if (auto half_close = on_half_close_) half_close();
+    const auto user = user_;
+    if (user->half_close) user->half_close();
   }
 
   void Close() {
-    auto keep = shared_from_this();
+    const auto user = Forget();
+    if (user->close) user->close();
+  }
+  /// Lets go of the stream and of what the user's callbacks hold, often the call itself.
+  std::shared_ptr<User> Forget() {
+    const auto keep = shared_from_this();
     stream_.reset();
     finished_ = true;
-    auto closed = std::move(on_close_);
-    on_message_ = nullptr;
-    on_half_close_ = nullptr;
-    on_close_ = nullptr;
-    if (closed) closed();
+    return std::exchange(user_, std::make_shared<User>());
   }
 
   std::shared_ptr<http::ServerStream> stream_;
@@ -99,9 +115,7 @@ class HttpServerCall final : public ServerCall, public std::enable_shared_from_t
   MessageReader reader_;
   bool head_sent_ = false;
   bool finished_ = false;
-  std::function<void(std::string_view)> on_message_;
-  std::function<void()> on_half_close_;
-  std::function<void()> on_close_;
+  std::shared_ptr<User> user_ = std::make_shared<User>();
 };
 
 }  // namespace
