@@ -170,7 +170,7 @@ TEST_F(PodTest, UnknownImageSaysWhatToDo) {
 
 TEST_F(PodTest, ProbesDecideReadinessAndRestarts) {
   Start(Spec(Script("a", "sleep 100", ", readinessProbe: {exec: {command: [test, -e, /tmp/ready]}}, "
-                                      "livenessProbe: {exec: {command: [test, ! , -e, /tmp/sick]}, periodSeconds: 1, failureThreshold: 1}")));
+                                      "livenessProbe: {exec: {command: [test, '!', -e, /tmp/sick]}, periodSeconds: 1, failureThreshold: 1}")));
   ASSERT_TRUE(Until([this] { return Phase() == "Running"; }));
   EXPECT_FALSE(Ready());
   auto run = [this](std::vector<std::string> command) {
