@@ -9,11 +9,11 @@
 namespace isthmus::model {
 namespace {
 
-struct ProtocolName {
+struct NamedProtocol {
   std::string_view name;
   Protocol protocol;
 };
-constexpr std::array<ProtocolName, 12> kNames = {{
+constexpr std::array<NamedProtocol, 12> kNames = {{
     {"tcp", Protocol::kTcp},
     {"udp", Protocol::kUdp},
     {"http", Protocol::kHttp},
@@ -47,9 +47,39 @@ bool SameProvenance(const std::shared_ptr<const Provenance>& a,
 
 std::optional<Protocol> ProtocolFromName(const std::string& name) {
   const std::string lower = Lower(name);
-  for (const ProtocolName& entry : kNames)
+  for (const NamedProtocol& entry : kNames)
     if (entry.name == lower) return entry.protocol;
   return std::nullopt;
+}
+
+std::string_view ProtocolName(Protocol protocol) {
+  switch (protocol) {
+    case Protocol::kTcp:
+      return "TCP";
+    case Protocol::kUdp:
+      return "UDP";
+    case Protocol::kHttp:
+      return "HTTP";
+    case Protocol::kHttp2:
+      return "HTTP2";
+    case Protocol::kGrpc:
+      return "GRPC";
+    case Protocol::kGrpcWeb:
+      return "GRPC-Web";
+    case Protocol::kHttps:
+      return "HTTPS";
+    case Protocol::kTls:
+      return "TLS";
+    case Protocol::kMongo:
+      return "Mongo";
+    case Protocol::kRedis:
+      return "Redis";
+    case Protocol::kMysql:
+      return "MySQL";
+    case Protocol::kAuto:
+      break;
+  }
+  return "UnsupportedProtocol";
 }
 
 bool IsHttp(Protocol protocol) { return protocol == Protocol::kHttp || IsHttp2(protocol); }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -21,6 +22,8 @@ bool IsHttp(Protocol protocol);   ///< kHttp, kHttp2, kGrpc, kGrpcWeb.
 bool IsHttp2(Protocol protocol);  ///< kHttp2, kGrpc, kGrpcWeb.
 /// The protocol of a name such as "HTTP2" or "tls", in any case; nothing when it is not known.
 std::optional<Protocol> ProtocolFromName(const std::string& name);
+/// "HTTP", "HTTP2", "TCP"...; "UnsupportedProtocol" for kAuto, as Istio prints it.
+std::string_view ProtocolName(Protocol protocol);
 /// Istio's rules: appProtocol, then the port name's prefix, then well-known numbers.
 Protocol ParseProtocol(bool udp, const std::string& app_protocol, const std::string& port_name, int number);
 

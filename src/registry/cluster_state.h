@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -91,15 +92,13 @@ class ClusterState {
                                 const std::string& ns, const std::string& name,
                                 const std::string& source) const;
 
-  /// For the stored state.
-  const std::map<std::string, NamespaceRecord>& namespaces() const { return namespaces_; }
-  const std::map<std::string, NodeRecord>& nodes() const { return nodes_; }
+  /// Gives Kubernetes objects from which Apply() makes the same state again; no Secrets. For the
+  /// stored state.
+  void Export(const std::function<void(const Json&)>& sink) const;
   size_t pod_count() const { return pods_.size(); }
   size_t service_count() const { return services_.size(); }
 
  private:
-  friend class StoredState;
-
   /// A pod with what follows from its node, its cluster and the mesh's networks.
   struct Pod {
     PodRecord record;

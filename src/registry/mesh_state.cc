@@ -62,6 +62,10 @@ ClusterState* MeshState::Find(const model::ClusterId& id) {
   return nullptr;
 }
 
+const ClusterState* MeshState::Find(const model::ClusterId& id) const {
+  return const_cast<MeshState*>(this)->Find(id);
+}
+
 void MeshState::ApplyConfig(const config::Kind& kind, const std::string& key, const Json* now) {
   configs_.Apply(kind, key, now);
 }

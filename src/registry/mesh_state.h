@@ -41,6 +41,7 @@ class MeshState {
   void RemoveCluster(const model::ClusterId& id);
   /// Null when there is none.
   ClusterState* Find(const model::ClusterId& id);
+  const ClusterState* Find(const model::ClusterId& id) const;
   ClusterState& config_cluster() { return *clusters_.front(); }
 
   void ApplyConfig(const config::Kind& kind, const std::string& key, const Json* now);
