@@ -242,6 +242,9 @@ class Http1Connection final : public ClientConnection,
       const auto taken = parser_.Execute(bytes);
       if (over_) return;
       if (!taken.ok()) return Break(taken.status());
+      if (unasked_switch_) {
+        return Break(base::Error(base::Code::kUnavailable, "the server switched protocols unasked"));
+      }
       bytes.remove_prefix(std::min(*taken, bytes.size()));
       if (*taken == 0) break;
     }
@@ -265,7 +268,8 @@ class Http1Connection final : public ClientConnection,
   // ---- as the parser sees it ----
   void OnHead(ResponseHead head) override {
     const auto exchange = exchange_;
-    if (exchange == nullptr) return parser_.Stop();
+    unasked_switch_ = head.status == 101;
+    if (exchange == nullptr || unasked_switch_) return parser_.Stop();
     exchange->OnHead(std::move(head));
   }
   void OnBody(std::string_view data) override {
@@ -319,7 +323,8 @@ class Http1Connection final : public ClientConnection,
   ResponseParser parser_;
   std::shared_ptr<ClientExchange> exchange_;
   base::Timer idle_;
-  bool over_ = false, chunked_ = false, request_done_ = false, answered_ = false, used_before_ = false;
+  bool over_ = false, chunked_ = false, request_done_ = false, answered_ = false;
+  bool used_before_ = false, unasked_switch_ = false;
 };
 
 base::Code CodeOf(int status) {

@@ -244,7 +244,7 @@ void Http1Server::Process(std::string_view bytes) {
     if (!good || (taken < bytes.size() && !request_done_)) {
       // Half a request's body that nobody wants, or no HTTP at all.
       if (stream_ != nullptr) return CloseSoon();
-      return Refuse(400);
+      return Refuse(HTTP_PARSER_ERRNO(&parser_) == HPE_HEADER_OVERFLOW ? 431 : 400);
     }
     bytes.remove_prefix(taken);
     if (request_done_ && response_done_) Advance();
@@ -253,7 +253,26 @@ void Http1Server::Process(std::string_view bytes) {
   input_ = bytes;
 }
 
+// What http_parser lets pass and others may read differently, which is how requests are smuggled.
+bool AcceptableHeaders(const Headers& headers) {
+  size_t hosts = 0;
+  for (const auto& [name, value] : headers.all()) {
+    if (!IsToken(name) || !IsFieldValue(value)) return false;
+    if (name == "host") ++hosts;
+    if (name == "transfer-encoding" && !base::EqualsIgnoreCase(value, "chunked")) return false;
+  }
+  return hosts <= 1;
+}
+
 bool Http1Server::TakeHead() {
+  if (parser_.http_major != 1) {
+    Refuse(505);
+    return false;
+  }
+  if (!AcceptableHeaders(headers_) || !IsVisible(url_)) {
+    Refuse(400);
+    return false;
+  }
   RequestHead head;
   head.method = http_method_str(static_cast<http_method>(parser_.method));
   head.target = std::exchange(url_, {});

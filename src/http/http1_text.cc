@@ -18,6 +18,12 @@ bool IsVisible(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; });
 }
 
+bool IsFieldValue(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) || c == '\t';
+  });
+}
+
 bool ListHas(std::string_view list, std::string_view word) {
   for (const std::string_view part : base::Split(list, ',')) {
     if (base::EqualsIgnoreCase(base::Trim(part), word)) return true;
@@ -27,10 +33,7 @@ bool ListHas(std::string_view list, std::string_view word) {
 
 void AppendHeaderLines(std::string& out, const Headers& headers) {
   for (const auto& [name, value] : headers.all()) {
-    const bool good_value = std::all_of(value.begin(), value.end(), [](char c) {
-      return static_cast<unsigned char>(c) >= 0x20 || c == '\t';
-    });
-    if (!IsToken(name) || !good_value) continue;
+    if (!IsToken(name) || !IsFieldValue(value)) continue;
     out += name;
     out += ": ";
     out += value;

@@ -111,7 +111,8 @@ struct Http2Callbacks {
       return Go(session);
     }
     if (frame->hd.type == NGHTTP2_RST_STREAM && session.server_ && !session.ResetAllowed()) {
-      session.GoAway(NGHTTP2_ENHANCE_YOUR_CALM);
+      // From here on nghttp2 ignores what comes.
+      nghttp2_session_terminate_session(ng, NGHTTP2_ENHANCE_YOUR_CALM);
       session.Fail(base::Error(base::Code::kResourceExhausted, "the peer cancels too many streams"));
       return 0;
     }

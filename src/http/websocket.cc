@@ -12,6 +12,7 @@ using base::Code;
 using base::Error;
 
 constexpr size_t kMaxMessage = 16 << 20;
+constexpr size_t kMaxPongsWaiting = 64 << 10;
 constexpr std::string_view kGuid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";  // RFC 6455, section 1.3.
 
 enum Opcode : uint8_t { kContinuation = 0, kText = 1, kBinary = 2, kCloseFrame = 8, kPing = 9, kPong = 10 };
@@ -160,7 +161,11 @@ struct WebSocket::Impl : std::enable_shared_from_this<Impl> {
   void OnFrame(const Frame& frame, std::string payload) {
     if (frame.opcode >= kCloseFrame) {
       if (!frame.last || frame.size > 125) return Fail(1002, "broken control frame");
-      if (frame.opcode == kPing) return SendFrame(kPong, payload);
+      if (frame.opcode == kPing) {
+        // Who does not read the answers gets no more of them.
+        if (stream->buffered() < kMaxPongsWaiting) SendFrame(kPong, payload);
+        return;
+      }
       if (frame.opcode == kPong) return;
       if (frame.opcode != kCloseFrame) return Fail(1002, "unknown frame");
       SendClose(1000, "");

@@ -475,7 +475,7 @@ class TlsTest : public testing::Test {
  protected:
   void Serve(TlsServerOptions tls) {
     ServerOptions options;
-    options.tls = std::move(tls);
+    options.tls.emplace(std::move(tls));
     server_ = std::make_unique<Server>(loop_, std::move(options), [this](std::shared_ptr<ServerStream> stream) {
       peer_ = stream->peer();
       stream->Respond(200, "", "ok");
