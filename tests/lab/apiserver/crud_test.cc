@@ -55,7 +55,7 @@ TEST_F(CrudTest, ErrorsReadAsKubectlPrintsThem) {
 TEST_F(CrudTest, WrongTypesAndBrokenBodiesAreRefused) {
   EXPECT_EQ(Send({"POST", kPods, {}, {{"content-type", "application/json"}}, "{", User{}}).status, 400);
   EXPECT_EQ(Send({"POST", kPods, {}, {{"content-type", "application/json"}}, "[1]", User{}}).status, 400);
-  EXPECT_EQ(Send({"POST", kPods, {}, {{"content-type", "application/vnd.kubernetes.protobuf"}}, "k8s", User{}}).status, 415);
+  EXPECT_EQ(Send({"POST", kPods, {}, {{"content-type", "application/vnd.kubernetes.protobuf"}}, "k8s", User{}}).status, 400);
   EXPECT_EQ(Post(kPods, {{"metadata", 3}}).status, 400);
   EXPECT_EQ(Post(kPods, {{"metadata", {{"name", "a"}}}, {"spec", "text"}}).status, 400);
   EXPECT_EQ(Post(kPods, {{"metadata", {{"name", "a"}}}, {"spec", {{"containers", {1, 2}}}}}).status, 400);
