@@ -9,6 +9,7 @@
 #include "lab/apiserver/crd.h"
 #include "lab/apiserver/discovery.h"
 #include "lab/apiserver/openapi.h"
+#include "lab/apiserver/protobuf.h"
 #include "lab/apiserver/reader.h"
 #include "lab/apiserver/reviews.h"
 #include "lab/apiserver/subresources.h"
@@ -119,6 +120,17 @@ std::optional<ApiError> Handler::Impersonate(Request* request) {
 
 void Handler::Handle(const Request& request, std::function<void(Response)> done) {
   const RequestInfo info = RequestInfo::Of(request);
+  if (!request.body.empty() && request.Header("content-type").starts_with("application/vnd.kubernetes.protobuf")) {
+    auto decoded = DecodeProtobuf(request.body);
+    if (!decoded.ok()) return done(ErrorResponse(decoded.status().code() == base::Code::kUnimplemented
+                                                     ? kubeapi::UnsupportedMediaType(decoded.status().message())
+                                                     : kubeapi::BadRequest("couldn't decode the body: " + decoded.status().message())));
+    Request plain = request;
+    plain.body = kubeapi::ToJson(*decoded);
+    for (auto& [name, value] : plain.headers)
+      if (name == "content-type") value = "application/json";
+    return Handle(plain, std::move(done));
+  }
   if (auto error = Authorize(request.user, info)) return done(ErrorResponse(*error));
   if (info.resource_request) return HandleResource(request, info, std::move(done));
   if (request.method != "GET" && request.method != "HEAD") return done(ErrorResponse(NoSuchPath()));

@@ -94,8 +94,11 @@ void Container::Kill() {
 
 base::Result<Exec> StartExec(const Container& container, const ExecRequest& request) {
   if (!container.running()) return base::Error(base::Code::kFailedPrecondition, "the container is not running");
-  network::Command command{.argv = {container.program(), "container-enter", container.dir(),
-                                    std::to_string(container.pid()), request.tty ? "tty" : "pipe", "--"}};
+  return StartExec(container.program(), container.dir(), container.pid(), request);
+}
+
+base::Result<Exec> StartExec(const std::string& program, const std::string& dir, int pid, const ExecRequest& request) {
+  network::Command command{.argv = {program, "container-enter", dir, std::to_string(pid), request.tty ? "tty" : "pipe", "--"}};
   command.argv.insert(command.argv.end(), request.command.begin(), request.command.end());
   Exec exec;
   std::vector<network::Fd> theirs;
@@ -120,9 +123,9 @@ base::Result<Exec> StartExec(const Container& container, const ExecRequest& requ
     exec.out = pipe(1, false);
   }
   exec.err = pipe(2, false);
-  auto pid = network::Spawn(command);
-  if (!pid.ok()) return pid.status();
-  exec.pid = *pid;
+  auto helper = network::Spawn(command);
+  if (!helper.ok()) return helper.status();
+  exec.pid = *helper;
   return exec;
 }
 

@@ -71,6 +71,8 @@ struct Exec {
 };
 
 base::Result<Exec> StartExec(const Container& container, const ExecRequest& request);
+/// The same for a container known by its folder and its first process.
+base::Result<Exec> StartExec(const std::string& program, const std::string& dir, int pid, const ExecRequest& request);
 /// The terminal's descriptor, once `terminal_socket` can be read; invalid when the command failed before.
 network::Fd ReceiveTerminal(const network::Fd& terminal_socket);
 

@@ -140,12 +140,12 @@ void AppendWall(std::string& out, const std::vector<ServiceEntry>& services,
   for (const uint16_t port : rules.open_ports)
     fmt::format_to(Out(out), "    ip daddr {} tcp dport {} accept\n", rules.node_address, port);
   out +=
-      "    meta l4proto tcp reject with tcp reset\n    reject with icmp admin-prohibited\n  }\n"
+      "    jump refuse\n  }\n"
       "  chain input {\n    type filter hook input priority 0;\n    iifname eth0 jump wall\n  }\n"
       "  chain forward {\n    type filter hook forward priority 0;\n    iifname eth0 jump wall\n"
-      "    ip daddr . meta l4proto . th dport @no-endpoints reject\n  }\n"
+      "    ip daddr . meta l4proto . th dport @no-endpoints jump refuse\n  }\n"
       "  chain local {\n    type filter hook output priority 0;\n"
-      "    ip daddr . meta l4proto . th dport @no-endpoints reject\n  }\n";
+      "    ip daddr . meta l4proto . th dport @no-endpoints jump refuse\n  }\n";
 }
 
 }  // namespace
@@ -199,6 +199,8 @@ std::string NodeTable(const std::vector<ServiceEntry>& services, const NodeRules
   AppendMap(out, "set", "no-endpoints", "ipv4_addr . inet_proto . inet_service",
             tables.no_endpoints);
   AppendMap(out, "set", "hairpins", "ipv4_addr . ipv4_addr", tables.hairpins);
+  out += "  chain refuse {\n    meta l4proto tcp reject with tcp reset\n"
+         "    reject with icmp admin-prohibited\n  }\n";
   out += tables.chains;
   out += "  chain translate {\n";
   if (rules.dns_port != 0 && !rules.dns_service.empty())

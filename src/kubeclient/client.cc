@@ -25,7 +25,6 @@ using http::UrlEncode;
 using std::chrono::seconds;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-constexpr base::Duration kTimeout = seconds(30);
 constexpr int kChunk = 500;
 /// Answers of 429 and "try again" are followed so often before they are told to the caller.
 constexpr int kMaxRetries = 6;
@@ -165,7 +164,7 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
 
   void SendJson(http::Request request, Done done) {
     request.headers.Set("accept", "application/json");
-    Send(std::move(request), kTimeout, [done = std::move(done)](Result<http::Response> response) {
+    Send(std::move(request), config.request_timeout, [done = std::move(done)](Result<http::Response> response) {
       if (!response.ok()) return done(response.status());
       if (base::Trim(response->body).empty()) return done(Json::object());
       auto json = kubeapi::ParseJson(response->body);

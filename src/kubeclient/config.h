@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/loop.h"
 #include "base/result.h"
 
 namespace isthmus::kubeclient {
@@ -25,6 +26,7 @@ struct RestConfig {
   std::string impersonate_user;
   std::vector<std::string> impersonate_groups;
   std::string default_namespace = "default";
+  base::Duration request_timeout = std::chrono::seconds(30);  ///< Of one request; watches have their own.
   std::string context;      ///< Name of the context it came from.
   std::string cluster;      ///< Name of the kubeconfig's cluster entry.
 };
