@@ -3,6 +3,8 @@
 #include <cstdio>
 
 #include "agent/capture_command.h"
+#include "agent/commands.h"
+#include "agent/envoy.h"
 #include "base/version.h"
 
 namespace isthmus::agent {
@@ -23,6 +25,10 @@ int Main(const std::vector<std::string>& args) {
   const std::string command = args.empty() ? "help" : args.front();
   const std::vector<std::string> rest(args.begin() + (args.empty() ? 0 : 1), args.end());
   if (command == "istio-iptables") return RunCapture(rest, Environment::OfProcess());
+  if (command == "proxy") return RunProxy(rest);
+  if (command == "request") return RunRequest(rest);
+  if (command == "wait") return RunWait(rest);
+  if (command == "run-envoy") return RunBound(rest);
   if (command == "version") {
     std::printf("%s\n", std::string(base::kVersion).c_str());
     return 0;
