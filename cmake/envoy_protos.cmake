@@ -38,6 +38,7 @@ set(envoy_roots
   envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver.proto
   envoy/extensions/request_id/uuid/v3/uuid.proto
   envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.proto
+  envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.proto
   envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol.proto
   envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.proto
   envoy/extensions/transport_sockets/tls/v3/tls.proto

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
+#include "translate/name_table.h"
 #include "translate/names.h"
 #include "translate/pack.h"
 #include "translate/secrets.h"
@@ -45,6 +46,7 @@ void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSe
   if (dirty.listeners) BuildListeners();
   if (dirty.routes) BuildRoutes();
   if (dirty.secrets) BuildSecretSet();
+  if (dirty.names) BuildNames();
 }
 
 ClassInputs ClassView::Inputs(Kept* kept) { return {*world_, proxy_, scope_, *this, *workshop_, *kept}; }
@@ -63,6 +65,13 @@ void ClassView::BuildRoutes() {
   ReplaceSet(proxy_.router() ? BuildGatewayRoutes(inputs, gateway_ports_) : BuildSidecarRoutes(inputs),
              &sets_.routes);
   kept_routes_ = std::move(kept);
+}
+
+void ClassView::BuildNames() {
+  // Agents without DNS proxy never ask.
+  if (!proxy_.dns_capture && !proxy_.router()) return;
+  Kept kept;
+  ReplaceSet({BuildNameTable(Inputs(&kept))}, &sets_.names);
 }
 
 void ClassView::BuildSecretSet() {

@@ -81,6 +81,7 @@ class ClassView final : private Destinations {
   void BuildListeners();
   void BuildRoutes();
   void BuildSecretSet();
+  void BuildNames();
   ServicePtr FindService(const std::string& host) const override;
   std::shared_ptr<const MergedRule> FindRule(const std::string& host) const override;
   void ReplaceSet(Resources resources, Set* set);

@@ -8,6 +8,7 @@
 
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.pb.h"
+#include "envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.pb.h"
 #include "istio/networking/v1/destination_rule.pb.h"
 #include "istio/networking/v1/virtual_service.pb.h"
 #include "translate/convert.h"
@@ -78,9 +79,9 @@ void WriteRetries(const v1::HTTPRetry* retries, bool hashed, route::RouteAction*
   if (retries->retry_remote_localities().value()) {
     auto* priority = policy->mutable_retry_priority();
     priority->set_name("envoy.retry_priorities.previous_priorities");
-    priority->mutable_typed_config()->set_type_url(
-        "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig");
-    priority->mutable_typed_config()->set_value("\x08\x02");  // update_frequency: 2
+    envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig previous;
+    previous.set_update_frequency(2);
+    Pack(previous, priority->mutable_typed_config());
   }
 }
 
