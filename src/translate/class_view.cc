@@ -35,11 +35,14 @@ void AddPlace(const World& world, const ProxyClass& proxy, const model::Service&
 ClassView::ClassView(ProxyClass proxy, Workshop* workshop) : proxy_(std::move(proxy)), workshop_(workshop) {}
 
 void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSet& changes) {
-  const bool first = world_ == nullptr;
   if (world_ == world) return;
+  const std::shared_ptr<const World> before = std::move(world_);
   world_ = std::move(world);
-  if (!first && UpdateEndpoints(changes)) return;
-  const Dirty dirty = first ? Everything() : WhatIsDirty(changes);
+  Dirty dirty = before == nullptr ? Everything() : WhatIsDirty(*before, changes);
+  if (!changes.endpoints.empty() || !changes.services.empty()) {
+    if (dirty == Dirty() && UpdateEndpoints(changes.endpoints)) return;
+    dirty.clusters = dirty.endpoints = dirty.listeners = dirty.names = true;
+  }
   if (dirty.scope) BuildScope();
   if (dirty.clusters) BuildClusters();
   if (dirty.endpoints) BuildEndpoints();
@@ -92,7 +95,23 @@ std::shared_ptr<const MergedRule> ClassView::FindRule(const std::string& host) c
   return found->second;
 }
 
-ClassView::Dirty ClassView::WhatIsDirty(const model::ChangeSet& changes) const { return Everything(); }
+ClassView::Dirty ClassView::WhatIsDirty(const World& before, const model::ChangeSet& changes) const {
+  const World& now = *world_;
+  if (changes.everything || before.mesh != now.mesh || before.services != now.services) return Everything();
+  if (proxy_.router() && before.snapshot->configs.gateways.get() != now.snapshot->configs.gateways.get()) {
+    return Everything();
+  }
+  Dirty dirty;
+  if (before.rules != now.rules) {
+    dirty.scope = dirty.clusters = dirty.endpoints = dirty.listeners = dirty.routes = dirty.secrets = true;
+  }
+  if (before.routes != now.routes) dirty.listeners = dirty.routes = true;
+  if (before.authentication != now.authentication) dirty.clusters = dirty.endpoints = true;
+  if (before.gateways != now.gateways) dirty.endpoints = true;
+  if (before.unresolved_gateways != now.unresolved_gateways) dirty.clusters = true;
+  if (before.snapshot->credentials != now.snapshot->credentials) dirty.secrets = true;
+  return dirty;
+}
 
 void ClassView::BuildScope() {
   if (proxy_.router()) gateway_ports_ = PlanGateway(*world_, proxy_);
@@ -193,13 +212,8 @@ void ClassView::BuildEndpoints() {
   for (size_t i = 0; i < kEndpointShards; ++i) ReplaceSet(std::move(shards[i]), &sets_.endpoints[i]);
 }
 
-bool ClassView::UpdateEndpoints(const model::ChangeSet& changes) {
-  model::ChangeSet rest = changes;
-  rest.endpoints.clear();
-  // A workload's labels reach translation through endpoints and through the class of its own proxy.
-  rest.workloads.clear();
-  if (!rest.empty()) return false;
-  for (const std::string& key : changes.endpoints) {
+bool ClassView::UpdateEndpoints(const std::set<std::string>& keys) {
+  for (const std::string& key : keys) {
     auto found = part_of_.find(key);
     if (found == part_of_.end()) continue;
     const Part& part = parts_[found->second];
@@ -210,7 +224,7 @@ bool ClassView::UpdateEndpoints(const model::ChangeSet& changes) {
     if ((now == nullptr ? kNone : now->service_accounts) != before) return false;
   }
   std::array<Resources, kEndpointShards> changed;
-  for (const std::string& key : changes.endpoints) {
+  for (const std::string& key : keys) {
     auto found = part_of_.find(key);
     if (found == part_of_.end()) continue;
     Part& part = parts_[found->second];

@@ -63,12 +63,15 @@ class ClassView final : private Destinations {
     bool routes = false;
     bool secrets = false;
     bool names = false;
+    bool operator==(const Dirty&) const = default;
   };
   static Dirty Everything() { return {true, true, true, true, true, true, true}; }
 
-  Dirty WhatIsDirty(const model::ChangeSet& changes) const;
-  /// Rebuilds only load assignments; false when the change reaches further.
-  bool UpdateEndpoints(const model::ChangeSet& changes);
+  /// Told from the indexes that differ; endpoints are left to the caller.
+  Dirty WhatIsDirty(const World& before, const model::ChangeSet& changes) const;
+  /// Rebuilds the load assignments of "<hostname>/<namespace>" only; false, with nothing done, when the change
+  /// reaches further.
+  bool UpdateEndpoints(const std::set<std::string>& keys);
   void BuildScope();
   void BuildClusters();
   void BuildEndpoints();

@@ -148,6 +148,7 @@ class ClusterBuilder {
       first = group;
       first.clear_lb_endpoints();
       *first.add_lb_endpoints() = group.lb_endpoints(0);
+      *first.mutable_load_balancing_weight() = group.lb_endpoints(0).load_balancing_weight();
       break;
     }
     assignment->clear_endpoints();

@@ -32,12 +32,14 @@ int NamedTarget(const World& world, const model::Proxy& proxy, const model::Serv
 
 }  // namespace
 
-std::vector<InboundPort> InboundPortsOf(const World& world, const model::Proxy& proxy, const model::Labels& labels) {
+std::vector<InboundPort> InboundPortsOf(const World& world, const model::Proxy& proxy, const model::Labels& labels,
+                                        bool* reads_endpoints) {
   std::map<int, InboundPort> ports;
   for (const ServicePtr& service : world.services->InNamespace(proxy.ns)) {
     if (service->resolution == model::Resolution::kAlias || !Selected(*service, labels)) continue;
     for (const model::Port& port : service->ports) {
       if (port.protocol == model::Protocol::kUdp) continue;
+      if (port.target <= 0) *reads_endpoints = true;
       const int target = port.target > 0 ? port.target : NamedTarget(world, proxy, *service, port);
       if (target <= 0 || target == world.mesh->inbound_port) continue;
       InboundPort& inbound = ports[target];
@@ -52,7 +54,8 @@ std::vector<InboundPort> InboundPortsOf(const World& world, const model::Proxy& 
 
 std::shared_ptr<const InboundPart> InboundOf(const World& world, const model::Proxy& proxy,
                                              const model::Labels& labels, Workshop* workshop) {
-  const std::vector<InboundPort> ports = InboundPortsOf(world, proxy, labels);
+  bool reads_endpoints = false;
+  const std::vector<InboundPort> ports = InboundPortsOf(world, proxy, labels, &reads_endpoints);
   const WorkloadMtls mtls = world.authentication->ForWorkload(proxy.ns, labels);
   InboundInputs inputs{*world.mesh, ports, mtls};
   auto any = [&](bool v6) {
@@ -65,6 +68,7 @@ std::shared_ptr<const InboundPart> InboundOf(const World& world, const model::Pr
   inputs.tproxy = proxy.interception == model::Proxy::Interception::kTproxy;
   MemoKey key("inbound");
   key.Add(world.mesh).Add(inputs.ipv4).Add(inputs.ipv6).Add(inputs.http10).Add(inputs.tproxy).Add(mtls.mode);
+  key.Add(reads_endpoints);
   key.Add(mtls.ports.size());
   for (const auto& [port, mode] : mtls.ports) key.Add(port).Add(mode);
   for (const InboundPort& port : ports) {
@@ -73,6 +77,7 @@ std::shared_ptr<const InboundPart> InboundOf(const World& world, const model::Pr
   }
   return workshop->memo.Get<InboundPart>(key, [&] {
     auto part = std::make_shared<InboundPart>();
+    part->reads_endpoints = reads_endpoints;
     auto clusters = BuildInboundClusters(*world.mesh, inputs.ipv4, ports);
     workshop->interned.Intern(&clusters);
     part->clusters = std::make_shared<const model::ResourceSet>(std::move(clusters));

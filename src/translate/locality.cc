@@ -95,8 +95,14 @@ std::string LabelOf(const LbEndpoint& endpoint, const std::string& key) {
     if (key == kCluster) return endpoint.gateway->cluster.text();
     return "";
   }
-  auto found = endpoint.endpoint->labels->find(key);
-  return found == endpoint.endpoint->labels->end() ? "" : found->second;
+  const model::Endpoint& e = *endpoint.endpoint;
+  if (auto found = e.labels->find(key); found != e.labels->end()) return found->second;
+  if (key == kRegion) return e.locality.region;
+  if (key == kZone) return e.locality.zone;
+  if (key == kSubzone) return e.locality.subzone;
+  if (key == kNetwork) return e.network.text();
+  if (key == kCluster) return e.cluster.text();
+  return key == kHostname ? e.node : "";
 }
 
 /// Rank by the first label in which the endpoint differs; fewer leading matches, higher rank.

@@ -27,6 +27,8 @@ struct ClassState {
 
 struct ProxyState {
   uint64_t updated = 0;
+  std::shared_ptr<const World> world;  ///< At `updated`.
+  std::shared_ptr<const model::Workload> workload;
   std::shared_ptr<ClassState> in_class;
   std::shared_ptr<const InboundPart> inbound;
   std::shared_ptr<const model::View> view;
@@ -124,11 +126,18 @@ std::shared_ptr<const model::View> Translator::ViewFor(const model::Proxy& proxy
   if (entry.updated == state.update) return entry.view;
   const World& world = *state.world;
   const auto workload = WorkloadOf(world, proxy);
-  const model::Labels labels = LabelsOf(world, proxy, workload.get());
-  entry.in_class = state.Class(ClassOf(world, proxy, workload.get(), labels));
-  entry.inbound = proxy.type == model::ProxyType::kSidecar
-                      ? InboundOf(world, proxy, labels, &state.workshop)
-                      : nullptr;
+  const bool same = entry.world != nullptr && SameShape(*entry.world, world) && entry.workload == workload;
+  const bool sidecar = proxy.type == model::ProxyType::kSidecar;
+  if (same) {
+    entry.in_class = state.Class(entry.in_class->view.proxy());
+  }
+  if (!same || (sidecar && entry.inbound->reads_endpoints)) {
+    const model::Labels labels = LabelsOf(world, proxy, workload.get());
+    entry.in_class = state.Class(ClassOf(world, proxy, workload.get(), labels));
+    entry.inbound = sidecar ? InboundOf(world, proxy, labels, &state.workshop) : nullptr;
+  }
+  entry.workload = workload;
+  entry.world = state.world;
   entry.view = state.Compose({entry.in_class, entry.inbound});
   entry.updated = state.update;
   return entry.view;

@@ -61,6 +61,11 @@ std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> s
   return world;
 }
 
+bool SameShape(const World& a, const World& b) {
+  return a.mesh == b.mesh && a.services == b.services && a.rules == b.rules && a.routes == b.routes &&
+         a.authentication == b.authentication;
+}
+
 std::shared_ptr<const model::Workload> WorkloadOf(const World& world, const model::Proxy& proxy) {
   const model::WorkloadIndex& workloads = world.snapshot->workloads;
   if (auto workload = workloads.Find(proxy.cluster, proxy.ns, proxy.pod)) return workload;

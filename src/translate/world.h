@@ -32,6 +32,9 @@ struct World {
 
 std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> snapshot, const World* previous);
 
+/// Whether both have the same indexes, so that they differ in endpoints, workloads and credentials at most.
+bool SameShape(const World& a, const World& b);
+
 /// The proxy's pod or WorkloadEntry as the registry knows it; null when it does not.
 std::shared_ptr<const model::Workload> WorkloadOf(const World& world, const model::Proxy& proxy);
 /// The labels that selectors see: the registry's, else the proxy's own, with those of its place added.
