@@ -57,6 +57,11 @@ std::string PathOf(const CLI::App* app) {
   return path;
 }
 
+/// Help that names the whole command in its usage line.
+std::string HelpOf(CLI::App* app) {
+  return app->help(app->get_parent() == nullptr ? std::string() : PathOf(app->get_parent()));
+}
+
 /// The message for words that belong to no command, with names that look like them.
 std::string UnknownCommand(CLI::App& app, const std::string& word, const std::string& program) {
   std::string text = fmt::format("Error: unknown command \"{}\" for \"{}\"\n", word, PathOf(&app));
@@ -192,13 +197,14 @@ int Run(const std::string& program, std::vector<std::string> arguments, Io io) {
   try {
     root.parse(words);
   } catch (const CLI::CallForHelp&) {
-    session.Out(Deepest(&root)->help());
+    session.Out(HelpOf(Deepest(&root)));
     return 0;
   } catch (const CLI::ExtrasError&) {
     CLI::App* app = Deepest(&root);
     std::vector<std::string> extras = root.remaining(true);
     const auto word = std::find_if(extras.begin(), extras.end(), [](const std::string& w) { return !w.starts_with("-"); });
-    if (word == extras.end() || !app->get_subcommands([](const CLI::App*) { return true; }).empty() == false) {
+    const bool is_group = !app->get_subcommands([](const CLI::App*) { return true; }).empty();
+    if (word == extras.end() || !is_group) {
       session.Err(word == extras.end() ? fmt::format("Error: unknown flag: {}\n", extras.empty() ? "" : extras.front())
                                        : fmt::format("Error: unexpected argument \"{}\" for \"{}\"\n", *word, PathOf(app)));
       return kUsageError;
@@ -211,7 +217,7 @@ int Run(const std::string& program, std::vector<std::string> arguments, Io io) {
   }
   log_flags.Apply();
   if (!action) {
-    session.Out(Deepest(&root)->help());
+    session.Out(HelpOf(Deepest(&root)));
     return 0;
   }
   return action(session);

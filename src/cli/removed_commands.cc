@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <memory>
 
 #include "cli/command.h"
 
@@ -33,13 +34,15 @@ void AddRemovedCommands(Commands& commands) {
     CLI::App* parent = removed.group.empty() ? &commands.root : commands.root.get_subcommand(std::string(removed.group));
     CLI::App* command = AddCommand(parent, std::string(removed.name), std::string(removed.instead), "");
     command->group("");
-    command->allow_extras();
-    OnChosen(command, commands, [removed](Session& session) {
+    // Whatever followed it then is no reason for another error.
+    auto words = std::make_shared<std::vector<std::string>>();
+    command->add_option("words", *words)->expected(0, -1);
+    OnChosen(command, commands, [removed, words](Session& session) {
       session.Err(fmt::format("Error: \"{}\" is not supported: {}\n", removed.name, removed.instead));
       return 1;
     });
   }
-  auto options_command = AddCommand(&commands.root, "options", "Lists the flags that all commands take", "");
+  CLI::App* options_command = AddCommand(&commands.root, "options", "Lists the flags that all commands take", "");
   OnChosen(options_command, commands, [root = &commands.root](Session& session) {
     session.Out(root->help());
     return 0;
