@@ -1,0 +1,250 @@
+#include "cli/topology_commands.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "base/files.h"
+#include "cli/lab_program.h"
+#include "cli/pods.h"
+#include "cli/table.h"
+#include "install/mesh_up.h"
+#include "install/mesh_verify.h"
+
+namespace isthmus::cli {
+namespace {
+
+using install::MeshSession;
+using install::PlanLine;
+using install::Topology;
+using install::TopologyCluster;
+using install::VerifyLine;
+
+/// What the flags of these commands say.
+struct TopologyFlags {
+  std::string file;
+  std::string output;
+  bool no_traffic = false;
+  bool no_verify = false;
+  int timeout_seconds = 300;
+};
+
+/// Seconds since the command began, as progress lines show them.
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+std::string KubeconfigOf(const Session& session, const Topology& topology) {
+  return topology.on_lab() ? LabKubeconfig() : session.globals.kubeconfig;
+}
+
+std::string RootDirectory(const Topology& topology) {
+  return topology.trust_directory.empty() ? "/var/lib/isthmus/topologies/" + topology.name : topology.trust_directory;
+}
+
+base::Result<std::unique_ptr<MeshSession>> Open(Session& session, const Topology& topology, const Stopwatch& watch) {
+  return MeshSession::Open(topology, KubeconfigOf(session, topology), [&session, &watch](std::string_view cluster, std::string_view line) {
+    session.Err(fmt::format("{:5.1f}s  {:<10} {}\n", watch.seconds(), cluster, line));
+  });
+}
+
+install::PodCommand RunInPods() {
+  return [](install::ClusterAccess& access, const std::string& ns, const std::string& pod, const std::string& container,
+            const std::vector<std::string>& argv) { return ExecInPod(access.client(), access.loop(), ns, pod, container, argv); };
+}
+
+void PrintVerify(Session& session, const std::vector<VerifyLine>& lines, const std::string& output) {
+  if (!output.empty()) {
+    Json list = Json::array();
+    for (const VerifyLine& line : lines)
+      list.push_back({{"cluster", line.cluster}, {"check", line.what}, {"ok", line.ok}, {"detail", line.detail}});
+    session.Out(Print(list, output));
+    return;
+  }
+  Table table(3);
+  table.Add({"CLUSTER", "CHECK", "RESULT", "DETAIL"});
+  for (const VerifyLine& line : lines) {
+    std::string_view rest = line.detail;
+    bool first = true;
+    while (first || !rest.empty()) {
+      size_t end = rest.find('\n');
+      std::string detail(rest.substr(0, end));
+      rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+      table.Add(first ? std::vector<std::string>{line.cluster, line.what, line.ok ? "ok" : "WRONG", detail}
+                      : std::vector<std::string>{"", "", "", detail});
+      first = false;
+    }
+  }
+  session.Out(table.Text());
+}
+
+/// Verifies and prints; the exit code is 1 when something is not as it should be.
+int VerifyAndPrint(Session& session, MeshSession& mesh, const TopologyFlags& flags) {
+  install::VerifyOptions options;
+  options.traffic = !flags.no_traffic;
+  auto lines = install::Verify(mesh, RunInPods(), options);
+  if (!lines.ok()) return session.Fail(lines.status());
+  PrintVerify(session, *lines, flags.output);
+  int wrong = 0;
+  for (const VerifyLine& line : *lines) wrong += line.ok ? 0 : 1;
+  if (flags.output.empty())
+    session.Err(wrong == 0 ? fmt::format("✔ verified: {} checks\n", lines->size())
+                           : fmt::format("✘ {} of {} checks are wrong\n", wrong, lines->size()));
+  return wrong == 0 ? 0 : 1;
+}
+
+void SayWhatNext(Session& session, const Topology& topology) {
+  session.Out("\nThe mesh is up. Try:\n");
+  const TopologyCluster& first = topology.clusters.front();
+  if (topology.on_lab()) {
+    session.Out(fmt::format("  {} lab shell {}            # a machine of {}: kubectl and istioctl speak to it\n", session.program(), first.name, first.name));
+    session.Out(fmt::format("  export KUBECONFIG={}\n", LabKubeconfig()));
+  }
+  session.Out(fmt::format("  istioctl --context {} ps\n", first.context));
+  session.Out(fmt::format("  {} verify -f {}\n", session.program(), topology.file));
+  for (const TopologyCluster& cluster : topology.clusters)
+    if (cluster.lab.ingress_port != 0)
+      session.Out(fmt::format("  curl http://127.0.0.1:{}/productpage      # through {}'s ingress gateway\n", cluster.lab.ingress_port, cluster.name));
+  session.Out(fmt::format("  {} down -f {}                # ends it\n", session.program(), topology.file));
+}
+
+int Up(Session& session, const TopologyFlags& flags) {
+  Stopwatch watch;
+  auto topology = install::LoadTopology(flags.file);
+  if (!topology.ok()) return session.Fail(topology.status());
+  if (topology->on_lab()) {
+    auto code = RunLab(session.loop(), {"up", "-f", flags.file});
+    if (!code.ok()) return session.Fail(code.status());
+    if (*code != 0) return *code;
+  }
+  auto mesh = Open(session, *topology, watch);
+  if (!mesh.ok()) return session.Fail(mesh.status());
+  install::UpOptions options;
+  options.root_directory = RootDirectory(*topology);
+  options.readiness_timeout = std::chrono::seconds(flags.timeout_seconds);
+  base::SystemClock clock;
+  base::Status status = install::BringUp(**mesh, options, clock);
+  if (!status.ok()) return session.Fail(status.In("bringing up " + topology->name));
+  if (!flags.no_verify)
+    if (int code = VerifyAndPrint(session, **mesh, flags); code != 0) return code;
+  session.Err(fmt::format("{:5.1f}s  done\n", watch.seconds()));
+  SayWhatNext(session, *topology);
+  return 0;
+}
+
+int Verify(Session& session, const TopologyFlags& flags) {
+  Stopwatch watch;
+  auto topology = install::LoadTopology(flags.file);
+  if (!topology.ok()) return session.Fail(topology.status());
+  auto mesh = Open(session, *topology, watch);
+  if (!mesh.ok()) return session.Fail(mesh.status());
+  return VerifyAndPrint(session, **mesh, flags);
+}
+
+std::string_view ActionText(PlanLine::Action action) {
+  switch (action) {
+    case PlanLine::Action::kCreate: return "create";
+    case PlanLine::Action::kChange: return "change";
+    case PlanLine::Action::kKeep: return "keep";
+  }
+  return "";
+}
+
+void PrintPlan(Session& session, const std::vector<PlanLine>& lines, const std::string& output) {
+  if (!output.empty()) {
+    Json list = Json::array();
+    for (const PlanLine& line : lines)
+      list.push_back({{"cluster", line.cluster}, {"action", ActionText(line.action)}, {"object", line.object}, {"detail", line.detail}});
+    session.Out(Print(list, output));
+    return;
+  }
+  Table table(3);
+  size_t kept = 0;
+  table.Add({"CLUSTER", "ACTION", "OBJECT", "DETAIL"});
+  for (const PlanLine& line : lines) {
+    if (line.action == PlanLine::Action::kKeep) {
+      ++kept;
+    } else {
+      table.Add({line.cluster, std::string(ActionText(line.action)), line.object, line.detail});
+    }
+  }
+  if (table.size() > 1) session.Out(table.Text());
+  session.Out(fmt::format("{} objects to create or change, {} are as wanted.\n", lines.size() - kept, kept));
+}
+
+int Plan(Session& session, const TopologyFlags& flags) {
+  Stopwatch watch;
+  auto topology = install::LoadTopology(flags.file);
+  if (!topology.ok()) return session.Fail(topology.status());
+  if (topology->on_lab() && !base::Exists(LabKubeconfig())) {
+    // Nothing runs yet, so everything will be made.
+    for (const TopologyCluster& cluster : topology->clusters)
+      session.Out(fmt::format("{}: make the cluster (API server {}, {} node(s)), then install everything\n", cluster.name,
+                              cluster.lab.api_server, cluster.lab.nodes.size()));
+    return 0;
+  }
+  auto mesh = Open(session, *topology, watch);
+  if (!mesh.ok()) return session.Fail(mesh.status());
+  auto lines = install::PlanUp(**mesh);
+  if (!lines.ok()) return session.Fail(lines.status());
+  PrintPlan(session, *lines, flags.output);
+  return 0;
+}
+
+int Down(Session& session, const TopologyFlags& flags) {
+  Stopwatch watch;
+  auto topology = install::LoadTopology(flags.file);
+  if (!topology.ok()) return session.Fail(topology.status());
+  if (topology->on_lab()) {
+    auto code = RunLab(session.loop(), {"down"});
+    return code.ok() ? *code : session.Fail(code.status());
+  }
+  auto mesh = Open(session, *topology, watch);
+  if (!mesh.ok()) return session.Fail(mesh.status());
+  base::Status status = install::TakeDown(**mesh);
+  return status.ok() ? 0 : session.Fail(status.In("taking down " + topology->name));
+}
+
+CLI::App* AddOne(Commands& commands, const std::string& name, const std::string& what, const std::string& example,
+                 const std::shared_ptr<TopologyFlags>& flags, int (*action)(Session&, const TopologyFlags&)) {
+  CLI::App* command = AddCommand(&commands.root, name, what, example);
+  command->add_option("-f,--filename", flags->file, "The Topology file (docs/topology.md)")->required();
+  OnChosen(command, commands, [flags, action](Session& session) { return action(session, *flags); });
+  return command;
+}
+
+}  // namespace
+
+void AddTopologyCommands(Commands& commands) {
+  auto flags = std::make_shared<TopologyFlags>();
+  CLI::App* up = AddOne(commands, "up", "Make a mesh as its Topology file says; a second time only what differs",
+                        "% up -f topologies/demo.yaml", flags, Up);
+  up->add_option("--readiness-timeout", flags->timeout_seconds, "Seconds that deployments may take to get ready")->capture_default_str();
+  up->add_flag("--no-verify", flags->no_verify, "Do not verify at the end");
+  up->add_flag("--no-traffic", flags->no_traffic, "Verify without sending requests");
+  CLI::App* plan = AddOne(commands, "plan", "Print what `up` would do", "% plan -f topologies/demo.yaml", flags, Plan);
+  AddOutput(plan, flags->output, {"json", "yaml"});
+  CLI::App* verify = AddOne(commands, "verify", "Prove a mesh: what every Envoy holds against what it should, then real requests",
+                            "% verify -f topologies/demo.yaml", flags, Verify);
+  verify->add_flag("--no-traffic", flags->no_traffic, "Do not send requests");
+  AddOutput(verify, flags->output, {"json", "yaml"});
+  AddOne(commands, "down", "Take away what `up` made", "% down -f topologies/demo.yaml", flags, Down);
+}
+
+void AddLabCommand(Commands& commands) {
+  CLI::App* command = AddCommand(&commands.root, "lab", "Clusters on this machine: up, status, env, shell, cut, mend, stop, start, down",
+                                 "% lab shell cluster1");
+  command->prefix_command();
+  OnChosen(command, commands, [command](Session& session) {
+    std::vector<std::string> arguments = command->remaining();
+    if (arguments.empty()) arguments = {"--help"};
+    auto code = RunLab(session.loop(), std::move(arguments));
+    return code.ok() ? *code : session.Fail(code.status());
+  });
+}
+
+}  // namespace isthmus::cli
