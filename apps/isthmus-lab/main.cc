@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "lab/apiserver/run.h"
+#include "lab/controllers/run.h"
 
 namespace {
 
@@ -14,6 +15,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"apiserver", isthmus::lab::apiserver::Run, "the Kubernetes API server of a cluster"},
+    {"controllers", isthmus::lab::controllers::Run, "the controllers of a cluster"},
 };
 
 }  // namespace

@@ -129,19 +129,19 @@ class Rollout {
     ScaleDownOld(newest_wanted);
   }
 
+  /// Never so far that fewer than allowed could be ready: counted by what is asked for, since what is reported lags behind.
   void ScaleDownOld(int64_t newest_wanted) {
-    int64_t available = IntAt(*newest_, {"status", "availableReplicas"});
-    for (const Json* set : old_) available += IntAt(*set, {"status", "availableReplicas"});
-    int64_t may_go = available - (wanted_ - MaxUnavailable());
+    const int64_t keep = wanted_ - MaxUnavailable();
+    const int64_t unready_new = std::max<int64_t>(0, newest_wanted - IntAt(*newest_, {"status", "availableReplicas"}));
+    int64_t old_total = 0;
+    for (const Json* set : old_) old_total += IntAt(*set, {"spec", "replicas"});
+    int64_t may_go = newest_wanted + old_total - keep - unready_new;
     for (const Json* set : old_) {
       int64_t replicas = IntAt(*set, {"spec", "replicas"});
-      // What is not ready serves nobody: it may always go.
-      int64_t idle = std::max<int64_t>(0, replicas - IntAt(*set, {"status", "availableReplicas"}));
-      int64_t down = std::min(replicas, idle + std::max<int64_t>(0, std::min(may_go, replicas - idle)));
+      int64_t down = std::max<int64_t>(0, std::min(replicas, may_go));
       // The new set must have been asked for first, or nothing would remain.
-      if (newest_wanted == 0 && wanted_ > 0) down = 0;
-      if (down <= 0) continue;
-      may_go -= std::max<int64_t>(0, down - idle);
+      if (down == 0 || (newest_wanted == 0 && wanted_ > 0)) continue;
+      may_go -= down;
       ScaleSet(*set, replicas - down);
     }
   }

@@ -1,10 +1,14 @@
 #include "lab/controllers/run.h"
 
 #include <csignal>
+#include <cstdio>
+#include <functional>
+#include <map>
 
 #include "base/files.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "base/strings.h"
 #include "kubeclient/config.h"
 #include "lab/controllers/accounts.h"
 #include "lab/controllers/daemon_sets.h"
@@ -21,6 +25,48 @@
 
 namespace isthmus::lab::controllers {
 namespace {
+
+constexpr char kUsage[] =
+    "usage: isthmus-lab controllers --kubeconfig FILE --ca-file FILE [options]\n\n"
+    "Runs the controllers of one cluster: workloads, endpoint slices, load balancers, accounts and tokens, certificates,\n"
+    "placement of pods, garbage collection.\n\n"
+    "  --kubeconfig FILE        how to reach the cluster as its administrator\n"
+    "  --ca-file FILE           certificates of the cluster's CA\n"
+    "  --ca-key-file FILE       its key; without it requests for certificates are not signed\n"
+    "  --account-key-file FILE  RSA key of service-account tokens\n"
+    "  --issuer URL             issuer of service-account tokens\n"
+    "  --lb-pool LIST           addresses for load balancers, \"a.b.c.d\" or \"first-last\", divided by commas\n"
+    "  --lb-fixed LIST          \"namespace/service=address\", divided by commas\n"
+    "  --token-secrets true     a token Secret for every service account, as before Kubernetes 1.24\n\n"
+    "example: isthmus-lab controllers --kubeconfig /tmp/c1/controllers.kubeconfig --ca-file /tmp/c1/pki/ca.crt\n";
+
+base::Status Parse(int argc, char** argv, Options& options) {
+  const std::map<std::string, std::function<void(const std::string&)>> known = {
+      {"--kubeconfig", [&](const std::string& value) { options.kubeconfig = value; }},
+      {"--ca-file", [&](const std::string& value) { options.ca_file = value; }},
+      {"--ca-key-file", [&](const std::string& value) { options.ca_key_file = value; }},
+      {"--account-key-file", [&](const std::string& value) { options.account_key_file = value; }},
+      {"--issuer", [&](const std::string& value) { options.issuer = value; }},
+      {"--lb-pool", [&](const std::string& value) { options.load_balancer_pool = base::SplitList(value); }},
+      {"--lb-fixed", [&](const std::string& value) { options.load_balancer_fixed = base::SplitList(value); }},
+      {"--token-secrets", [&](const std::string& value) { options.token_secrets = value == "true"; }},
+  };
+  for (int i = 1; i < argc; ++i) {
+    std::string name = argv[i], value;
+    if (size_t equals = name.find('='); equals != std::string::npos) {
+      value = name.substr(equals + 1);
+      name.resize(equals);
+    } else if (i + 1 < argc) {
+      value = argv[++i];
+    }
+    auto option = known.find(name);
+    if (option == known.end()) return base::Error(base::Code::kInvalidArgument, "unknown option {}", name);
+    option->second(value);
+  }
+  if (options.kubeconfig.empty() || options.ca_file.empty())
+    return base::Error(base::Code::kInvalidArgument, "--kubeconfig and --ca-file are needed");
+  return {};
+}
 
 using Controllers = std::vector<std::unique_ptr<Controller>>;
 
@@ -59,7 +105,7 @@ base::Status AddSigning(const Options& options, const std::string& root_pem, con
 
 }  // namespace
 
-base::Status Run(const Options& options) {
+base::Status RunControllers(const Options& options) {
   base::Loop loop;
   base::SystemClock clock;
   ASSIGN_OR_RETURN(kubeclient::RestConfig config, kubeclient::LoadKubeconfig(options.kubeconfig, ""), "kubeconfig");
@@ -83,6 +129,19 @@ base::Status Run(const Options& options) {
   base::Signals signals(loop, {SIGTERM, SIGINT}, [&loop](int) { loop.Stop(); });
   loop.Run();
   return {};
+}
+
+int Run(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i)
+    if (std::string_view(argv[i]) == "--help" || std::string_view(argv[i]) == "-h") return std::fputs(kUsage, stdout), 0;
+  Options options;
+  if (base::Status status = Parse(argc, argv, options); !status.ok()) {
+    std::fprintf(stderr, "isthmus-lab controllers: %s\n\n%s", status.message().c_str(), kUsage);
+    return 2;
+  }
+  base::Status status = RunControllers(options);
+  if (!status.ok()) std::fprintf(stderr, "isthmus-lab controllers: %s\n", status.message().c_str());
+  return status.ok() ? 0 : 1;
 }
 
 }  // namespace isthmus::lab::controllers

@@ -19,6 +19,9 @@ struct Options {
 };
 
 /// Runs all controllers of one cluster until SIGTERM or SIGINT. The error names the option that is wrong.
-base::Status Run(const Options& options);
+base::Status RunControllers(const Options& options);
+
+/// The program `isthmus-lab controllers`: parses its options, runs, returns the exit code.
+int Run(int argc, char** argv);
 
 }  // namespace isthmus::lab::controllers

@@ -172,6 +172,11 @@ int Run(const std::string& program, std::vector<std::string> arguments, Io io) {
   log_flags.Add(root);
   Action action;
   Commands commands{root, action};
+  // The topology commands are ours; istioctl has none of them.
+  if (session.program() != "istioctl") {
+    AddTopologyCommands(commands);
+    AddLabCommand(commands);
+  }
   AddInstallCommands(commands);
   AddProfileCommands(commands);
   AddStatusCommands(commands, &root);

@@ -49,5 +49,9 @@ void AddValidateCommand(Commands& commands);
 void AddInjectCommands(Commands& commands);
 void AddDashboardCommands(Commands& commands);
 void AddRemovedCommands(Commands& commands);
+/// up, plan, verify, down: what works from a Topology file.
+void AddTopologyCommands(Commands& commands);
+/// `lab`: hands everything behind it to the program isthmus-lab.
+void AddLabCommand(Commands& commands);
 
 }  // namespace isthmus::cli

@@ -1,4 +1,4 @@
-#include "cli/topology_commands.h"
+#include "cli/command.h"
 
 #include <fmt/format.h>
 
