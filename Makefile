@@ -3,7 +3,7 @@
 # make build   builds the programs into build/bin
 
 SHELL := /bin/bash
-.PHONY: demo down test build setup realkube clean
+.PHONY: demo down test build configure setup realkube clean
 
 demo: build
 	build/bin/isthmus up -f topologies/demo.yaml
@@ -15,12 +15,15 @@ setup:
 	tools/setup/packages
 	tools/setup/fetch.py
 
-build: setup
+configure: setup
 	@mkdir -p build
-	cmake --preset release > build/configure.log || { cat build/configure.log; exit 1; }
-	cmake --build build/release
+	@cmake --preset release > build/configure.log || { cat build/configure.log; exit 1; }
 
-test: build
+build: configure
+	cmake --build build/release --target programs
+
+test: configure
+	cmake --build build/release
 	tests/run
 
 realkube:
