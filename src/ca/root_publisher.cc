@@ -35,7 +35,11 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
   std::set<std::string> namespaces;             // Those that shall have it.
   std::map<std::string, std::string> contents;  // What each namespace's config map holds now.
   std::set<std::string> dirty;
-  std::map<std::string, int> under_way;         // With the number of tries before this one.
+  struct Write {
+    int tries = 0;      // Before this one.
+    bool told = false;  // The watch has told of the config map since.
+  };
+  std::map<std::string, Write> under_way;
   std::map<std::string, base::Timer> retries;
   std::unique_ptr<kubeclient::Informer> namespace_informer;
   std::unique_ptr<kubeclient::Informer> config_map_informer;
@@ -87,6 +91,7 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
       contents.erase(ns);
     else
       contents[ns] = kubeapi::StringAt(*now, {"data", kKey});
+    if (const auto write = under_way.find(ns); write != under_way.end()) write->second.told = true;
     if (namespaces.contains(ns)) {
       dirty.insert(ns);
       Pump();
@@ -115,7 +120,7 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
   void Ensure(const std::string& ns, int tries) {
     const auto at = contents.find(ns);
     if (at != contents.end() && at->second == authority.roots_pem()) return;
-    under_way[ns] = tries;
+    under_way[ns] = Write{tries, false};
     Json map = {{"metadata", {{"name", name}, {"labels", {{"istio.io/config", "true"}}}}},
                 {"data", {{kKey, authority.roots_pem()}}}};
     auto done = [weak = weak_from_this(), ns, written = authority.roots_pem()](base::Result<Json> answer) {
@@ -131,11 +136,12 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
 
   void OnAnswer(const std::string& ns, const std::string& written, const base::Status& status) {
     const auto at = under_way.find(ns);
-    const int tries = at == under_way.end() ? 0 : at->second;
+    const auto [tries, told] = at == under_way.end() ? Write() : at->second;
     under_way.erase(ns);
     if (status.ok()) {
-      contents[ns] = written;
-      if (written != authority.roots_pem() && namespaces.contains(ns)) dirty.insert(ns);
+      // What the watch told may be newer than our own write: somebody else's, or the deletion.
+      if (!told) contents[ns] = written;
+      if (namespaces.contains(ns)) dirty.insert(ns);
     } else if (status.code() == Code::kPermissionDenied) {
       LOG_WARN("rootpublisher", "namespace {} may not have the root certificates: {}", ns, status.message());
     } else if (status.code() == Code::kAlreadyExists || status.code() == Code::kNotFound) {

@@ -141,8 +141,10 @@ struct SelfSignedCa::Impl : std::enable_shared_from_this<Impl> {
 
   bool NeedsRenewal() const {
     const pki::Certificate& root = authority.material().ca.certificate();
-    const auto life = root.not_after() - root.not_before();
-    return (root.not_after() - clock.Now()) * 100 < life * options.grace_percent;
+    // In seconds: a hundred times ten years of nanoseconds is more than 64 bits hold.
+    const auto life = std::chrono::duration_cast<std::chrono::seconds>(root.not_after() - root.not_before());
+    const auto left = std::chrono::duration_cast<std::chrono::seconds>(root.not_after() - clock.Now());
+    return left * 100 < life * options.grace_percent;
   }
 
   void CreateSecret() {
