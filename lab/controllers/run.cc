@@ -27,7 +27,7 @@ namespace isthmus::lab::controllers {
 namespace {
 
 constexpr char kUsage[] =
-    "usage: isthmus-lab controllers --kubeconfig FILE --ca-file FILE [options]\n\n"
+    "usage: isthmus-lab controllers --kubeconfig FILE (--pki-dir DIR | --ca-file FILE) [options]\n\n"
     "Runs the controllers of one cluster: workloads, endpoint slices, load balancers, accounts and tokens, certificates,\n"
     "placement of pods, garbage collection.\n\n"
     "  --kubeconfig FILE        how to reach the cluster as its administrator\n"
@@ -35,10 +35,11 @@ constexpr char kUsage[] =
     "  --ca-key-file FILE       its key; without it requests for certificates are not signed\n"
     "  --account-key-file FILE  RSA key of service-account tokens\n"
     "  --issuer URL             issuer of service-account tokens\n"
-    "  --lb-pool LIST           addresses for load balancers, \"a.b.c.d\" or \"first-last\", divided by commas\n"
-    "  --lb-fixed LIST          \"namespace/service=address\", divided by commas\n"
-    "  --token-secrets true     a token Secret for every service account, as before Kubernetes 1.24\n\n"
-    "example: isthmus-lab controllers --kubeconfig /tmp/c1/controllers.kubeconfig --ca-file /tmp/c1/pki/ca.crt\n";
+    "  --pki-dir DIR            all three of them: ca.crt, ca.key, sa.key\n"
+    "  --lb-pool RANGE          addresses for load balancers, \"a.b.c.d\" or \"first-last\"; repeat for more\n"
+    "  --lb-address NS/NAME=IP  the address of one service; repeat for more\n"
+    "  --token-secrets          a token Secret for every service account, as before Kubernetes 1.24\n\n"
+    "example: isthmus-lab controllers --kubeconfig /tmp/c1/controllers.kubeconfig --pki-dir /tmp/c1/pki\n";
 
 base::Status Parse(int argc, char** argv, Options& options) {
   const std::map<std::string, std::function<void(const std::string&)>> known = {
@@ -47,12 +48,20 @@ base::Status Parse(int argc, char** argv, Options& options) {
       {"--ca-key-file", [&](const std::string& value) { options.ca_key_file = value; }},
       {"--account-key-file", [&](const std::string& value) { options.account_key_file = value; }},
       {"--issuer", [&](const std::string& value) { options.issuer = value; }},
-      {"--lb-pool", [&](const std::string& value) { options.load_balancer_pool = base::SplitList(value); }},
-      {"--lb-fixed", [&](const std::string& value) { options.load_balancer_fixed = base::SplitList(value); }},
-      {"--token-secrets", [&](const std::string& value) { options.token_secrets = value == "true"; }},
+      {"--pki-dir", [&](const std::string& value) {
+         options.ca_file = value + "/ca.crt";
+         options.ca_key_file = value + "/ca.key";
+         options.account_key_file = value + "/sa.key";
+       }},
+      {"--lb-pool", [&](const std::string& value) { options.load_balancer_pool.push_back(value); }},
+      {"--lb-address", [&](const std::string& value) { options.load_balancer_fixed.push_back(value); }},
   };
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i], value;
+    if (name == "--token-secrets") {
+      options.token_secrets = true;
+      continue;
+    }
     if (size_t equals = name.find('='); equals != std::string::npos) {
       value = name.substr(equals + 1);
       name.resize(equals);
@@ -64,7 +73,7 @@ base::Status Parse(int argc, char** argv, Options& options) {
     option->second(value);
   }
   if (options.kubeconfig.empty() || options.ca_file.empty())
-    return base::Error(base::Code::kInvalidArgument, "--kubeconfig and --ca-file are needed");
+    return base::Error(base::Code::kInvalidArgument, "--kubeconfig and --pki-dir (or --ca-file) are needed");
   return {};
 }
 
