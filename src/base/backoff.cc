@@ -21,8 +21,9 @@ Duration Backoff::Next() {
   const Duration base = std::min(next_, options_.max);
   // Reckoned in doubles: a large factor must not overflow the nanoseconds.
   const double grown = static_cast<double>(base.count()) * options_.factor;
-  next_ = grown >= static_cast<double>(options_.max.count()) ? options_.max
-                                                             : Duration(static_cast<int64_t>(grown));
+  next_ = grown >= static_cast<double>(options_.max.count())
+              ? options_.max
+              : Duration(static_cast<int64_t>(grown));
   const double spread = 1 + options_.jitter * (2 * options_.random() - 1);
   return Duration(static_cast<int64_t>(static_cast<double>(base.count()) * spread));
 }

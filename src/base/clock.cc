@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-
 namespace isthmus::base {
 namespace {
 
@@ -65,9 +64,10 @@ Result<Time> ParseTime(std::string_view text) {
   int year, month, day, hour, minute, second, zone_hour = 0, zone_minute = 0;
   int64_t nanoseconds = 0;
   char zone = 'Z';
-  bool good = scan.Number(4, &year) && scan.OneOf("-") && scan.Number(2, &month) && scan.OneOf("-") &&
-              scan.Number(2, &day) && scan.OneOf("Tt ") && scan.Number(2, &hour) && scan.OneOf(":") &&
-              scan.Number(2, &minute) && scan.OneOf(":") && scan.Number(2, &second);
+  bool good = scan.Number(4, &year) && scan.OneOf("-") && scan.Number(2, &month) &&
+              scan.OneOf("-") && scan.Number(2, &day) && scan.OneOf("Tt ") &&
+              scan.Number(2, &hour) && scan.OneOf(":") && scan.Number(2, &minute) &&
+              scan.OneOf(":") && scan.Number(2, &second);
   if (good && scan.OneOf(".")) good = scan.Fraction(&nanoseconds);
   good = good && scan.OneOf("Zz+-", &zone);
   if (good && (zone == '+' || zone == '-')) {
@@ -76,9 +76,10 @@ Result<Time> ParseTime(std::string_view text) {
   const chrono::year_month_day date{chrono::year(good ? year : 0), chrono::month(good ? month : 0),
                                     chrono::day(good ? day : 0)};
   // A leap second (60) is read as the second after.
-  if (!good || !scan.done() || !date.ok() || hour > 23 || minute > 59 || second > 60 || zone_hour > 23 ||
-      zone_minute > 59) {
-    return Error(Code::kInvalidArgument, "'{}' is not an RFC 3339 time such as 2026-11-21T13:56:00Z", text);
+  if (!good || !scan.done() || !date.ok() || hour > 23 || minute > 59 || second > 60 ||
+      zone_hour > 23 || zone_minute > 59) {
+    return Error(Code::kInvalidArgument,
+                 "'{}' is not an RFC 3339 time such as 2026-11-21T13:56:00Z", text);
   }
   // Time counts nanoseconds in 64 bits, which end in these years.
   if (year < 1678 || year > 2261) {

@@ -10,7 +10,8 @@ namespace isthmus::base {
 
 using Time = std::chrono::system_clock::time_point;
 
-/// Wall time, injected wherever certificates, leases or ages are reckoned, so that tests can step it.
+/// Wall time, injected wherever certificates, leases or ages are reckoned, so that tests can step
+/// it.
 class Clock {
  public:
   virtual ~Clock() = default;

@@ -6,8 +6,10 @@
 namespace isthmus::base {
 namespace {
 
-constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-constexpr std::string_view kBase64Url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+constexpr std::string_view kBase64 =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view kBase64Url =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 std::string Encode(std::string_view bytes, std::string_view alphabet, bool pad) {
   std::string text;
@@ -48,7 +50,8 @@ uint64_t Mix(uint64_t a, uint64_t b) {
 // Little-endian words, so that the hash does not depend on the machine.
 uint64_t Load(const char* from, size_t size) {
   uint64_t word = 0;
-  for (size_t i = 0; i < size; ++i) word |= uint64_t{static_cast<unsigned char>(from[i])} << (8 * i);
+  for (size_t i = 0; i < size; ++i)
+    word |= uint64_t{static_cast<unsigned char>(from[i])} << (8 * i);
   return word;
 }
 uint64_t Load8(const char* from) {
@@ -76,7 +79,8 @@ Result<std::string> Base64Decode(std::string_view text) {
       continue;
     }
     const int digit = Base64Digit(c);
-    if (digit < 0) return Error(Code::kInvalidArgument, "not base64: it holds the byte 0x{:02x}", c & 0xff);
+    if (digit < 0)
+      return Error(Code::kInvalidArgument, "not base64: it holds the byte 0x{:02x}", c & 0xff);
     if (padding > 0) return Error(Code::kInvalidArgument, "not base64: data after the padding");
     group = group << 6 | static_cast<uint32_t>(digit);
     if (++digits == 4) {
@@ -107,19 +111,22 @@ std::string HexEncode(std::string_view bytes) {
 }
 
 Result<std::string> HexDecode(std::string_view text) {
-  if (text.size() % 2 != 0) return Error(Code::kInvalidArgument, "not hexadecimal: an odd number of digits");
+  if (text.size() % 2 != 0)
+    return Error(Code::kInvalidArgument, "not hexadecimal: an odd number of digits");
   std::string bytes;
   for (size_t i = 0; i < text.size(); i += 2) {
     const int high = HexDigit(text[i]);
     const int low = HexDigit(text[i + 1]);
-    if (high < 0 || low < 0) return Error(Code::kInvalidArgument, "not hexadecimal: '{}'", text.substr(i, 2));
+    if (high < 0 || low < 0)
+      return Error(Code::kInvalidArgument, "not hexadecimal: '{}'", text.substr(i, 2));
     bytes += static_cast<char>(high << 4 | low);
   }
   return bytes;
 }
 
 uint64_t Hash64(std::string_view bytes, uint64_t seed) {
-  // Multiply-and-fold over 16-byte steps. The constants are odd with an even mix of bits; never change them.
+  // Multiply-and-fold over 16-byte steps. The constants are odd with an even mix of bits; never
+  // change them.
   constexpr uint64_t kA = 0x9e3779b97f4a7c15, kB = 0xd1b54a32d192ed03, kC = 0x8bb84b93962eacc9;
   uint64_t hash = seed ^ Mix(bytes.size() ^ kA, kB);
   const char* p = bytes.data();

@@ -105,7 +105,8 @@ Status WriteFile(const std::string& path, std::string_view content, int mode) {
     ::unlink(temporary.c_str());
     return FileError("writing", path, error);
   }
-  // The new name is durable once the folder is; a file system that cannot sync folders is none of ours.
+  // The new name is durable once the folder is; a file system that cannot sync folders is none of
+  // ours.
   const Descriptor folder(::open(FolderOf(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() >= 0) ::fsync(folder.get());
   return {};
@@ -136,7 +137,8 @@ Status RemoveFile(const std::string& path) {
 Result<std::vector<std::string>> ListDir(const std::string& path) {
   std::error_code error;
   std::vector<std::string> names;
-  for (std::filesystem::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+  for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;
+       it.increment(error)) {
     names.push_back(it->path().filename().string());
   }
   if (error) return FileError("listing", path, error.value());
@@ -163,8 +165,14 @@ std::vector<Mark> MarksOf(const std::vector<std::string>& paths) {
     struct stat info {};
     Mark mark;
     if (::stat(path.c_str(), &info) == 0) {
-      mark = {true,          info.st_dev, info.st_ino, info.st_size, info.st_ctim.tv_sec, info.st_ctim.tv_nsec,
-              info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+      mark = {true,
+              info.st_dev,
+              info.st_ino,
+              info.st_size,
+              info.st_ctim.tv_sec,
+              info.st_ctim.tv_nsec,
+              info.st_mtim.tv_sec,
+              info.st_mtim.tv_nsec};
     }
     marks.push_back(mark);
   }
@@ -173,8 +181,8 @@ std::vector<Mark> MarksOf(const std::vector<std::string>& paths) {
 
 }  // namespace
 
-// Asked by stat() rather than by inotify: it follows links, sees network file systems, needs no watch
-// descriptors, and costs a few microseconds a second.
+// Asked by stat() rather than by inotify: it follows links, sees network file systems, needs no
+// watch descriptors, and costs a few microseconds a second.
 struct FileWatcher::State {
   std::vector<std::string> paths;
   std::function<void()> changed;

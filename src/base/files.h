@@ -14,8 +14,8 @@ namespace isthmus::base {
 /// The whole file. kNotFound when there is none; errors name the path.
 Result<std::string> ReadFile(const std::string& path);
 
-/// Replaces the file as one step: whoever reads it, also after a crash, sees the old content or the new.
-/// The folder must exist.
+/// Replaces the file as one step: whoever reads it, also after a crash, sees the old content or the
+/// new. The folder must exist.
 Status WriteFile(const std::string& path, std::string_view content, int mode = 0644);
 
 /// Makes the folder and those above it.
@@ -26,9 +26,9 @@ Status RemoveFile(const std::string& path);
 /// The names in a folder, sorted, without "." and "..".
 Result<std::vector<std::string>> ListDir(const std::string& path);
 
-/// Tells when one of some files appears, changes or goes, also when it is replaced through a symbolic
-/// link as kubelets do with config maps and secrets. Calls back once for changes that come together.
-/// The callback may destroy it.
+/// Tells when one of some files appears, changes or goes, also when it is replaced through a
+/// symbolic link as kubelets do with config maps and secrets. Calls back once for changes that come
+/// together. The callback may destroy it.
 class FileWatcher {
  public:
   FileWatcher(Loop& loop, std::vector<std::string> paths, std::function<void()> changed,

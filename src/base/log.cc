@@ -34,7 +34,8 @@ std::string_view LevelName(LogLevel level) {
 std::string Now() {
   const Time now = std::chrono::system_clock::now();
   const auto micros =
-      std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count() % 1000000;
+      std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count() %
+      1000000;
   std::string text = FormatTime(now);
   text.pop_back();
   return fmt::format("{}.{:06}Z", text, micros);
@@ -71,7 +72,8 @@ bool LogEnabled(LogLevel level) { return level >= lowest_level.load(std::memory_
 void LogLine(LogLevel level, std::string_view scope, std::string_view message) {
   std::string line;
   if (json_lines) {
-    line = fmt::format(R"({{"level":"{}","time":"{}","scope":"{}","msg":")", LevelName(level), Now(), scope);
+    line = fmt::format(R"({{"level":"{}","time":"{}","scope":"{}","msg":")", LevelName(level),
+                       Now(), scope);
     AppendEscaped(line, message, true);
     line += "\"}\n";
   } else {
@@ -79,7 +81,8 @@ void LogLine(LogLevel level, std::string_view scope, std::string_view message) {
     AppendEscaped(line, message, false);
     line += '\n';
   }
-  // One write a line keeps lines of several processes apart. A log that cannot be written is no reason to stop.
+  // One write a line keeps lines of several processes apart. A log that cannot be written is no
+  // reason to stop.
   if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;
 }
 

@@ -27,7 +27,8 @@ uint64_t ToMilliseconds(Duration duration) {
 struct Loop::Impl {
   uv_loop_t loop;
   uv_async_t wake;
-  uv_idle_t busy;  // Active while local tasks wait: keeps the loop from sleeping, without a system call.
+  uv_idle_t
+      busy;  // Active while local tasks wait: keeps the loop from sleeping, without a system call.
   std::vector<std::function<void()>> local_tasks;  // Touched by the loop's thread only.
   std::atomic<std::thread::id> thread;             // Who is in Run(), if anyone.
   std::atomic<bool> stop{false};
@@ -75,7 +76,8 @@ class Running {
 }  // namespace
 
 Loop::Loop() : impl_(std::make_unique<Impl>()) {
-  // A peer that has gone shows as EPIPE; the signal would end the program. Children get the default back.
+  // A peer that has gone shows as EPIPE; the signal would end the program. Children get the default
+  // back.
   std::signal(SIGPIPE, SIG_IGN);
   if (uv_loop_init(&impl_->loop) != 0) std::abort();  // Out of memory or file descriptors at start.
   impl_->loop.data = impl_.get();
@@ -94,7 +96,8 @@ Loop::~Loop() {
   }
   uv_close(reinterpret_cast<uv_handle_t*>(&impl_->wake), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&impl_->busy), nullptr);
-  // Handles whose owner has gone finish closing; a handle that still has an owner is closed under it.
+  // Handles whose owner has gone finish closing; a handle that still has an owner is closed under
+  // it.
   uv_walk(
       &impl_->loop,
       [](uv_handle_t* handle, void*) {
@@ -132,7 +135,8 @@ bool Loop::RunUntil(const std::function<bool()>& done, Duration timeout) {
 void Loop::Post(std::function<void()> task) {
   if (impl_->thread.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
     impl_->local_tasks.push_back(std::move(task));
-    uv_idle_start(&impl_->busy, [](uv_idle_t* handle) { static_cast<Impl*>(handle->data)->RunLocalTasks(); });
+    uv_idle_start(&impl_->busy,
+                  [](uv_idle_t* handle) { static_cast<Impl*>(handle->data)->RunLocalTasks(); });
     return;
   }
   {
@@ -173,7 +177,8 @@ struct TimerState {
   }
 };
 
-std::shared_ptr<void> StartTimer(Loop& loop, Duration delay, bool repeats, std::function<void()> task) {
+std::shared_ptr<void> StartTimer(Loop& loop, Duration delay, bool repeats,
+                                 std::function<void()> task) {
   auto* state = new TimerState;
   state->task = std::move(task);
   state->repeats = repeats;
@@ -184,7 +189,8 @@ std::shared_ptr<void> StartTimer(Loop& loop, Duration delay, bool repeats, std::
   const uint64_t delay_ms = ToMilliseconds(delay);
   uv_timer_start(&state->timer, &TimerState::Fire, delay_ms,
                  repeats ? std::max<uint64_t>(delay_ms, 1) : 0);
-  return std::shared_ptr<void>(state, [](void* p) { TimerState::Release(static_cast<TimerState*>(p)); });
+  return std::shared_ptr<void>(state,
+                               [](void* p) { TimerState::Release(static_cast<TimerState*>(p)); });
 }
 
 }  // namespace

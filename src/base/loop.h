@@ -10,11 +10,12 @@ namespace isthmus::base {
 
 using Duration = std::chrono::nanoseconds;
 
-/// The executor: one thread that waits for sockets, timers, children and signals and runs callbacks.
+/// The executor: one thread that waits for sockets, timers, children and signals and runs
+/// callbacks.
 ///
-/// Objects that take a Loop live on it: they are made, called and destroyed on its thread, and their
-/// callbacks run there, so none of them needs a lock. Only Post() and Stop() may be called from other
-/// threads. A program has one Loop for all of its work unless it says otherwise.
+/// Objects that take a Loop live on it: they are made, called and destroyed on its thread, and
+/// their callbacks run there, so none of them needs a lock. Only Post() and Stop() may be called
+/// from other threads. A program has one Loop for all of its work unless it says otherwise.
 class Loop {
  public:
   Loop();
@@ -27,7 +28,8 @@ class Loop {
   /// Makes Run() return after the current callback. Any thread.
   void Stop();
   /// Runs callbacks until `done()` holds or `timeout` has passed; tells whether it holds. For
-  /// programs that do one thing after another, such as the CLI and tests. May not be nested in a callback.
+  /// programs that do one thing after another, such as the CLI and tests. May not be nested in a
+  /// callback.
   bool RunUntil(const std::function<bool()>& done, Duration timeout);
 
   /// Runs `task` on the loop's thread, soon, never inside this call. Any thread.

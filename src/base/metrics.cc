@@ -13,7 +13,8 @@ namespace {
 std::string Number(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
-  if (value == std::floor(value) && std::fabs(value) < 1e15) return fmt::format("{}", static_cast<int64_t>(value));
+  if (value == std::floor(value) && std::fabs(value) < 1e15)
+    return fmt::format("{}", static_cast<int64_t>(value));
   return fmt::format("{}", value);
 }
 
@@ -44,7 +45,8 @@ std::string LabelText(const Labels& labels) {
   return text;
 }
 
-void AppendSample(std::string& out, std::string_view name, std::string_view labels, std::string_view value) {
+void AppendSample(std::string& out, std::string_view name, std::string_view labels,
+                  std::string_view value) {
   out += name;
   if (!labels.empty()) {
     out += '{';
@@ -58,7 +60,8 @@ void AppendSample(std::string& out, std::string_view name, std::string_view labe
 
 }  // namespace
 
-Histogram::Histogram(std::vector<double> bounds) : bounds_(std::move(bounds)), buckets_(bounds_.size() + 1) {}
+Histogram::Histogram(std::vector<double> bounds)
+    : bounds_(std::move(bounds)), buckets_(bounds_.size() + 1) {}
 
 void Histogram::Observe(double value) {
   const auto bound = std::lower_bound(bounds_.begin(), bounds_.end(), value);
@@ -81,7 +84,8 @@ struct MetricRegistry::Family {
     uint64_t total = 0;
     for (size_t i = 0; i < histogram.bounds().size(); ++i) {
       total += histogram.in_bucket(i);
-      AppendSample(out, name + "_bucket", fmt::format("{}le=\"{}\"", before, Number(histogram.bounds()[i])),
+      AppendSample(out, name + "_bucket",
+                   fmt::format("{}le=\"{}\"", before, Number(histogram.bounds()[i])),
                    std::to_string(total));
     }
     AppendSample(out, name + "_bucket", before + "le=\"+Inf\"", std::to_string(histogram.count()));
@@ -93,10 +97,13 @@ struct MetricRegistry::Family {
     out += "# HELP " + name + " ";
     AppendEscaped(out, help, false);
     out += "\n# TYPE " + name + " " + type + "\n";
-    for (const auto& [labels, counter] : counters) AppendSample(out, name, labels, Number(counter.value()));
-    for (const auto& [labels, gauge] : gauges) AppendSample(out, name, labels, Number(gauge.value()));
+    for (const auto& [labels, counter] : counters)
+      AppendSample(out, name, labels, Number(counter.value()));
+    for (const auto& [labels, gauge] : gauges)
+      AppendSample(out, name, labels, Number(gauge.value()));
     for (const auto& [labels, read] : functions) AppendSample(out, name, labels, Number(read()));
-    for (const auto& [labels, histogram] : histograms) AppendHistogram(out, name, labels, histogram);
+    for (const auto& [labels, histogram] : histograms)
+      AppendHistogram(out, name, labels, histogram);
   }
 };
 
@@ -119,16 +126,18 @@ MetricRegistry::Family& MetricRegistry::FamilyOf(std::string_view name, std::str
   return *it->second;
 }
 
-Counter& MetricRegistry::AddCounter(std::string_view name, std::string_view help, const Labels& labels) {
+Counter& MetricRegistry::AddCounter(std::string_view name, std::string_view help,
+                                    const Labels& labels) {
   return FamilyOf(name, help, "counter").counters[LabelText(labels)];
 }
 
-Gauge& MetricRegistry::AddGauge(std::string_view name, std::string_view help, const Labels& labels) {
+Gauge& MetricRegistry::AddGauge(std::string_view name, std::string_view help,
+                                const Labels& labels) {
   return FamilyOf(name, help, "gauge").gauges[LabelText(labels)];
 }
 
-void MetricRegistry::AddGaugeFunction(std::string_view name, std::string_view help, const Labels& labels,
-                                      std::function<double()> read) {
+void MetricRegistry::AddGaugeFunction(std::string_view name, std::string_view help,
+                                      const Labels& labels, std::function<double()> read) {
   FamilyOf(name, help, "gauge").functions[LabelText(labels)] = std::move(read);
 }
 

@@ -53,10 +53,10 @@ class Histogram {
   double sum_ = 0;
 };
 
-/// Owns the metrics of one program and prints them in Prometheus' text format. A metric is found by name
-/// and labels, made at the first asking, and lives as long as the registry, so keep the reference.
-/// Belongs to one loop's thread. One name has one type: asking for another is an error of the program
-/// and aborts.
+/// Owns the metrics of one program and prints them in Prometheus' text format. A metric is found by
+/// name and labels, made at the first asking, and lives as long as the registry, so keep the
+/// reference. Belongs to one loop's thread. One name has one type: asking for another is an error
+/// of the program and aborts.
 class MetricRegistry {
  public:
   MetricRegistry();

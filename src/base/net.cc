@@ -57,18 +57,22 @@ Result<SocketAddress> SocketAddress::From(std::string_view ip, uint16_t port) {
 Result<SocketAddress> SocketAddress::Parse(std::string_view text) {
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || (text.front() != '[' && text.find(':') != colon)) {
-    return Error(Code::kInvalidArgument, "'{}' is not an address such as 10.0.0.1:80 or [::1]:80", text);
+    return Error(Code::kInvalidArgument, "'{}' is not an address such as 10.0.0.1:80 or [::1]:80",
+                 text);
   }
-  ASSIGN_OR_RETURN(const uint16_t port, ParsePort(text.substr(colon + 1)), fmt::format("address '{}'", text));
+  ASSIGN_OR_RETURN(const uint16_t port, ParsePort(text.substr(colon + 1)),
+                   fmt::format("address '{}'", text));
   return From(text.substr(0, colon), port);
 }
 
 std::string SocketAddress::ip() const {
   char buffer[INET6_ADDRSTRLEN] = "";
   if (storage_.ss_family == AF_INET) {
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr, buffer, sizeof buffer);
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr, buffer,
+                sizeof buffer);
   } else if (storage_.ss_family == AF_INET6) {
-    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr, buffer, sizeof buffer);
+    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr, buffer,
+                sizeof buffer);
   }
   return buffer;
 }
@@ -89,17 +93,20 @@ Result<HostPort> HostPort::Parse(std::string_view text, uint16_t default_port) {
   std::string_view port;
   if (!text.empty() && text.front() == '[') {
     const size_t end = text.find(']');
-    if (end == std::string_view::npos) return Error(Code::kInvalidArgument, "'{}' lacks a closing bracket", text);
+    if (end == std::string_view::npos)
+      return Error(Code::kInvalidArgument, "'{}' lacks a closing bracket", text);
     host = text.substr(1, end - 1);
     std::string_view rest = text.substr(end + 1);
     if (!rest.empty() && !ConsumePrefix(rest, ":")) {
       return Error(Code::kInvalidArgument, "'{}' is not host:port", text);
     }
     port = rest;
-  } else if (const size_t colon = text.find(':'); colon != std::string_view::npos && text.rfind(':') == colon) {
+  } else if (const size_t colon = text.find(':');
+             colon != std::string_view::npos && text.rfind(':') == colon) {
     host = text.substr(0, colon);
     port = text.substr(colon + 1);
-    if (port.empty()) return Error(Code::kInvalidArgument, "'{}' lacks a port after the colon", text);
+    if (port.empty())
+      return Error(Code::kInvalidArgument, "'{}' lacks a port after the colon", text);
   }
   if (host.empty()) return Error(Code::kInvalidArgument, "'{}' lacks a host", text);
   if (!port.empty()) {
@@ -120,7 +127,8 @@ struct Lookup {
   uv_getaddrinfo_t request;
   std::string host;
   uint16_t port = 0;
-  std::function<void(Result<std::vector<SocketAddress>>)> done;  // Empty when nobody waits any more.
+  std::function<void(Result<std::vector<SocketAddress>>)>
+      done;  // Empty when nobody waits any more.
 
   static Status LookupError(const std::string& host, int error) {
     const bool unknown = error == UV_EAI_NONAME || error == UV_EAI_NODATA;
@@ -164,7 +172,8 @@ std::shared_ptr<void> Resolve(Loop& loop, const std::string& host, uint16_t port
     done(std::move(result));
   };
   if (auto address = SocketAddress::From(host, port); address.ok()) {
-    loop.Post([answer = std::move(answer), address = address.value()] { answer(std::vector{address}); });
+    loop.Post(
+        [answer = std::move(answer), address = address.value()] { answer(std::vector{address}); });
     return waiting;
   }
   auto* lookup = new Lookup;
@@ -173,10 +182,13 @@ std::shared_ptr<void> Resolve(Loop& loop, const std::string& host, uint16_t port
   lookup->port = port;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
-  const int error = uv_getaddrinfo(loop.uv(), &lookup->request, &Lookup::Done, host.c_str(), nullptr, &hints);
+  const int error =
+      uv_getaddrinfo(loop.uv(), &lookup->request, &Lookup::Done, host.c_str(), nullptr, &hints);
   if (error != 0) {
     delete lookup;
-    loop.Post([answer = std::move(answer), status = Lookup::LookupError(host, error)] { answer(status); });
+    loop.Post([answer = std::move(answer), status = Lookup::LookupError(host, error)] {
+      answer(status);
+    });
   } else {
     lookup->done = std::move(answer);
   }
@@ -211,7 +223,8 @@ struct UdpSocket::State {
   }
 };
 
-Result<std::unique_ptr<UdpSocket>> UdpSocket::Bind(Loop& loop, const SocketAddress& address, Callback received) {
+Result<std::unique_ptr<UdpSocket>> UdpSocket::Bind(Loop& loop, const SocketAddress& address,
+                                                   Callback received) {
   auto* state = new State;
   state->handle.data = state;
   state->received = std::move(received);
@@ -220,8 +233,9 @@ Result<std::unique_ptr<UdpSocket>> UdpSocket::Bind(Loop& loop, const SocketAddre
   int error = uv_udp_bind(&state->handle, address.raw(), 0);
   if (error == 0) error = uv_udp_recv_start(&state->handle, &State::Allocate, &State::Received);
   if (error != 0) {
-    return Error(error == UV_EACCES ? Code::kPermissionDenied : Code::kUnavailable, "opening UDP port {}: {}",
-                 address.text(), error == UV_EADDRINUSE ? "the port is in use" : uv_strerror(error));
+    return Error(error == UV_EACCES ? Code::kPermissionDenied : Code::kUnavailable,
+                 "opening UDP port {}: {}", address.text(),
+                 error == UV_EADDRINUSE ? "the port is in use" : uv_strerror(error));
   }
   return socket;
 }
@@ -236,7 +250,8 @@ SocketAddress UdpSocket::local() const {
 }
 
 Status UdpSocket::Send(std::string_view datagram, const SocketAddress& to) {
-  uv_buf_t buffer = uv_buf_init(const_cast<char*>(datagram.data()), static_cast<unsigned>(datagram.size()));
+  uv_buf_t buffer =
+      uv_buf_init(const_cast<char*>(datagram.data()), static_cast<unsigned>(datagram.size()));
   const int sent = uv_udp_try_send(&state_->handle, &buffer, 1, to.raw());
   if (sent < 0) return Error(Code::kUnavailable, "sending to {}: {}", to.text(), uv_strerror(sent));
   return {};

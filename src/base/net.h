@@ -47,8 +47,8 @@ struct HostPort {
 };
 
 /// Looks a host name up with the system's resolver, in a helper thread. An IP address gives itself.
-/// `done` is called on the loop, never inside the call, with at least one address, unless the returned
-/// handle is dropped before.
+/// `done` is called on the loop, never inside the call, with at least one address, unless the
+/// returned handle is dropped before.
 std::shared_ptr<void> Resolve(Loop& loop, const std::string& host, uint16_t port,
                               std::function<void(Result<std::vector<SocketAddress>>)> done);
 
@@ -57,7 +57,8 @@ class UdpSocket {
  public:
   using Callback = std::function<void(std::string_view datagram, const SocketAddress& from)>;
   /// Port 0 takes a free one.
-  static Result<std::unique_ptr<UdpSocket>> Bind(Loop& loop, const SocketAddress& address, Callback received);
+  static Result<std::unique_ptr<UdpSocket>> Bind(Loop& loop, const SocketAddress& address,
+                                                 Callback received);
   ~UdpSocket();
   UdpSocket(const UdpSocket&) = delete;
   UdpSocket& operator=(const UdpSocket&) = delete;

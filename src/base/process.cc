@@ -106,7 +106,8 @@ struct Process::State {
       if (state->pipes[i] != nullptr) state->pipes[i]->Drain();
     }
     for (const size_t i : {0, 1, 2}) state->ClosePipe(i);
-    if (state->exited) std::exchange(state->exited, nullptr)(ExitStatus{static_cast<int>(code), signal});
+    if (state->exited)
+      std::exchange(state->exited, nullptr)(ExitStatus{static_cast<int>(code), signal});
   }
 };
 
@@ -114,7 +115,8 @@ void Process::ClosedByLoop(uv_handle_s* handle) { State::HandleClosed(handle); }
 
 Result<std::unique_ptr<Process>> Process::Start(Loop& loop, ProcessOptions options,
                                                 std::function<void(ExitStatus)> exited) {
-  if (options.argv.empty()) return Error(Code::kInvalidArgument, "starting a process: no program given");
+  if (options.argv.empty())
+    return Error(Code::kInvalidArgument, "starting a process: no program given");
   auto state = std::make_shared<State>();
   state->exited = std::move(exited);
   state->handle.data = state.get();
@@ -136,7 +138,8 @@ Result<std::unique_ptr<Process>> Process::Start(Loop& loop, ProcessOptions optio
         break;
       case ChildStream::Kind::kPipe:
         state->pipes[i] = ChildPipe::Make(loop, std::move(streams[i]->data));
-        stdio[i].flags = static_cast<uv_stdio_flags>(UV_CREATE_PIPE | (i == 0 ? UV_READABLE_PIPE : UV_WRITABLE_PIPE));
+        stdio[i].flags = static_cast<uv_stdio_flags>(
+            UV_CREATE_PIPE | (i == 0 ? UV_READABLE_PIPE : UV_WRITABLE_PIPE));
         stdio[i].data.stream = state->pipes[i]->stream();
         break;
     }
@@ -165,7 +168,9 @@ Result<std::unique_ptr<Process>> Process::Start(Loop& loop, ProcessOptions optio
   if (error != 0) {
     state->exited = nullptr;
     uv_close(reinterpret_cast<uv_handle_t*>(&state->handle), &State::HandleClosed);
-    return Error(error == UV_ENOENT ? Code::kNotFound : error == UV_EACCES ? Code::kPermissionDenied : Code::kUnknown,
+    return Error(error == UV_ENOENT   ? Code::kNotFound
+                 : error == UV_EACCES ? Code::kPermissionDenied
+                                      : Code::kUnknown,
                  "starting {}: {}", options.argv[0], uv_strerror(error));
   }
   state->running = true;
@@ -202,10 +207,11 @@ void Process::Write(Slice bytes) {
   };
   auto* request = new Request{{}, std::move(bytes)};
   request->write.data = request;
-  const uv_buf_t buffer =
-      uv_buf_init(const_cast<char*>(request->bytes.data()), static_cast<unsigned>(request->bytes.size()));
-  const int error = uv_write(&request->write, state_->pipes[0]->stream(), &buffer, 1,
-                             [](uv_write_t* write, int) { delete static_cast<Request*>(write->data); });
+  const uv_buf_t buffer = uv_buf_init(const_cast<char*>(request->bytes.data()),
+                                      static_cast<unsigned>(request->bytes.size()));
+  const int error =
+      uv_write(&request->write, state_->pipes[0]->stream(), &buffer, 1,
+               [](uv_write_t* write, int) { delete static_cast<Request*>(write->data); });
   if (error != 0) delete request;
 }
 
@@ -229,7 +235,8 @@ void Process::CloseInput() {
 
 void Process::Detach() { state_->kill_at_end = false; }
 
-void RunProcess(Loop& loop, ProcessOptions options, Duration timeout, std::function<void(Result<Output>)> done) {
+void RunProcess(Loop& loop, ProcessOptions options, Duration timeout,
+                std::function<void(Result<Output>)> done) {
   struct Run {
     std::unique_ptr<Process> process;
     Timer timer;
@@ -239,8 +246,10 @@ void RunProcess(Loop& loop, ProcessOptions options, Duration timeout, std::funct
   };
   auto run = std::make_shared<Run>();
   if (!options.argv.empty()) run->name = options.argv[0];
-  options.out = ChildStream::Pipe([run = run.get()](std::string_view bytes) { run->output.out += bytes; });
-  options.err = ChildStream::Pipe([run = run.get()](std::string_view bytes) { run->output.err += bytes; });
+  options.out =
+      ChildStream::Pipe([run = run.get()](std::string_view bytes) { run->output.out += bytes; });
+  options.err =
+      ChildStream::Pipe([run = run.get()](std::string_view bytes) { run->output.err += bytes; });
   auto started = Process::Start(loop, std::move(options), [run, timeout, done](ExitStatus exit) {
     const auto held = run;
     held->timer.Cancel();

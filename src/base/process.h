@@ -41,7 +41,7 @@ struct ChildStream {
 };
 
 struct ProcessOptions {
-  std::vector<std::string> argv;                ///< argv[0] is looked up in PATH when it has no slash.
+  std::vector<std::string> argv;  ///< argv[0] is looked up in PATH when it has no slash.
   std::optional<std::vector<std::string>> env;  ///< "NAME=value"; absent takes ours.
   std::string cwd;                              ///< Empty stays here.
   std::optional<uint32_t> uid;
@@ -52,8 +52,8 @@ struct ProcessOptions {
   ChildStream err;
 };
 
-/// A child process. Lives on its loop. Destroying it kills the child (SIGKILL) if it still runs, and no
-/// callback comes any more; its callbacks may destroy it.
+/// A child process. Lives on its loop. Destroying it kills the child (SIGKILL) if it still runs,
+/// and no callback comes any more; its callbacks may destroy it.
 class Process {
  public:
   /// `exited` is called once, after all output that the child itself wrote.
@@ -90,6 +90,7 @@ struct Output {
   std::string out;
   std::string err;
 };
-void RunProcess(Loop& loop, ProcessOptions options, Duration timeout, std::function<void(Result<Output>)> done);
+void RunProcess(Loop& loop, ProcessOptions options, Duration timeout,
+                std::function<void(Result<Output>)> done);
 
 }  // namespace isthmus::base

@@ -41,8 +41,8 @@ class [[nodiscard]] Status {
   Code code() const { return code_; }
   const std::string& message() const { return message_; }
 
-  /// Puts what the caller was doing in front of the message; the code stays. OK passes through, and so does
-  /// everything when `doing` is empty.
+  /// Puts what the caller was doing in front of the message; the code stays. OK passes through, and
+  /// so does everything when `doing` is empty.
   Status In(std::string_view doing) const {
     return ok() || doing.empty() ? *this : Status(code_, fmt::format("{}: {}", doing, message_));
   }
@@ -62,8 +62,8 @@ Status Error(Code code, fmt::format_string<Args...> format, Args&&... args) {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}           // NOLINT
-  Result(Status status) : state_(std::in_place_index<1>, std::move(status)) {}    // NOLINT
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}         // NOLINT
+  Result(Status status) : state_(std::in_place_index<1>, std::move(status)) {}  // NOLINT
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -91,9 +91,9 @@ class [[nodiscard]] Result {
 /// Assigns the value of the Result `expr`, or returns its error, told as "doing: error".
 #define ASSIGN_OR_RETURN(lhs, expr, doing) \
   ASSIGN_OR_RETURN_(ISTHMUS_CONCAT(result_, __LINE__), lhs, expr, doing)
-#define ASSIGN_OR_RETURN_(tmp, lhs, expr, doing)     \
-  auto tmp = (expr);                                 \
-  if (!tmp.ok()) return tmp.status().In(doing);      \
+#define ASSIGN_OR_RETURN_(tmp, lhs, expr, doing) \
+  auto tmp = (expr);                             \
+  if (!tmp.ok()) return tmp.status().In(doing);  \
   lhs = std::move(tmp).value()
 
 }  // namespace isthmus::base

@@ -8,8 +8,8 @@
 
 namespace isthmus::base {
 
-/// Calls back on the loop when the process gets one of the signals, until destroyed. The callback may
-/// destroy it.
+/// Calls back on the loop when the process gets one of the signals, until destroyed. The callback
+/// may destroy it.
 class Signals {
  public:
   Signals(Loop& loop, const std::vector<int>& signals, std::function<void(int)> callback);

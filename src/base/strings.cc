@@ -29,7 +29,8 @@ std::vector<std::string> SplitList(std::string_view text, char separator) {
   return parts;
 }
 
-std::pair<std::string_view, std::string_view> Cut(std::string_view text, std::string_view separator) {
+std::pair<std::string_view, std::string_view> Cut(std::string_view text,
+                                                  std::string_view separator) {
   const size_t at = text.find(separator);
   if (at == std::string_view::npos) return {text, {}};
   return {text.substr(0, at), text.substr(at + separator.size())};

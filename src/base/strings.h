@@ -9,12 +9,14 @@
 
 namespace isthmus::base {
 
-/// The parts between separators, empty ones too; an empty text has one empty part. The views point into `text`.
+/// The parts between separators, empty ones too; an empty text has one empty part. The views point
+/// into `text`.
 std::vector<std::string_view> Split(std::string_view text, char separator);
 /// The parts without surrounding white space, empty ones left out: for lists such as "a, b,".
 std::vector<std::string> SplitList(std::string_view text, char separator = ',');
 /// At the first separator: {"key", "a=b"} for "key=a=b". Without one, the second part is empty.
-std::pair<std::string_view, std::string_view> Cut(std::string_view text, std::string_view separator);
+std::pair<std::string_view, std::string_view> Cut(std::string_view text,
+                                                  std::string_view separator);
 
 /// Joins anything whose elements convert to std::string_view.
 template <typename Range>

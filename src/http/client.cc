@@ -38,15 +38,16 @@ struct Origin {
     if (base::ConsumePrefix(rest, "https://")) {
       origin.tls = true;
     } else if (!base::ConsumePrefix(rest, "http://")) {
-      return base::Error(base::Code::kInvalidArgument, "the URL '{}' begins with neither http:// nor https:// nor unix:",
-                         url);
+      return base::Error(base::Code::kInvalidArgument,
+                         "the URL '{}' begins with neither http:// nor https:// nor unix:", url);
     }
     rest = base::Cut(rest, "/").first;
     if (const size_t at = rest.rfind('@'); at != std::string_view::npos) {
       origin.userinfo = UrlDecode(rest.substr(0, at));
       rest = rest.substr(at + 1);
     }
-    ASSIGN_OR_RETURN(origin.host, base::HostPort::Parse(rest, origin.tls ? 443 : 80), fmt::format("the URL '{}'", url));
+    ASSIGN_OR_RETURN(origin.host, base::HostPort::Parse(rest, origin.tls ? 443 : 80),
+                     fmt::format("the URL '{}'", url));
     return origin;
   }
   /// As a Host header has it.
@@ -60,7 +61,8 @@ struct Origin {
 /// The user's end of an exchange.
 class ExchangeHandle final : public ClientStream {
  public:
-  explicit ExchangeHandle(std::shared_ptr<ClientExchange> exchange) : exchange_(std::move(exchange)) {}
+  explicit ExchangeHandle(std::shared_ptr<ClientExchange> exchange)
+      : exchange_(std::move(exchange)) {}
   ~ExchangeHandle() override { exchange_->Cancel(false); }
   void SendData(base::Slice data, bool end) override { exchange_->SendData(std::move(data), end); }
   void Cancel() override { exchange_->Cancel(true); }
@@ -106,7 +108,9 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
   void Connected(uint64_t id, base::Result<Dialed> dialed);
   ClientConnection::Owner MakeOwner();
   void FailWaiting(const base::Status& status);
-  base::Status Told(const base::Status& status) const { return status.In(fmt::format("connecting to {}", options.url)); }
+  base::Status Told(const base::Status& status) const {
+    return status.In(fmt::format("connecting to {}", options.url));
+  }
   void UpgradeDialed(uint64_t id, RequestHead head, base::Result<Dialed> dialed);
   void UpgradeDone(uint64_t id, UpgradeResult result);
   void Close();
@@ -122,13 +126,16 @@ void Client::Impl::Prepare() {
   if (!options.proxy_url.empty()) {
     auto parsed_proxy = Origin::Parse(options.proxy_url);
     if (!parsed_proxy.ok() || parsed_proxy->tls || !parsed_proxy->unix_path.empty()) {
-      bad_url = base::Error(base::Code::kInvalidArgument, "the proxy URL '{}' is not of the form http://host:port",
-                            options.proxy_url);
+      bad_url =
+          base::Error(base::Code::kInvalidArgument,
+                      "the proxy URL '{}' is not of the form http://host:port", options.proxy_url);
       return;
     }
     proxy = std::move(parsed_proxy).value();
   }
-  if (origin.tls) tls = std::make_unique<TlsClientContext>(options.tls.value_or(TlsClientOptions()), origin.host.host);
+  if (origin.tls)
+    tls = std::make_unique<TlsClientContext>(options.tls.value_or(TlsClientOptions()),
+                                             origin.host.host);
   if (options.http2_prior_knowledge && !origin.tls) protocol = Protocol::kHttp2;
 }
 
@@ -137,7 +144,8 @@ Route Client::Impl::MakeRoute(bool http1_only) const {
   route.unix_path = origin.unix_path;
   route.target = origin.host;
   route.proxy = proxy.host;
-  if (!proxy.userinfo.empty()) route.proxy_authorization = "Basic " + base::Base64Encode(proxy.userinfo);
+  if (!proxy.userinfo.empty())
+    route.proxy_authorization = "Basic " + base::Base64Encode(proxy.userinfo);
   route.tls = tls.get();
   route.http1_only = http1_only;
   return route;
@@ -168,9 +176,12 @@ void Client::Impl::Assign() {
   }
   if (waiting.empty()) return;
   if (protocol == Protocol::kHttp1) {
-    while (dials.size() < waiting.size() && connections.size() + dials.size() < options.max_http1_connections) Dial();
+    while (dials.size() < waiting.size() &&
+           connections.size() + dials.size() < options.max_http1_connections)
+      Dial();
   } else if (dials.empty()) {
-    // One connection that can take no more streams now is waited for; one that goes away is replaced.
+    // One connection that can take no more streams now is waited for; one that goes away is
+    // replaced.
     Dial();
   }
 }
@@ -178,7 +189,9 @@ void Client::Impl::Assign() {
 void Client::Impl::Dial() {
   const uint64_t id = next_id++;
   dials.emplace(id, std::make_unique<Dialer>(loop, MakeRoute(false), options.connect_timeout,
-                                             [this, id](base::Result<Dialed> dialed) { Connected(id, std::move(dialed)); }));
+                                             [this, id](base::Result<Dialed> dialed) {
+                                               Connected(id, std::move(dialed));
+                                             }));
 }
 
 void Client::Impl::Connected(uint64_t id, base::Result<Dialed> dialed) {
@@ -188,10 +201,11 @@ void Client::Impl::Connected(uint64_t id, base::Result<Dialed> dialed) {
   if (!dialed.ok()) return FailWaiting(Told(dialed.status()));
   const bool http2 = options.http2_prior_knowledge || dialed->socket->alpn() == "h2";
   protocol = http2 ? Protocol::kHttp2 : Protocol::kHttp1;
-  auto connection = http2 ? NewHttp2Connection(loop, std::move(dialed->socket), std::move(dialed->early),
-                                               origin.authority(), origin.tls, options.keepalive, MakeOwner())
-                          : NewHttp1Connection(loop, std::move(dialed->socket), std::move(dialed->early),
-                                               origin.authority(), MakeOwner());
+  auto connection =
+      http2 ? NewHttp2Connection(loop, std::move(dialed->socket), std::move(dialed->early),
+                                 origin.authority(), origin.tls, options.keepalive, MakeOwner())
+            : NewHttp1Connection(loop, std::move(dialed->socket), std::move(dialed->early),
+                                 origin.authority(), MakeOwner());
   connections.emplace(connection.get(), connection);
   Assign();
 }
@@ -223,8 +237,9 @@ void Client::Impl::UpgradeDialed(uint64_t id, RequestHead head, base::Result<Dia
   UpgradeJob& job = upgrades.at(id);
   loop.Post([dialer = std::shared_ptr<Dialer>(std::move(job.dialer))] {});
   if (!dialed.ok()) return UpgradeDone(id, Told(dialed.status()));
-  job.attempt = StartUpgrade(loop, std::move(dialed->socket), std::move(dialed->early), std::move(head),
-                             [this, id](UpgradeResult result) { UpgradeDone(id, std::move(result)); });
+  job.attempt =
+      StartUpgrade(loop, std::move(dialed->socket), std::move(dialed->early), std::move(head),
+                   [this, id](UpgradeResult result) { UpgradeDone(id, std::move(result)); });
 }
 
 void Client::Impl::UpgradeDone(uint64_t id, UpgradeResult result) {
@@ -252,7 +267,8 @@ void Client::Impl::Close() {
   }
 }
 
-Client::Client(base::Loop& loop, ClientOptions options) : impl_(std::make_shared<Impl>(loop, std::move(options))) {
+Client::Client(base::Loop& loop, ClientOptions options)
+    : impl_(std::make_shared<Impl>(loop, std::move(options))) {
   impl_->Prepare();
 }
 
@@ -261,13 +277,15 @@ Client::~Client() { impl_->Close(); }
 base::Loop& Client::loop() const { return impl_->loop; }
 
 std::shared_ptr<ClientStream> Client::Open(RequestHead head, bool end, ClientEvents events) {
-  auto exchange = std::make_shared<ClientExchange>(impl_->loop, std::move(head), end, std::move(events));
+  auto exchange =
+      std::make_shared<ClientExchange>(impl_->loop, std::move(head), end, std::move(events));
   impl_->waiting.push_back(exchange);
   impl_->AssignSoon();
   return std::make_shared<ExchangeHandle>(std::move(exchange));
 }
 
-void Client::Fetch(Request request, base::Duration timeout, std::function<void(base::Result<Response>)> done) {
+void Client::Fetch(Request request, base::Duration timeout,
+                   std::function<void(base::Result<Response>)> done) {
   struct Fetching {
     std::shared_ptr<ClientStream> stream;
     base::Timer timer;
@@ -284,10 +302,13 @@ void Client::Fetch(Request request, base::Duration timeout, std::function<void(b
   const auto fetching = std::make_shared<Fetching>();
   fetching->done = std::move(done);
   ClientEvents events;
-  events.head = [fetching](ResponseHead head) { static_cast<ResponseHead&>(fetching->response) = std::move(head); };
+  events.head = [fetching](ResponseHead head) {
+    static_cast<ResponseHead&>(fetching->response) = std::move(head);
+  };
   events.data = [fetching](std::string_view data) {
     if (fetching->response.body.size() + data.size() > kMaxFetchBody) {
-      return fetching->Finish(base::Error(base::Code::kResourceExhausted, "the answer is over {} bytes", kMaxFetchBody));
+      return fetching->Finish(base::Error(base::Code::kResourceExhausted,
+                                          "the answer is over {} bytes", kMaxFetchBody));
     }
     fetching->response.body += data;
   };
@@ -303,11 +324,13 @@ void Client::Fetch(Request request, base::Duration timeout, std::function<void(b
   fetching->stream = Open(std::move(static_cast<RequestHead&>(request)), end, std::move(events));
   if (!end) fetching->stream->SendData(std::move(body), true);
   if (timeout > base::Duration::zero()) {
-    fetching->timer = base::Timer::After(impl_->loop, timeout, [weak = std::weak_ptr(fetching), url = impl_->options.url] {
-      if (const auto self = weak.lock()) {
-        self->Finish(base::Error(base::Code::kDeadlineExceeded, "{} did not answer in time", url));
-      }
-    });
+    fetching->timer = base::Timer::After(
+        impl_->loop, timeout, [weak = std::weak_ptr(fetching), url = impl_->options.url] {
+          if (const auto self = weak.lock()) {
+            self->Finish(
+                base::Error(base::Code::kDeadlineExceeded, "{} did not answer in time", url));
+          }
+        });
   }
 }
 

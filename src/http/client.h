@@ -29,8 +29,8 @@ struct ClientOptions {
   size_t max_http1_connections = 256;
 };
 
-/// A request under way. Lives on the client's loop. Dropping the last reference cancels it, and none of
-/// its events is called any more; Cancel() still calls close.
+/// A request under way. Lives on the client's loop. Dropping the last reference cancels it, and
+/// none of its events is called any more; Cancel() still calls close.
 class ClientStream {
  public:
   virtual ~ClientStream() = default;
@@ -41,8 +41,8 @@ class ClientStream {
   virtual void PauseBody(bool pause) = 0;
 };
 
-/// What happens on a ClientStream, in order: head once, data any number, trailers at most once, close
-/// once (OK when the response was complete). Only close is certain.
+/// What happens on a ClientStream, in order: head once, data any number, trailers at most once,
+/// close once (OK when the response was complete). Only close is certain.
 struct ClientEvents {
   std::function<void(ResponseHead)> head;
   std::function<void(std::string_view)> data;
@@ -50,8 +50,8 @@ struct ClientEvents {
   std::function<void(base::Status)> close;
 };
 
-/// An HTTP client of one server. Keeps one HTTP/2 connection, or a few HTTP/1.1 ones, and opens them
-/// again as needed. Lives on its loop; destroying it closes all with kCancelled.
+/// An HTTP client of one server. Keeps one HTTP/2 connection, or a few HTTP/1.1 ones, and opens
+/// them again as needed. Lives on its loop; destroying it closes all with kCancelled.
 class Client {
  public:
   Client(base::Loop& loop, ClientOptions options);
@@ -61,20 +61,21 @@ class Client {
 
   base::Loop& loop() const;
 
-  /// Starts a request; with `end`, it has no body. No event comes inside this call. A request that surely
-  /// did not reach the server is sent again on a new connection.
+  /// Starts a request; with `end`, it has no body. No event comes inside this call. A request that
+  /// surely did not reach the server is sent again on a new connection.
   std::shared_ptr<ClientStream> Open(RequestHead head, bool end, ClientEvents events);
 
-  /// One whole request and response. `timeout` covers all of it; zero means none. `done` gets kCancelled when
-  /// the client is destroyed before.
+  /// One whole request and response. `timeout` covers all of it; zero means none. `done` gets
+  /// kCancelled when the client is destroyed before.
   void Fetch(Request request, base::Duration timeout,
              std::function<void(base::Result<Response>)> done);
 
   /// HTTP/1.1 on a connection of its own: sends the request (with Connection and Upgrade headers as
-  /// given), and hands the raw stream over on 101, or on 200 to CONNECT; otherwise an error that carries the
-  /// answer's body.
-  void Upgrade(RequestHead head,
-               std::function<void(base::Result<std::pair<ResponseHead, std::unique_ptr<ByteStream>>>)> done);
+  /// given), and hands the raw stream over on 101, or on 200 to CONNECT; otherwise an error that
+  /// carries the answer's body.
+  void Upgrade(
+      RequestHead head,
+      std::function<void(base::Result<std::pair<ResponseHead, std::unique_ptr<ByteStream>>>)> done);
 
  private:
   struct Impl;

@@ -29,17 +29,21 @@ class ClientConnection {
   virtual void Close(const base::Status& status) = 0;
 };
 
-std::shared_ptr<ClientConnection> NewHttp1Connection(base::Loop& loop, std::unique_ptr<Socket> socket,
+std::shared_ptr<ClientConnection> NewHttp1Connection(base::Loop& loop,
+                                                     std::unique_ptr<Socket> socket,
                                                      std::string early, std::string authority,
                                                      ClientConnection::Owner owner);
-std::shared_ptr<ClientConnection> NewHttp2Connection(base::Loop& loop, std::unique_ptr<Socket> socket,
-                                                     std::string early, std::string authority, bool tls,
-                                                     base::Duration keepalive, ClientConnection::Owner owner);
+std::shared_ptr<ClientConnection> NewHttp2Connection(base::Loop& loop,
+                                                     std::unique_ptr<Socket> socket,
+                                                     std::string early, std::string authority,
+                                                     bool tls, base::Duration keepalive,
+                                                     ClientConnection::Owner owner);
 
 using UpgradeResult = base::Result<std::pair<ResponseHead, std::unique_ptr<ByteStream>>>;
-/// Sends `head` on the socket and hands it over after 101 (or 200 to CONNECT). The handle gives up silently
-/// when it is dropped.
-std::shared_ptr<void> StartUpgrade(base::Loop& loop, std::unique_ptr<Socket> socket, std::string early,
-                                   RequestHead head, std::function<void(UpgradeResult)> done);
+/// Sends `head` on the socket and hands it over after 101 (or 200 to CONNECT). The handle gives up
+/// silently when it is dropped.
+std::shared_ptr<void> StartUpgrade(base::Loop& loop, std::unique_ptr<Socket> socket,
+                                   std::string early, RequestHead head,
+                                   std::function<void(UpgradeResult)> done);
 
 }  // namespace isthmus::http

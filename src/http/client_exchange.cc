@@ -15,7 +15,8 @@ void ClientExchange::SendData(base::Slice data, bool end) {
   if (done_ || sent_all_) return;
   sent_all_ = end;
   // Before there is a connection everything is kept, whatever its size.
-  const bool keep = backend_ == nullptr || (!head_seen_ && kept_all_ && kept_size_ + data.size() <= kMaxKept);
+  const bool keep =
+      backend_ == nullptr || (!head_seen_ && kept_all_ && kept_size_ + data.size() <= kMaxKept);
   if (backend_ == nullptr) waiting_size_ += data.size();
   if (keep) {
     kept_size_ += data.size();
@@ -33,7 +34,8 @@ void ClientExchange::Cancel(bool tell) {
   if (ClientBackend* backend = std::exchange(backend_, nullptr)) backend->Abandon();
   // Released soon: one of the callbacks may be running.
   loop_.Post([tell, events = std::exchange(events_, std::make_shared<Events>())] {
-    if (tell && events->user.close) events->user.close(base::Error(base::Code::kCancelled, "cancelled"));
+    if (tell && events->user.close)
+      events->user.close(base::Error(base::Code::kCancelled, "cancelled"));
   });
 }
 
@@ -47,7 +49,8 @@ void ClientExchange::Attach(ClientBackend* backend) {
   waiting_size_ = 0;
   if (paused_) backend_->PauseBody(true);
   const std::vector<base::Slice> body = kept_;
-  for (size_t i = 0; i < body.size(); ++i) backend_->SendBody(body[i], sent_all_ && i + 1 == body.size());
+  for (size_t i = 0; i < body.size(); ++i)
+    backend_->SendBody(body[i], sent_all_ && i + 1 == body.size());
   if (kept_size_ > kMaxKept) {
     kept_all_ = false;
     kept_.clear();
@@ -85,9 +88,12 @@ void ClientExchange::Finish(base::Status status) {
 }
 
 bool ClientExchange::TryAgain(bool unprocessed) {
-  constexpr std::array<std::string_view, 5> kIdempotent = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"};
+  constexpr std::array<std::string_view, 5> kIdempotent = {"GET", "HEAD", "OPTIONS", "PUT",
+                                                           "DELETE"};
   if (done_ || head_seen_ || !kept_all_ || tries_ >= kMaxTries) return false;
-  if (!unprocessed && std::find(kIdempotent.begin(), kIdempotent.end(), head.method) == kIdempotent.end()) return false;
+  if (!unprocessed &&
+      std::find(kIdempotent.begin(), kIdempotent.end(), head.method) == kIdempotent.end())
+    return false;
   ++tries_;
   return true;
 }

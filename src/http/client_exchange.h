@@ -20,10 +20,11 @@ class ClientBackend {
   virtual void PauseBody(bool pause) = 0;
 };
 
-/// One request from Open() to its end, whatever carries it, and through a second try on a new connection.
+/// One request from Open() to its end, whatever carries it, and through a second try on a new
+/// connection.
 ///
-/// Calls the user's events, each from a copy, so that they may drop everything. After `Finish` or `Cancel`
-/// nothing is called.
+/// Calls the user's events, each from a copy, so that they may drop everything. After `Finish` or
+/// `Cancel` nothing is called.
 class ClientExchange final : public std::enable_shared_from_this<ClientExchange> {
  public:
   ClientExchange(base::Loop& loop, RequestHead head, bool end, ClientEvents events)
@@ -55,8 +56,9 @@ class ClientExchange final : public std::enable_shared_from_this<ClientExchange>
   /// Whether the request has no body at all.
   bool bodyless() const { return sent_all_ && kept_.empty(); }
   bool paused() const { return paused_; }
-  /// Whether it may be sent again: nothing of an answer came, all that was sent is still there, and the
-  /// server did not process it for sure (`unprocessed`) or may process it twice. Counts the tries.
+  /// Whether it may be sent again: nothing of an answer came, all that was sent is still there, and
+  /// the server did not process it for sure (`unprocessed`) or may process it twice. Counts the
+  /// tries.
   bool TryAgain(bool unprocessed);
 
   const RequestHead head;

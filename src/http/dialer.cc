@@ -77,7 +77,8 @@ void Dialer::OnBytes(std::string_view bytes) {
   const std::string_view line = base::Cut(received_, "\r\n").first;
   const auto [version, rest] = base::Cut(line, " ");
   if (!base::HasPrefix(version, "HTTP/1.") || !base::HasPrefix(rest, "2")) {
-    return Fail(base::Error(base::Code::kUnavailable, "the proxy {} answers: {}", route_.proxy.text(), line));
+    return Fail(base::Error(base::Code::kUnavailable, "the proxy {} answers: {}",
+                            route_.proxy.text(), line));
   }
   received_.erase(0, end + 4);
   Tunnelled();

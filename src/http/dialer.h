@@ -16,7 +16,7 @@ namespace isthmus::http {
 struct Route {
   std::string unix_path;  ///< When not empty, all but `tls` is ignored.
   base::HostPort target;
-  base::HostPort proxy;            ///< Speaks CONNECT; without a host, the way is direct.
+  base::HostPort proxy;  ///< Speaks CONNECT; without a host, the way is direct.
   std::string proxy_authorization;
   TlsClientContext* tls = nullptr;  ///< Null is plaintext. Must outlive the dialling.
   bool http1_only = false;
@@ -33,7 +33,8 @@ struct Dialed {
 class Dialer final : public SocketHandler {
  public:
   /// The callback takes the socket over and must set its handler at once.
-  Dialer(base::Loop& loop, Route route, base::Duration timeout, std::function<void(base::Result<Dialed>)> done);
+  Dialer(base::Loop& loop, Route route, base::Duration timeout,
+         std::function<void(base::Result<Dialed>)> done);
   ~Dialer() override;
 
   void OnOpen() override;
@@ -47,7 +48,9 @@ class Dialer final : public SocketHandler {
   void Tunnelled();
   void Fail(base::Status status);
   void Succeed();
-  const base::HostPort& next_hop() const { return route_.proxy.host.empty() ? route_.target : route_.proxy; }
+  const base::HostPort& next_hop() const {
+    return route_.proxy.host.empty() ? route_.target : route_.proxy;
+  }
 
   base::Loop& loop_;
   const Route route_;

@@ -16,7 +16,8 @@ constexpr size_t kMaxHead = 256 * 1024;
 constexpr size_t kMaxErrorBody = 64 * 1024;
 constexpr int64_t kIdleSeconds = 60;
 
-/// Reads HTTP/1.1 answers. Calls its listener from Execute(); the listener may make it stop by Stop().
+/// Reads HTTP/1.1 answers. Calls its listener from Execute(); the listener may make it stop by
+/// Stop().
 class ResponseParser {
  public:
   class Listener {
@@ -41,7 +42,8 @@ class ResponseParser {
   }
   void Stop() { stopped_ = true; }
 
-  /// How many bytes were taken; fewer than given after Stop() and after an answer that switches protocols.
+  /// How many bytes were taken; fewer than given after Stop() and after an answer that switches
+  /// protocols.
   base::Result<size_t> Execute(std::string_view bytes) {
     const size_t taken = http_parser_execute(&parser_, &Settings(), bytes.data(), bytes.size());
     if (stopped_ || parser_.upgrade) return taken;
@@ -53,7 +55,9 @@ class ResponseParser {
   bool keep_alive() const { return http_should_keep_alive(&parser_) != 0; }
 
  private:
-  static ResponseParser& Self(http_parser* parser) { return *static_cast<ResponseParser*>(parser->data); }
+  static ResponseParser& Self(http_parser* parser) {
+    return *static_cast<ResponseParser*>(parser->data);
+  }
   static int Begin(http_parser* parser) {
     ResponseParser& self = Self(parser);
     self.head_ = {};
@@ -87,7 +91,9 @@ class ResponseParser {
     self.value_.append(data, size);
     return self.Count(size);
   }
-  bool interim() const { return parser_.status_code >= 100 && parser_.status_code < 200 && parser_.status_code != 101; }
+  bool interim() const {
+    return parser_.status_code >= 100 && parser_.status_code < 200 && parser_.status_code != 101;
+  }
   static int HeadDone(http_parser* parser) {
     ResponseParser& self = Self(parser);
     self.FlushField();
@@ -132,14 +138,17 @@ class ResponseParser {
   Headers trailers_;
   std::string field_, value_;
   size_t size_ = 0;
-  bool in_value_ = false, head_done_ = false, head_only_ = false, tunnel_ = false, stopped_ = false, too_large_ = false;
+  bool in_value_ = false, head_done_ = false, head_only_ = false, tunnel_ = false, stopped_ = false,
+       too_large_ = false;
 };
 
 /// The request's first lines. Tells in `chunked` how the body is to be framed.
-base::Result<std::string> RequestText(const RequestHead& head, std::string_view authority, bool bodyless,
-                                      bool* chunked) {
-  if (!IsToken(head.method) || head.target.empty() || !IsVisible(head.target) || !IsVisible(head.authority)) {
-    return base::Error(base::Code::kInvalidArgument, "the request '{} {}' cannot be written as HTTP/1.1", head.method,
+base::Result<std::string> RequestText(const RequestHead& head, std::string_view authority,
+                                      bool bodyless, bool* chunked) {
+  if (!IsToken(head.method) || head.target.empty() || !IsVisible(head.target) ||
+      !IsVisible(head.authority)) {
+    return base::Error(base::Code::kInvalidArgument,
+                       "the request '{} {}' cannot be written as HTTP/1.1", head.method,
                        head.target);
   }
   Headers headers = head.headers;
@@ -154,8 +163,9 @@ base::Result<std::string> RequestText(const RequestHead& head, std::string_view 
       headers.Add("content-length", "0");
     }
   }
-  std::string text = fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\n", head.method, head.target,
-                                 head.authority.empty() ? authority : std::string_view(head.authority));
+  std::string text =
+      fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\n", head.method, head.target,
+                  head.authority.empty() ? authority : std::string_view(head.authority));
   AppendHeaderLines(text, headers);
   text += "\r\n";
   return text;
@@ -168,8 +178,13 @@ class Http1Connection final : public ClientConnection,
                               public ResponseParser::Listener,
                               public std::enable_shared_from_this<Http1Connection> {
  public:
-  Http1Connection(base::Loop& loop, std::unique_ptr<Socket> socket, std::string authority, Owner owner)
-      : loop_(loop), socket_(std::move(socket)), authority_(std::move(authority)), owner_(std::move(owner)), parser_(*this) {
+  Http1Connection(base::Loop& loop, std::unique_ptr<Socket> socket, std::string authority,
+                  Owner owner)
+      : loop_(loop),
+        socket_(std::move(socket)),
+        authority_(std::move(authority)),
+        owner_(std::move(owner)),
+        parser_(*this) {
     socket_->set_handler(this);
   }
 
@@ -183,7 +198,8 @@ class Http1Connection final : public ClientConnection,
     request_done_ = exchange_->bodyless();
     const auto text = RequestText(exchange_->head, authority_, request_done_, &chunked_);
     if (!text.ok()) {
-      loop_.Post([weak = weak_from_this(), exchange = std::exchange(exchange_, nullptr), status = text.status()] {
+      loop_.Post([weak = weak_from_this(), exchange = std::exchange(exchange_, nullptr),
+                  status = text.status()] {
         exchange->Finish(status);
         const auto self = weak.lock();
         if (self && !self->over_ && self->owner_.ready) self->owner_.ready(self.get());
@@ -236,14 +252,16 @@ class Http1Connection final : public ClientConnection,
   void OnBytes(std::string_view bytes) override {
     const auto self = shared_from_this();
     if (over_) return;
-    if (exchange_ == nullptr) return Break(base::Error(base::Code::kUnavailable, "the server spoke unasked"));
+    if (exchange_ == nullptr)
+      return Break(base::Error(base::Code::kUnavailable, "the server spoke unasked"));
     answered_ = true;
     while (!bytes.empty() && !over_ && exchange_ != nullptr) {
       const auto taken = parser_.Execute(bytes);
       if (over_) return;
       if (!taken.ok()) return Break(taken.status());
       if (unasked_switch_) {
-        return Break(base::Error(base::Code::kUnavailable, "the server switched protocols unasked"));
+        return Break(
+            base::Error(base::Code::kUnavailable, "the server switched protocols unasked"));
       }
       bytes.remove_prefix(std::min(*taken, bytes.size()));
       if (*taken == 0) break;
@@ -258,7 +276,8 @@ class Http1Connection final : public ClientConnection,
       if (over_) return;
       status = taken.status();
     }
-    if (status.ok()) status = base::Error(base::Code::kUnavailable, "the server closed the connection");
+    if (status.ok())
+      status = base::Error(base::Code::kUnavailable, "the server closed the connection");
     Break(std::move(status));
   }
   void OnWritable() override {
@@ -348,10 +367,12 @@ base::Code CodeOf(int status) {
   }
 }
 
-/// A request whose connection is handed over. Keeps itself until it has answered or its handle has gone.
+/// A request whose connection is handed over. Keeps itself until it has answered or its handle has
+/// gone.
 class UpgradeAttempt final : public SocketHandler, public ResponseParser::Listener {
  public:
-  UpgradeAttempt(base::Loop& loop, std::unique_ptr<Socket> socket, std::function<void(UpgradeResult)> done)
+  UpgradeAttempt(base::Loop& loop, std::unique_ptr<Socket> socket,
+                 std::function<void(UpgradeResult)> done)
       : loop_(loop), socket_(std::move(socket)), done_(std::move(done)), parser_(*this) {
     socket_->set_handler(this);
   }
@@ -379,8 +400,10 @@ class UpgradeAttempt final : public SocketHandler, public ResponseParser::Listen
     const auto taken = parser_.Execute(bytes);
     if (!taken.ok()) return Finish(taken.status());
     if (accepted_) {
-      auto stream = std::make_unique<StreamSocket>(loop_, std::move(socket_), std::string(bytes.substr(*taken)));
-      return Finish(std::make_pair(std::move(head_), std::unique_ptr<ByteStream>(std::move(stream))));
+      auto stream = std::make_unique<StreamSocket>(loop_, std::move(socket_),
+                                                   std::string(bytes.substr(*taken)));
+      return Finish(
+          std::make_pair(std::move(head_), std::unique_ptr<ByteStream>(std::move(stream))));
     }
     if (answered_) Refused();
   }
@@ -390,7 +413,8 @@ class UpgradeAttempt final : public SocketHandler, public ResponseParser::Listen
       parser_.Execute({}).status().ok();
       return Refused();
     }
-    if (status.ok()) status = base::Error(base::Code::kUnavailable, "the server closed the connection");
+    if (status.ok())
+      status = base::Error(base::Code::kUnavailable, "the server closed the connection");
     Finish(std::move(status));
   }
   void OnWritable() override {}
@@ -407,8 +431,8 @@ class UpgradeAttempt final : public SocketHandler, public ResponseParser::Listen
 
  private:
   void Refused() {
-    Finish(base::Error(CodeOf(head_.status), "the server answered {}{}{}", head_.status, body_.empty() ? "" : ": ",
-                       base::Trim(body_)));
+    Finish(base::Error(CodeOf(head_.status), "the server answered {}{}{}", head_.status,
+                       body_.empty() ? "" : ": ", base::Trim(body_)));
   }
   void Finish(UpgradeResult result) {
     const auto done = std::exchange(done_, nullptr);
@@ -427,16 +451,20 @@ class UpgradeAttempt final : public SocketHandler, public ResponseParser::Listen
 
 }  // namespace
 
-std::shared_ptr<ClientConnection> NewHttp1Connection(base::Loop& loop, std::unique_ptr<Socket> socket,
+std::shared_ptr<ClientConnection> NewHttp1Connection(base::Loop& loop,
+                                                     std::unique_ptr<Socket> socket,
                                                      std::string early, std::string authority,
                                                      ClientConnection::Owner owner) {
-  // A server has nothing to say before it is asked; what came early breaks the connection at the first use.
+  // A server has nothing to say before it is asked; what came early breaks the connection at the
+  // first use.
   (void)early;
-  return std::make_shared<Http1Connection>(loop, std::move(socket), std::move(authority), std::move(owner));
+  return std::make_shared<Http1Connection>(loop, std::move(socket), std::move(authority),
+                                           std::move(owner));
 }
 
-std::shared_ptr<void> StartUpgrade(base::Loop& loop, std::unique_ptr<Socket> socket, std::string early,
-                                   RequestHead head, std::function<void(UpgradeResult)> done) {
+std::shared_ptr<void> StartUpgrade(base::Loop& loop, std::unique_ptr<Socket> socket,
+                                   std::string early, RequestHead head,
+                                   std::function<void(UpgradeResult)> done) {
   auto attempt = std::make_shared<UpgradeAttempt>(loop, std::move(socket), std::move(done));
   attempt->Start(std::move(early), head);
   return attempt;

@@ -24,7 +24,8 @@ constexpr uint64_t kStallMs = 60 * 1000;
 class Http1Server;
 
 /// One request and its answer. The connection keeps it until the exchange is over.
-class Http1ServerStream final : public ServerStream, public std::enable_shared_from_this<Http1ServerStream> {
+class Http1ServerStream final : public ServerStream,
+                                public std::enable_shared_from_this<Http1ServerStream> {
  public:
   Http1ServerStream(Http1Server* server, RequestHead head, std::shared_ptr<const PeerInfo> peer)
       : server_(server), head_(std::move(head)), peer_(std::move(peer)) {}
@@ -80,7 +81,8 @@ class Http1ServerStream final : public ServerStream, public std::enable_shared_f
 
 class Http1Server final : public ServerProtocol, public std::enable_shared_from_this<Http1Server> {
  public:
-  explicit Http1Server(ServerConnection& connection) : loop_(connection.loop()), connection_(&connection) {
+  explicit Http1Server(ServerConnection& connection)
+      : loop_(connection.loop()), connection_(&connection) {
     http_parser_init(&parser_, HTTP_REQUEST);
     parser_.data = this;
     phase_since_ = now();
@@ -123,7 +125,8 @@ class Http1Server final : public ServerProtocol, public std::enable_shared_from_
   bool in_head_ = true;  // Also before the first request.
   size_t discarded_ = 0;
   uint64_t phase_since_ = 0;
-  std::function<void(std::string_view)> upgraded_;  // Takes the bytes that belong to the upgraded connection.
+  std::function<void(std::string_view)>
+      upgraded_;  // Takes the bytes that belong to the upgraded connection.
 };
 
 struct Http1Parsing {
@@ -234,13 +237,15 @@ void Http1Server::OnBytes(std::string_view bytes) {
 void Http1Server::Process(std::string_view bytes) {
   while (!bytes.empty() && connection_ != nullptr && !refused_ && !waiting()) {
     http_parser_pause(&parser_, 0);
-    const size_t taken = http_parser_execute(&parser_, &Http1Parsing::All(), bytes.data(), bytes.size());
+    const size_t taken =
+        http_parser_execute(&parser_, &Http1Parsing::All(), bytes.data(), bytes.size());
     if (upgraded_) {
       const auto append = std::exchange(upgraded_, nullptr);
       return append(bytes.substr(taken));
     }
     if (connection_ == nullptr || refused_) return;
-    const bool good = HTTP_PARSER_ERRNO(&parser_) == HPE_OK || HTTP_PARSER_ERRNO(&parser_) == HPE_PAUSED;
+    const bool good =
+        HTTP_PARSER_ERRNO(&parser_) == HPE_OK || HTTP_PARSER_ERRNO(&parser_) == HPE_PAUSED;
     if (!good || (taken < bytes.size() && !request_done_)) {
       // Half a request's body that nobody wants, or no HTTP at all.
       if (stream_ != nullptr) return CloseSoon();
@@ -280,10 +285,12 @@ bool Http1Server::TakeHead() {
   if (const auto host = head.headers.Get("host")) head.authority = *host;
   if (head.method == "CONNECT") {
     head.authority = head.target;
-  } else if (const size_t scheme = head.target.find("://"); scheme != std::string::npos && head.target[0] != '/') {
+  } else if (const size_t scheme = head.target.find("://");
+             scheme != std::string::npos && head.target[0] != '/') {
     // The absolute form, which clients send to proxies.
     const size_t path = head.target.find('/', scheme + 3);
-    head.authority = head.target.substr(scheme + 3, path == std::string::npos ? path : path - scheme - 3);
+    head.authority =
+        head.target.substr(scheme + 3, path == std::string::npos ? path : path - scheme - 3);
     head.target = path == std::string::npos ? "/" : head.target.substr(path);
   }
   request_done_ = response_done_ = close_after_ = false;
@@ -291,8 +298,9 @@ bool Http1Server::TakeHead() {
   keep_alive_ = http_should_keep_alive(&parser_) != 0 && !shutting_down_;
   stream_ = std::make_shared<Http1ServerStream>(this, std::move(head), connection_->peer());
   stream_->http10_ = parser_.http_major < 1 || (parser_.http_major == 1 && parser_.http_minor == 0);
-  stream_->expects_continue_ = !stream_->http10_ && base::EqualsIgnoreCase(
-      stream_->head_.headers.Get("expect").value_or(""), "100-continue");
+  stream_->expects_continue_ =
+      !stream_->http10_ &&
+      base::EqualsIgnoreCase(stream_->head_.headers.Get("expect").value_or(""), "100-continue");
   const auto shared = connection_->shared();
   const auto stream = stream_;
   shared->handler(stream);
@@ -302,7 +310,8 @@ bool Http1Server::TakeHead() {
 void Http1Server::Refuse(int status) {
   if (std::exchange(refused_, true)) return;
   const char* reason = http_status_str(static_cast<http_status>(status));
-  socket().WriteCopy(fmt::format("HTTP/1.1 {} {}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", status, reason));
+  socket().WriteCopy(fmt::format("HTTP/1.1 {} {}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                                 status, reason));
   connection_->Linger();
 }
 
@@ -396,7 +405,8 @@ base::Status Http1Server::Tick(uint64_t now) {
 
 // ---- the exchange ----
 
-void Http1ServerStream::OnBody(std::function<void(std::string_view)> data, std::function<void()> end) {
+void Http1ServerStream::OnBody(std::function<void(std::string_view)> data,
+                               std::function<void()> end) {
   callbacks_->data = std::move(data);
   callbacks_->end = std::move(end);
   if (server_ == nullptr || headers_sent_ || !std::exchange(expects_continue_, false)) return;
@@ -407,7 +417,8 @@ void Http1ServerStream::OnBody(std::function<void(std::string_view)> data, std::
 void Http1ServerStream::SendHeaders(int status, const Headers& headers, bool end) {
   if (server_ == nullptr || std::exchange(headers_sent_, true)) return;
   bodyless_ = status == 204 || status == 304 || (status >= 100 && status < 200);
-  std::string text = fmt::format("HTTP/1.1 {} {}\r\n", status, http_status_str(static_cast<http_status>(status)));
+  std::string text =
+      fmt::format("HTTP/1.1 {} {}\r\n", status, http_status_str(static_cast<http_status>(status)));
   Headers sent = headers;
   sent.Remove("transfer-encoding");
   if (const auto connection = sent.Get("connection"); connection && ListHas(*connection, "close")) {
@@ -428,7 +439,8 @@ void Http1ServerStream::SendHeaders(int status, const Headers& headers, bool end
   } else {
     server_->keep_alive_ = false;  // The end of the body is the end of the connection.
   }
-  // A client that waits for leave to send its body may send it or not: only a new connection is sure.
+  // A client that waits for leave to send its body may send it or not: only a new connection is
+  // sure.
   if (expects_continue_) server_->keep_alive_ = false;
   if (!server_->keep_alive_) {
     sent.Add("connection", "close");
@@ -488,11 +500,14 @@ void Http1ServerStream::Reset() {
   if (server_ == nullptr) return;
   server_->loop_.Post([weak = server_->weak_from_this(), stream = shared_from_this()] {
     const auto server = weak.lock();
-    if (server && server->connection_ != nullptr && server->stream_ == stream) server->connection_->Close({});
+    if (server && server->connection_ != nullptr && server->stream_ == stream)
+      server->connection_->Close({});
   });
 }
 
-size_t Http1ServerStream::buffered() const { return server_ == nullptr ? 0 : server_->socket().buffered(); }
+size_t Http1ServerStream::buffered() const {
+  return server_ == nullptr ? 0 : server_->socket().buffered();
+}
 
 void Http1ServerStream::PauseBody(bool pause) {
   if (server_ == nullptr) return;
@@ -504,8 +519,11 @@ std::unique_ptr<ByteStream> Http1ServerStream::Upgrade(const Headers& headers) {
   if (server_ == nullptr || headers_sent_ || http10_) return nullptr;
   Http1Server& server = *server_;
   // A request with a body of its own has not ended where the upgraded bytes would begin.
-  if (server.parser_.upgrade == 0 || (!server.request_done_ && head_.headers.Get("transfer-encoding"))) return nullptr;
-  if (const auto length = head_.headers.Get("content-length"); length && *length != "0") return nullptr;
+  if (server.parser_.upgrade == 0 ||
+      (!server.request_done_ && head_.headers.Get("transfer-encoding")))
+    return nullptr;
+  if (const auto length = head_.headers.Get("content-length"); length && *length != "0")
+    return nullptr;
   std::string text = head_.method == "CONNECT" ? "HTTP/1.1 200 Connection established\r\n"
                                                : "HTTP/1.1 101 Switching Protocols\r\n";
   AppendHeaderLines(text, headers);
@@ -519,7 +537,8 @@ std::unique_ptr<ByteStream> Http1ServerStream::Upgrade(const Headers& headers) {
   if (inside_parser) server.upgraded_ = stream->InitialAppender();
   server.connection_ = nullptr;
   server_ = nullptr;
-  // The exchange is over without OnClose; what the callbacks hold goes soon, for one of them may be running.
+  // The exchange is over without OnClose; what the callbacks hold goes soon, for one of them may be
+  // running.
   server.loop_.Post([callbacks = std::exchange(callbacks_, std::make_shared<Callbacks>())] {});
   return stream;
 }

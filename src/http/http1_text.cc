@@ -15,7 +15,8 @@ bool IsToken(std::string_view text) {
 }
 
 bool IsVisible(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; });
 }
 
 bool IsFieldValue(std::string_view text) {

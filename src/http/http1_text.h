@@ -7,8 +7,9 @@
 
 namespace isthmus::http {
 
-/// Appends "name: value\r\n" for each field. What cannot stand in a header (control characters, names that
-/// are no tokens) is left out, so that a value never begins a new field. Internal to http.
+/// Appends "name: value\r\n" for each field. What cannot stand in a header (control characters,
+/// names that are no tokens) is left out, so that a value never begins a new field. Internal to
+/// http.
 void AppendHeaderLines(std::string& out, const Headers& headers);
 bool IsToken(std::string_view text);
 /// No control characters but tabs.

@@ -25,10 +25,13 @@ base::Status StatusOf(uint32_t error) {
 
 class Http2ClientStream final : public Http2Stream, public ClientBackend {
  public:
-  explicit Http2ClientStream(std::shared_ptr<ClientExchange> exchange, ClientConnection::Owner& owner)
+  explicit Http2ClientStream(std::shared_ptr<ClientExchange> exchange,
+                             ClientConnection::Owner& owner)
       : exchange_(std::move(exchange)), owner_(owner) {}
 
-  void SendBody(base::Slice data, bool end) override { Http2Stream::SendBody(std::move(data), end); }
+  void SendBody(base::Slice data, bool end) override {
+    Http2Stream::SendBody(std::move(data), end);
+  }
   void Abandon() override { Reset(kCancel); }
   size_t buffered() const override { return Http2Stream::buffered(); }
   void PauseBody(bool pause) override { Pause(pause); }
@@ -46,7 +49,8 @@ class Http2ClientStream final : public Http2Stream, public ClientBackend {
     if (ended_) return exchange_->Finish({});
     const bool unprocessed = session.ok() && error == kRefusedStream;
     const bool broken = !session.ok() && session.code() != base::Code::kCancelled;
-    if ((unprocessed || broken) && owner_.retry && exchange_->TryAgain(unprocessed)) return owner_.retry(exchange_);
+    if ((unprocessed || broken) && owner_.retry && exchange_->TryAgain(unprocessed))
+      return owner_.retry(exchange_);
     if (!session.ok()) return exchange_->Finish(session);
     if (error == kNoError) {
       return exchange_->Finish(base::Error(base::Code::kUnavailable, "the answer was cut off"));
@@ -57,7 +61,8 @@ class Http2ClientStream final : public Http2Stream, public ClientBackend {
 
  private:
   const std::shared_ptr<ClientExchange> exchange_;
-  ClientConnection::Owner& owner_;  // Lives in the connection, which outlives its streams' being open.
+  ClientConnection::Owner&
+      owner_;  // Lives in the connection, which outlives its streams' being open.
   bool ended_ = false;
 };
 
@@ -71,7 +76,8 @@ Http2Limits Limits() {
 
 class Http2Client final : public Http2Session, public ClientConnection, public SocketHandler {
  public:
-  Http2Client(base::Loop& loop, std::unique_ptr<Socket> socket, std::string authority, bool tls, Owner owner)
+  Http2Client(base::Loop& loop, std::unique_ptr<Socket> socket, std::string authority, bool tls,
+              Owner owner)
       : Http2Session(loop, *socket, false, Limits()),
         socket_(std::move(socket)),
         authority_(std::move(authority)),
@@ -122,7 +128,8 @@ class Http2Client final : public Http2Session, public ClientConnection, public S
     if (!socket_closed_) Http2Session::OnBytes(bytes);
   }
   void OnEnd(base::Status status) override {
-    if (status.ok()) status = base::Error(base::Code::kUnavailable, "the server closed the connection");
+    if (status.ok())
+      status = base::Error(base::Code::kUnavailable, "the server closed the connection");
     OnSessionEnd(std::move(status));
   }
   void OnWritable() override {
@@ -134,7 +141,8 @@ class Http2Client final : public Http2Session, public ClientConnection, public S
   void OnSessionEnd(base::Status status) override {
     const auto self = shared_from_this();
     if (std::exchange(over_, true)) return;
-    if (status.ok()) status = base::Error(base::Code::kUnavailable, "the server closed the connection");
+    if (status.ok())
+      status = base::Error(base::Code::kUnavailable, "the server closed the connection");
     ticker_.Cancel();
     Http2Session::Close(status);
     // Read after the streams were told: one of them may have destroyed the client.
@@ -148,8 +156,8 @@ class Http2Client final : public Http2Session, public ClientConnection, public S
  private:
   void Tick(base::Duration keepalive) {
     const uint64_t now = uv_now(loop().uv());
-    const auto period =
-        static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(keepalive).count());
+    const auto period = static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(keepalive).count());
     const uint64_t heard = socket_->last_read();
     if (pinged_at_ > heard) {
       if (now - pinged_at_ >= period) {
@@ -172,10 +180,13 @@ class Http2Client final : public Http2Session, public ClientConnection, public S
 
 }  // namespace
 
-std::shared_ptr<ClientConnection> NewHttp2Connection(base::Loop& loop, std::unique_ptr<Socket> socket,
-                                                     std::string early, std::string authority, bool tls,
-                                                     base::Duration keepalive, ClientConnection::Owner owner) {
-  auto client = std::make_shared<Http2Client>(loop, std::move(socket), std::move(authority), tls, std::move(owner));
+std::shared_ptr<ClientConnection> NewHttp2Connection(base::Loop& loop,
+                                                     std::unique_ptr<Socket> socket,
+                                                     std::string early, std::string authority,
+                                                     bool tls, base::Duration keepalive,
+                                                     ClientConnection::Owner owner) {
+  auto client = std::make_shared<Http2Client>(loop, std::move(socket), std::move(authority), tls,
+                                              std::move(owner));
   client->Start(std::move(early), keepalive);
   return client;
 }

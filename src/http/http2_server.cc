@@ -13,7 +13,8 @@ class Http2ServerStream final : public ServerStream,
                                 public Http2Stream,
                                 public std::enable_shared_from_this<Http2ServerStream> {
  public:
-  Http2ServerStream(std::shared_ptr<const ServerShared> shared, std::shared_ptr<const PeerInfo> peer);
+  Http2ServerStream(std::shared_ptr<const ServerShared> shared,
+                    std::shared_ptr<const PeerInfo> peer);
 
   // As the handler sees it.
   const RequestHead& head() const override { return head_; }
@@ -56,7 +57,8 @@ class Http2ServerStream final : public ServerStream,
 class Http2Server final : public Http2Session, public ServerProtocol {
  public:
   explicit Http2Server(ServerConnection& connection, Http2Limits limits)
-      : Http2Session(connection.loop(), connection.socket(), true, limits), connection_(&connection) {}
+      : Http2Session(connection.loop(), connection.socket(), true, limits),
+        connection_(&connection) {}
 
   void OnBytes(std::string_view bytes) override { Http2Session::OnBytes(bytes); }
   void OnEnd(base::Status status) override {
@@ -88,20 +90,23 @@ class Http2Server final : public Http2Session, public ServerProtocol {
   uint64_t pinged_at_ = 0;
 };
 
-Http2ServerStream::Http2ServerStream(std::shared_ptr<const ServerShared> shared, std::shared_ptr<const PeerInfo> peer)
+Http2ServerStream::Http2ServerStream(std::shared_ptr<const ServerShared> shared,
+                                     std::shared_ptr<const PeerInfo> peer)
     : shared_(std::move(shared)), peer_(std::move(peer)) {}
 
 void Http2ServerStream::OnHead(Http2Head head) {
   head_.method = std::move(head.method);
   head_.target = std::move(head.path);
   head_.authority = std::move(head.authority);
-  if (const auto host = head.headers.Get("host"); host && head_.authority.empty()) head_.authority = *host;
+  if (const auto host = head.headers.Get("host"); host && head_.authority.empty())
+    head_.authority = *host;
   head_.headers = std::move(head.headers);
   expects_continue_ = head_.headers.Get("expect") == "100-continue";
   shared_->handler(shared_from_this());
 }
 
-void Http2ServerStream::OnBody(std::function<void(std::string_view)> data, std::function<void()> end) {
+void Http2ServerStream::OnBody(std::function<void(std::string_view)> data,
+                               std::function<void()> end) {
   callbacks_->data = std::move(data);
   callbacks_->end = std::move(end);
   if (session() == nullptr || headers_sent_ || !std::exchange(expects_continue_, false)) return;
@@ -110,7 +115,8 @@ void Http2ServerStream::OnBody(std::function<void(std::string_view)> data, std::
 
 void Http2ServerStream::SendHeaders(int status, const Headers& headers, bool end) {
   if (session() == nullptr || std::exchange(headers_sent_, true)) return;
-  static_cast<Http2Server*>(session())->SubmitResponse(*this, status, headers, end || head_.method == "HEAD");
+  static_cast<Http2Server*>(session())->SubmitResponse(*this, status, headers,
+                                                       end || head_.method == "HEAD");
 }
 
 void Http2ServerStream::SendData(base::Slice data, bool end) {
@@ -145,7 +151,8 @@ void Http2ServerStream::OnStreamClosed(uint32_t, const base::Status&) {
 }
 
 base::Status Http2Server::Tick(uint64_t now) {
-  const auto period = std::chrono::duration_cast<std::chrono::milliseconds>(connection_->shared()->options.keepalive);
+  const auto period = std::chrono::duration_cast<std::chrono::milliseconds>(
+      connection_->shared()->options.keepalive);
   if (period.count() <= 0) return {};
   const uint64_t heard = connection_->socket().last_read();
   if (pinged_at_ > heard) {

@@ -13,12 +13,14 @@ namespace {
 // Bytes of frames that wait in the socket before no more are made.
 constexpr size_t kSocketAhead = 128 * 1024;
 
-std::string_view View(const uint8_t* data, size_t size) { return {reinterpret_cast<const char*>(data), size}; }
+std::string_view View(const uint8_t* data, size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
 
 nghttp2_nv Field(std::string_view name, std::string_view value) {
   return {const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(name.data())),
-          const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(value.data())), name.size(), value.size(),
-          NGHTTP2_NV_FLAG_NONE};
+          const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(value.data())), name.size(),
+          value.size(), NGHTTP2_NV_FLAG_NONE};
 }
 
 // Fields that belong to one HTTP/1.1 connection and are errors in HTTP/2.
@@ -31,7 +33,8 @@ void AppendFields(std::vector<nghttp2_nv>& fields, const Headers& headers) {
   for (const auto& [name, value] : headers.all()) {
     const auto* name_data = reinterpret_cast<const uint8_t*>(name.data());
     const auto* value_data = reinterpret_cast<const uint8_t*>(value.data());
-    if (ConnectionField(name) || name.empty() || !nghttp2_check_header_name(name_data, name.size()) ||
+    if (ConnectionField(name) || name.empty() ||
+        !nghttp2_check_header_name(name_data, name.size()) ||
         !nghttp2_check_header_value(value_data, value.size())) {
       continue;
     }
@@ -48,7 +51,9 @@ struct Http2Callbacks {
     return static_cast<Http2Stream*>(nghttp2_session_get_stream_user_data(session, id));
   }
   // A callback of a stream may close the session, which must not be used by nghttp2 after that.
-  static int Go(const Http2Session& session) { return session.closed_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0; }
+  static int Go(const Http2Session& session) {
+    return session.closed_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+  }
 
   static int BeginHeaders(nghttp2_session* ng, const nghttp2_frame* frame, void* user_data) {
     Http2Session& session = Session(user_data);
@@ -68,8 +73,9 @@ struct Http2Callbacks {
     return 0;
   }
 
-  static int Header(nghttp2_session* ng, const nghttp2_frame* frame, const uint8_t* name_data, size_t name_size,
-                    const uint8_t* value_data, size_t value_size, uint8_t, void* user_data) {
+  static int Header(nghttp2_session* ng, const nghttp2_frame* frame, const uint8_t* name_data,
+                    size_t name_size, const uint8_t* value_data, size_t value_size, uint8_t,
+                    void* user_data) {
     Http2Session& session = Session(user_data);
     Http2Stream* stream = Stream(ng, frame->hd.stream_id);
     if (stream == nullptr || stream->incoming_ == nullptr) return 0;
@@ -113,7 +119,8 @@ struct Http2Callbacks {
     if (frame->hd.type == NGHTTP2_RST_STREAM && session.server_ && !session.ResetAllowed()) {
       // From here on nghttp2 ignores what comes.
       nghttp2_session_terminate_session(ng, NGHTTP2_ENHANCE_YOUR_CALM);
-      session.Fail(base::Error(base::Code::kResourceExhausted, "the peer cancels too many streams"));
+      session.Fail(
+          base::Error(base::Code::kResourceExhausted, "the peer cancels too many streams"));
       return 0;
     }
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) return 0;
@@ -122,7 +129,8 @@ struct Http2Callbacks {
     const std::shared_ptr<Http2Stream> stream = it->second;
     if (frame->hd.type == NGHTTP2_HEADERS && stream->incoming_ != nullptr) Deliver(*stream);
     if (session.closed_) return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 && !std::exchange(stream->ended_in_, true)) {
+    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
+        !std::exchange(stream->ended_in_, true)) {
       stream->OnEnd();
     }
     return Go(session);
@@ -138,7 +146,8 @@ struct Http2Callbacks {
     }
   }
 
-  static int Data(nghttp2_session* ng, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user_data) {
+  static int Data(nghttp2_session* ng, uint8_t, int32_t id, const uint8_t* data, size_t size,
+                  void* user_data) {
     Http2Session& session = Session(user_data);
     const auto it = session.streams_.find(id);
     if (it == session.streams_.end()) {
@@ -148,7 +157,8 @@ struct Http2Callbacks {
     const std::shared_ptr<Http2Stream> stream = it->second;
     stream->OnData(View(data, size));
     if (session.closed_) return NGHTTP2_ERR_CALLBACK_FAILURE;
-    // A paused stream does not hold up the others: the connection's window is granted again at once.
+    // A paused stream does not hold up the others: the connection's window is granted again at
+    // once.
     nghttp2_session_consume_connection(ng, size);
     if (stream->paused_) {
       stream->unconsumed_ += size;
@@ -329,13 +339,14 @@ void Http2Session::OnBytes(std::string_view bytes) {
   if (closed_) return;
   const auto self = shared_from_this();
   in_nghttp2_ = true;
-  const ssize_t taken =
-      nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  const ssize_t taken = nghttp2_session_mem_recv(
+      session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   in_nghttp2_ = false;
   if (closed_) return;
   if (taken < 0) {
     Pump();
-    return Fail(base::Error(base::Code::kUnavailable, "HTTP/2: {}", nghttp2_strerror(static_cast<int>(taken))));
+    return Fail(base::Error(base::Code::kUnavailable, "HTTP/2: {}",
+                            nghttp2_strerror(static_cast<int>(taken))));
   }
   Pump();
 }
@@ -357,13 +368,15 @@ void Http2Session::Pump() {
     in_nghttp2_ = true;
     const uint8_t* data = nullptr;
     ssize_t size = 0;
-    while (!closed_ && socket_.buffered() < kSocketAhead && (size = nghttp2_session_mem_send(session_, &data)) > 0) {
+    while (!closed_ && socket_.buffered() < kSocketAhead &&
+           (size = nghttp2_session_mem_send(session_, &data)) > 0) {
       socket_.WriteCopy(View(data, static_cast<size_t>(size)));
     }
     in_nghttp2_ = false;
     if (closed_) return;
     if (size < 0) {
-      return Fail(base::Error(base::Code::kInternal, "HTTP/2: {}", nghttp2_strerror(static_cast<int>(size))));
+      return Fail(base::Error(base::Code::kInternal, "HTTP/2: {}",
+                              nghttp2_strerror(static_cast<int>(size))));
     }
     made = socket_.buffered() > before;
     socket_.Flush();
@@ -375,7 +388,8 @@ void Http2Session::Pump() {
     stream->OnDrained();
     if (closed_) return;
   }
-  const bool over = nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
+  const bool over =
+      nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
   if ((over || (going_away_ && streams_.empty())) && socket_.buffered() == 0) Fail({});
 }
 
@@ -408,8 +422,8 @@ void Http2Session::Close(const base::Status& status, bool quiet) {
 void Http2Session::GoAway(uint32_t error) {
   if (closed_) return;
   going_away_ = true;
-  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_), error,
-                        nullptr, 0);
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE,
+                        nghttp2_session_get_last_proc_stream_id(session_), error, nullptr, 0);
   SchedulePump();
 }
 
@@ -420,8 +434,10 @@ void Http2Session::Ping() {
 }
 
 bool Http2Session::CanOpen() const {
-  return !closed_ && !going_away_ && !end_posted_ && nghttp2_session_check_request_allowed(session_) != 0 &&
-         streams_.size() < nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+  return !closed_ && !going_away_ && !end_posted_ &&
+         nghttp2_session_check_request_allowed(session_) != 0 &&
+         streams_.size() <
+             nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
 bool Http2Session::ResetAllowed() {
@@ -433,7 +449,8 @@ bool Http2Session::ResetAllowed() {
   return resets_ >= 0;
 }
 
-base::Status Http2Session::SubmitRequest(std::shared_ptr<Http2Stream> stream, const Http2Head& head, bool end) {
+base::Status Http2Session::SubmitRequest(std::shared_ptr<Http2Stream> stream, const Http2Head& head,
+                                         bool end) {
   std::vector<nghttp2_nv> fields = {Field(":method", head.method), Field(":scheme", head.scheme),
                                     Field(":authority", head.authority), Field(":path", head.path)};
   AppendFields(fields, head.headers);
@@ -450,12 +467,14 @@ base::Status Http2Session::SubmitRequest(std::shared_ptr<Http2Stream> stream, co
   return {};
 }
 
-void Http2Session::SubmitResponse(Http2Stream& stream, int status, const Headers& headers, bool end) {
+void Http2Session::SubmitResponse(Http2Stream& stream, int status, const Headers& headers,
+                                  bool end) {
   const std::string code = std::to_string(status);
   std::vector<nghttp2_nv> fields = {Field(":status", code)};
   AppendFields(fields, headers);
   nghttp2_data_provider provider = BodyProvider(stream);
-  nghttp2_submit_response(session_, stream.id_, fields.data(), fields.size(), end ? nullptr : &provider);
+  nghttp2_submit_response(session_, stream.id_, fields.data(), fields.size(),
+                          end ? nullptr : &provider);
   stream.has_body_ = !end;
   stream.end_ = end;
   SchedulePump();

@@ -28,8 +28,8 @@ struct Http2Head {
   Headers headers;
 };
 
-/// One HTTP/2 stream with its outgoing body. Internal to http. The session keeps it until it is closed;
-/// after that `session` is null and all calls do nothing.
+/// One HTTP/2 stream with its outgoing body. Internal to http. The session keeps it until it is
+/// closed; after that `session` is null and all calls do nothing.
 class Http2Stream {
  public:
   virtual ~Http2Stream() = default;
@@ -66,12 +66,12 @@ class Http2Stream {
   int32_t id_ = 0;
   std::deque<base::Slice> body_;
   size_t body_size_ = 0;
-  bool end_ = false;        // No more body after what is there.
-  bool deferred_ = false;   // nghttp2 waits for resume_data.
-  bool has_body_ = false;   // A data provider was given.
+  bool end_ = false;       // No more body after what is there.
+  bool deferred_ = false;  // nghttp2 waits for resume_data.
+  bool has_body_ = false;  // A data provider was given.
   bool ended_in_ = false, ended_out_ = false;
   bool paused_ = false;
-  size_t unconsumed_ = 0;   // Received while paused, not yet granted again.
+  size_t unconsumed_ = 0;  // Received while paused, not yet granted again.
   std::optional<Headers> trailers_;
   std::unique_ptr<Http2Head> incoming_;  // The header block that arrives.
   size_t incoming_size_ = 0;
@@ -101,7 +101,8 @@ class Http2Session : public std::enable_shared_from_this<Http2Session> {
   // From the socket's owner.
   void OnBytes(std::string_view bytes);
   void OnWritable() { Pump(); }
-  /// Ends all streams with `status`; with `quiet` without telling them. The session is of no use after it.
+  /// Ends all streams with `status`; with `quiet` without telling them. The session is of no use
+  /// after it.
   void Close(const base::Status& status, bool quiet = false);
 
   /// Sends GOAWAY; streams that are open go on.
@@ -144,7 +145,8 @@ class Http2Session : public std::enable_shared_from_this<Http2Session> {
   nghttp2_session* session_ = nullptr;
   std::unordered_map<int32_t, std::shared_ptr<Http2Stream>> streams_;
   std::vector<int32_t> drained_;
-  bool pump_scheduled_ = false, in_nghttp2_ = false, closed_ = false, going_away_ = false, end_posted_ = false;
+  bool pump_scheduled_ = false, in_nghttp2_ = false, closed_ = false, going_away_ = false,
+       end_posted_ = false;
   double resets_ = 0;
   uint64_t resets_at_ = 0;
 };

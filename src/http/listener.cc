@@ -28,7 +28,8 @@ struct Listener::State {
   }
 };
 
-base::Result<std::unique_ptr<Listener>> Listener::Open(base::Loop& loop, const std::string& address, uint16_t port,
+base::Result<std::unique_ptr<Listener>> Listener::Open(base::Loop& loop, const std::string& address,
+                                                       uint16_t port,
                                                        std::function<void(uv_stream_s*)> incoming) {
   std::string name = address;
   std::string_view path = address;
@@ -39,8 +40,9 @@ base::Result<std::unique_ptr<Listener>> Listener::Open(base::Loop& loop, const s
     ASSIGN_OR_RETURN(ip, base::SocketAddress::From(address, port), "listening");
     name = ip.text();
   } else if (file.empty() || file.size() >= sizeof(sockaddr_un::sun_path)) {
-    return base::Error(base::Code::kInvalidArgument, "listening on {}: the path is empty or longer than {} bytes",
-                       address, sizeof(sockaddr_un::sun_path) - 1);
+    return base::Error(base::Code::kInvalidArgument,
+                       "listening on {}: the path is empty or longer than {} bytes", address,
+                       sizeof(sockaddr_un::sun_path) - 1);
   }
   auto* state = new State;
   std::unique_ptr<Listener> listener(new Listener(state));

@@ -12,11 +12,13 @@ struct uv_stream_s;
 
 namespace isthmus::http {
 
-/// A listening TCP or unix socket. Internal to http. Destroying it closes the port; its callback may.
+/// A listening TCP or unix socket. Internal to http. Destroying it closes the port; its callback
+/// may.
 class Listener {
  public:
   /// `address` is an IP address or "unix:/path". `incoming` gets the handle to accept from.
-  static base::Result<std::unique_ptr<Listener>> Open(base::Loop& loop, const std::string& address, uint16_t port,
+  static base::Result<std::unique_ptr<Listener>> Open(base::Loop& loop, const std::string& address,
+                                                      uint16_t port,
                                                       std::function<void(uv_stream_s*)> incoming);
   ~Listener();
   Listener(const Listener&) = delete;

@@ -19,7 +19,8 @@ constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr uint64_t kLingerMs = 2000;
 
 uint64_t Milliseconds(base::Duration duration) {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
 }
 
 }  // namespace
@@ -55,7 +56,8 @@ void ServerConnection::OnBytes(std::string_view bytes) {
   if (protocol_ == nullptr) {
     first_bytes_ += bytes;
     const size_t known = std::min(first_bytes_.size(), kHttp2Preface.size());
-    const bool http2 = std::string_view(first_bytes_).substr(0, known) == kHttp2Preface.substr(0, known);
+    const bool http2 =
+        std::string_view(first_bytes_).substr(0, known) == kHttp2Preface.substr(0, known);
     if (http2 && known < kHttp2Preface.size()) return;
     Start(http2 ? NewHttp2Server(*this) : NewHttp1Server(*this));
     const std::string first = std::exchange(first_bytes_, {});
@@ -128,7 +130,8 @@ std::unique_ptr<Socket> ServerConnection::TakeSocket() {
 
 struct Server::Impl {
   Impl(base::Loop& loop, ServerOptions options, Handler handler)
-      : loop(loop), shared(std::make_shared<ServerShared>(loop, std::move(options), std::move(handler))) {}
+      : loop(loop),
+        shared(std::make_shared<ServerShared>(loop, std::move(options), std::move(handler))) {}
 
   base::Loop& loop;
   const std::shared_ptr<ServerShared> shared;
@@ -196,18 +199,22 @@ Server::~Server() {
 base::Status Server::Start() {
   const ServerOptions& options = impl_->shared->options;
   if (options.tls) impl_->tls = std::make_unique<TlsServerContext>(*options.tls);
-  ASSIGN_OR_RETURN(impl_->listener,
-                   Listener::Open(impl_->loop, options.address, options.port,
-                                  [impl = impl_.get()](uv_stream_t* stream) { impl->AcceptOne(stream); }),
-                   "starting the server");
+  ASSIGN_OR_RETURN(
+      impl_->listener,
+      Listener::Open(impl_->loop, options.address, options.port,
+                     [impl = impl_.get()](uv_stream_t* stream) { impl->AcceptOne(stream); }),
+      "starting the server");
   impl_->port = impl_->listener->port();
-  impl_->shared->remove = [impl = impl_.get()](ServerConnection* connection) { impl->Remove(connection); };
+  impl_->shared->remove = [impl = impl_.get()](ServerConnection* connection) {
+    impl->Remove(connection);
+  };
   // Often enough for the shortest limit.
   base::Duration period = std::chrono::seconds(1);
   for (const base::Duration limit : {options.handshake_timeout, options.keepalive}) {
     if (limit > base::Duration::zero()) period = std::min(period, limit / 2);
   }
-  impl_->ticker = base::Timer::Every(impl_->loop, std::max<base::Duration>(period, std::chrono::milliseconds(1)),
+  impl_->ticker = base::Timer::Every(impl_->loop,
+                                     std::max<base::Duration>(period, std::chrono::milliseconds(1)),
                                      [impl = impl_.get()] { impl->Tick(); });
   return {};
 }
@@ -227,7 +234,8 @@ void Server::Shutdown(base::Duration grace, std::function<void()> done) {
   impl_->grace = base::Timer::After(impl_->loop, grace, [impl = impl_.get()] {
     const auto held = impl->shared;
     for (const auto& connection : impl->All()) {
-      if (held->remove) connection->Close(base::Error(base::Code::kUnavailable, "the server shuts down"));
+      if (held->remove)
+        connection->Close(base::Error(base::Code::kUnavailable, "the server shuts down"));
     }
   });
 }

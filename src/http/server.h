@@ -14,8 +14,8 @@
 
 namespace isthmus::http {
 
-/// One request and its answer, over HTTP/1.1 or HTTP/2 alike. Lives on the server's loop. The handler
-/// keeps it alive by its shared_ptr; after OnClose it may be called still, to no effect.
+/// One request and its answer, over HTTP/1.1 or HTTP/2 alike. Lives on the server's loop. The
+/// handler keeps it alive by its shared_ptr; after OnClose it may be called still, to no effect.
 class ServerStream {
  public:
   virtual ~ServerStream() = default;
@@ -38,9 +38,9 @@ class ServerStream {
   /// Stops granting the client more body bytes until false is given.
   virtual void PauseBody(bool pause) = 0;
 
-  /// HTTP/1.1 only: answers 101 (to CONNECT: 200) with `headers` and hands the raw connection over, now or
-  /// later; OnClose is not called any more. Null when the request cannot be upgraded (HTTP/2, no Upgrade
-  /// header, or a body).
+  /// HTTP/1.1 only: answers 101 (to CONNECT: 200) with `headers` and hands the raw connection over,
+  /// now or later; OnClose is not called any more. Null when the request cannot be upgraded
+  /// (HTTP/2, no Upgrade header, or a body).
   virtual std::unique_ptr<ByteStream> Upgrade(const Headers& headers) = 0;
 
   /// Reads the whole body (at most `limit` bytes, else answers 413), then calls `done`.
@@ -64,8 +64,8 @@ struct ServerOptions {
 };
 
 /// An HTTP/1.1 and HTTP/2 server on one address: with TLS by ALPN, in plaintext by prior knowledge
-/// (the HTTP/2 preface) or HTTP/1.1. Lives on its loop; destroying it closes every connection and tells no
-/// stream. Callbacks may destroy it.
+/// (the HTTP/2 preface) or HTTP/1.1. Lives on its loop; destroying it closes every connection and
+/// tells no stream. Callbacks may destroy it.
 class Server {
  public:
   Server(base::Loop& loop, ServerOptions options, Handler handler);
@@ -76,7 +76,8 @@ class Server {
   /// Opens the port. The error names address and port, and says when the port is in use.
   base::Status Start();
   uint16_t port() const;
-  /// Takes no more connections, sends GOAWAY, and closes when the streams have ended or `grace` is over.
+  /// Takes no more connections, sends GOAWAY, and closes when the streams have ended or `grace` is
+  /// over.
   void Shutdown(base::Duration grace, std::function<void()> done);
   size_t connections() const;
 

@@ -39,9 +39,10 @@ class ServerProtocol {
   virtual base::Status Tick(uint64_t now) = 0;
 };
 
-/// One accepted connection: finds out what it speaks, and holds socket and protocol. Owned by the server's
-/// set, and by the stack while it runs.
-class ServerConnection final : public SocketHandler, public std::enable_shared_from_this<ServerConnection> {
+/// One accepted connection: finds out what it speaks, and holds socket and protocol. Owned by the
+/// server's set, and by the stack while it runs.
+class ServerConnection final : public SocketHandler,
+                               public std::enable_shared_from_this<ServerConnection> {
  public:
   explicit ServerConnection(std::shared_ptr<ServerShared> shared);
   base::Status Accept(uv_stream_s* listener, std::unique_ptr<TlsSession> tls);
@@ -54,8 +55,8 @@ class ServerConnection final : public SocketHandler, public std::enable_shared_f
   void Shutdown();
   /// Ends it at once.
   void Close(const base::Status& status, bool quiet = false);
-  /// Sends what waits, then ends our direction and waits a little for the peer's end, so that what we sent
-  /// is not lost to a reset.
+  /// Sends what waits, then ends our direction and waits a little for the peer's end, so that what
+  /// we sent is not lost to a reset.
   void Linger();
   void Tick(uint64_t now);
   /// For upgrades: the connection is no longer the server's.

@@ -56,7 +56,8 @@ class Queue {
   void PushCopy(std::string_view bytes) {
     if (bytes.empty()) return;
     size_ += bytes.size();
-    if (!chunks_.empty() && !chunks_.back().own.empty() && chunks_.back().own.size() + bytes.size() <= kCopyLimit) {
+    if (!chunks_.empty() && !chunks_.back().own.empty() &&
+        chunks_.back().own.size() + bytes.size() <= kCopyLimit) {
       chunks_.back().own += bytes;
     } else {
       chunks_.push_back({{}, std::string(bytes), 0});
@@ -86,7 +87,8 @@ class Queue {
     for (const Chunk& chunk : chunks_) {
       if (count == kMaxVectors) break;
       const std::string_view view = chunk.view();
-      vectors[count++] = uv_buf_init(const_cast<char*>(view.data()), static_cast<unsigned>(view.size()));
+      vectors[count++] =
+          uv_buf_init(const_cast<char*>(view.data()), static_cast<unsigned>(view.size()));
     }
     return count;
   }
@@ -114,8 +116,9 @@ base::Status SocketError(int error) {
 
 }  // namespace
 
-// The part that libuv knows. It outlives the Socket until libuv has let go of the handle; `handler` is null
-// from the moment the Socket goes, and each function that calls the handler looks at it again afterwards.
+// The part that libuv knows. It outlives the Socket until libuv has let go of the handle; `handler`
+// is null from the moment the Socket goes, and each function that calls the handler looks at it
+// again afterwards.
 struct Socket::State {
   union {
     uv_handle_t handle;
@@ -126,8 +129,8 @@ struct Socket::State {
   base::Loop& loop;
   SocketHandler* handler;
   std::unique_ptr<TlsSession> tls;
-  Queue out;      // From the owner, in plaintext.
-  Queue wire;     // Encrypted; only with TLS.
+  Queue out;             // From the owner, in plaintext.
+  Queue wire;            // Encrypted; only with TLS.
   size_t in_flight = 0;  // Bytes in the one uv_write() under way.
   PeerInfo peer;
   std::string kept_input;  // Ciphertext that came while reading was paused.
@@ -216,13 +219,16 @@ struct Socket::State {
     uv_read_stop(&stream);
     reading = false;
   }
-  static void Allocate(uv_handle_t*, size_t, uv_buf_t* buffer) { *buffer = uv_buf_init(ReadBuffer(), kReadBuffer); }
+  static void Allocate(uv_handle_t*, size_t, uv_buf_t* buffer) {
+    *buffer = uv_buf_init(ReadBuffer(), kReadBuffer);
+  }
   static void ReadDone(uv_stream_t* stream, ssize_t size, const uv_buf_t* buffer) {
     auto* state = static_cast<State*>(stream->data);
     if (size == 0 || state->handler == nullptr) return;
     if (size < 0) {
       state->StopReading();
-      return state->InputEnded(size == UV_EOF ? base::Status() : SocketError(static_cast<int>(size)));
+      return state->InputEnded(size == UV_EOF ? base::Status()
+                                              : SocketError(static_cast<int>(size)));
     }
     state->last_read = uv_now(state->loop.uv());
     const std::string_view bytes(buffer->base, static_cast<size_t>(size));
@@ -233,7 +239,8 @@ struct Socket::State {
   void InputEnded(base::Status status) {
     if (!status.ok()) return Break(std::move(status));
     if (tls != nullptr && handshaking) {
-      return Break(base::Error(base::Code::kUnavailable, "the peer closed the connection during the TLS handshake"));
+      return Break(base::Error(base::Code::kUnavailable,
+                               "the peer closed the connection during the TLS handshake"));
     }
     if (!std::exchange(ended, true)) handler->OnEnd({});
   }
@@ -353,7 +360,8 @@ struct Socket::State {
     unsigned count = 0;
     for (const Chunk& chunk : request->chunks) {
       const std::string_view view = chunk.view();
-      vectors[count++] = uv_buf_init(const_cast<char*>(view.data()), static_cast<unsigned>(view.size()));
+      vectors[count++] =
+          uv_buf_init(const_cast<char*>(view.data()), static_cast<unsigned>(view.size()));
       request->size += view.size();
     }
     in_flight = request->size;
@@ -447,7 +455,8 @@ void Socket::Connect(const base::SocketAddress& address) {
   uv_tcp_nodelay(&state_->tcp, 1);
   uv_tcp_keepalive(&state_->tcp, 1, 60);
   state_->connecting.data = state_;
-  const int error = uv_tcp_connect(&state_->connecting, &state_->tcp, address.raw(), &State::Connected);
+  const int error =
+      uv_tcp_connect(&state_->connecting, &state_->tcp, address.raw(), &State::Connected);
   if (error != 0) state_->BreakSoon(SocketError(error));
 }
 
@@ -485,7 +494,8 @@ void Socket::FlushSoon() {
     state->flush_posted = false;
     const bool waited = state->Waiting() > 0;
     state->FlushNow();
-    if (waited && state->open && !state->broken && state->Waiting() == 0) state->handler->OnWritable();
+    if (waited && state->open && !state->broken && state->Waiting() == 0)
+      state->handler->OnWritable();
   });
 }
 
@@ -510,6 +520,8 @@ size_t Socket::buffered() const { return state_->Waiting(); }
 uint64_t Socket::last_read() const { return state_->last_read; }
 uint64_t Socket::last_write() const { return state_->last_write; }
 const PeerInfo& Socket::peer() const { return state_->peer; }
-std::string_view Socket::alpn() const { return state_->tls == nullptr ? std::string_view() : state_->tls->alpn(); }
+std::string_view Socket::alpn() const {
+  return state_->tls == nullptr ? std::string_view() : state_->tls->alpn();
+}
 
 }  // namespace isthmus::http

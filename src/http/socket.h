@@ -24,8 +24,8 @@ class SocketHandler {
   /// Connected, and the handshake is over; once.
   virtual void OnOpen() {}
   virtual void OnBytes(std::string_view bytes) = 0;
-  /// The peer sends no more (OK, at most once), or the connection is broken and of no use any more (an
-  /// error, at most once, the last call of all).
+  /// The peer sends no more (OK, at most once), or the connection is broken and of no use any more
+  /// (an error, at most once, the last call of all).
   virtual void OnEnd(base::Status status) = 0;
   /// All that was written has been taken by the kernel.
   virtual void OnWritable() = 0;
@@ -33,8 +33,9 @@ class SocketHandler {
 
 /// A TCP or unix connection, with TLS or without. Internal to http.
 ///
-/// Never calls its handler inside a call of the handler's: Write() only queues. Flush() may be called from
-/// the handler's own callbacks or posted tasks. Lives on its loop; destroying it closes at once.
+/// Never calls its handler inside a call of the handler's: Write() only queues. Flush() may be
+/// called from the handler's own callbacks or posted tasks. Lives on its loop; destroying it closes
+/// at once.
 class Socket {
  public:
   Socket(base::Loop& loop, SocketHandler* handler);

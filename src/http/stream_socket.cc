@@ -5,8 +5,8 @@
 
 namespace isthmus::http {
 
-// Reading is off until there is somebody to read to. Callbacks are copied before they are called: they may
-// destroy the stream, or set another.
+// Reading is off until there is somebody to read to. Callbacks are copied before they are called:
+// they may destroy the stream, or set another.
 struct StreamSocket::State : SocketHandler, std::enable_shared_from_this<State> {
   explicit State(base::Loop& loop) : loop(loop) {}
 

@@ -13,10 +13,11 @@ std::shared_ptr<void> Dial(base::Loop& loop, Route route, base::Duration timeout
                            std::function<void(base::Result<std::unique_ptr<ByteStream>>)> done) {
   const std::string name = route.unix_path.empty() ? route.target.text() : route.unix_path;
   return std::make_shared<Dialer>(
-      loop, std::move(route), timeout, [&loop, name, done = std::move(done)](base::Result<Dialed> dialed) {
+      loop, std::move(route), timeout,
+      [&loop, name, done = std::move(done)](base::Result<Dialed> dialed) {
         if (!dialed.ok()) return done(dialed.status().In(fmt::format("connecting to {}", name)));
-        done(std::unique_ptr<ByteStream>(
-            std::make_unique<StreamSocket>(loop, std::move(dialed->socket), std::move(dialed->early))));
+        done(std::unique_ptr<ByteStream>(std::make_unique<StreamSocket>(
+            loop, std::move(dialed->socket), std::move(dialed->early))));
       });
 }
 
@@ -26,7 +27,8 @@ class TcpListenerImpl final : public TcpListener {
       : loop_(loop), accepted_(std::make_shared<Callback>(std::move(accepted))) {}
 
   base::Status Open(const std::string& address, uint16_t port) {
-    auto opened = Listener::Open(loop_, address, port, [this](uv_stream_s* stream) { Incoming(stream); });
+    auto opened =
+        Listener::Open(loop_, address, port, [this](uv_stream_s* stream) { Incoming(stream); });
     if (!opened.ok()) return opened.status();
     listener_ = std::move(opened).value();
     return {};
@@ -99,21 +101,24 @@ std::shared_ptr<void> DialTcp(base::Loop& loop, base::HostPort target, base::Dur
   return Dial(loop, std::move(route), timeout, std::move(done));
 }
 
-std::shared_ptr<void> DialUnix(base::Loop& loop, const std::string& path, base::Duration timeout,
-                               std::function<void(base::Result<std::unique_ptr<ByteStream>>)> done) {
+std::shared_ptr<void> DialUnix(
+    base::Loop& loop, const std::string& path, base::Duration timeout,
+    std::function<void(base::Result<std::unique_ptr<ByteStream>>)> done) {
   Route route;
   route.unix_path = path;
   return Dial(loop, std::move(route), timeout, std::move(done));
 }
 
-base::Result<std::unique_ptr<TcpListener>> TcpListener::Listen(base::Loop& loop, const std::string& address,
+base::Result<std::unique_ptr<TcpListener>> TcpListener::Listen(base::Loop& loop,
+                                                               const std::string& address,
                                                                uint16_t port, Callback accepted) {
   auto listener = std::make_unique<TcpListenerImpl>(loop, std::move(accepted));
   RETURN_IF_ERROR(listener->Open(address, port), "opening a port");
   return std::unique_ptr<TcpListener>(std::move(listener));
 }
 
-std::shared_ptr<void> Splice(base::Loop& loop, std::unique_ptr<ByteStream> a, std::unique_ptr<ByteStream> b,
+std::shared_ptr<void> Splice(base::Loop& loop, std::unique_ptr<ByteStream> a,
+                             std::unique_ptr<ByteStream> b,
                              std::function<void(base::Status)> done) {
   auto splicing = std::make_shared<Splicing>(loop);
   splicing->sides[0].stream = std::move(a);

@@ -12,8 +12,8 @@
 
 namespace isthmus::http {
 
-/// Opens a plain connection. `done` is called once, never inside the call; dropping the handle gives up
-/// silently.
+/// Opens a plain connection. `done` is called once, never inside the call; dropping the handle
+/// gives up silently.
 std::shared_ptr<void> DialTcp(base::Loop& loop, base::HostPort target, base::Duration timeout,
                               std::function<void(base::Result<std::unique_ptr<ByteStream>>)> done);
 std::shared_ptr<void> DialUnix(base::Loop& loop, const std::string& path, base::Duration timeout,
@@ -25,16 +25,17 @@ class TcpListener {
   /// `peer` is "10.0.0.1:4711".
   using Callback = std::function<void(std::unique_ptr<ByteStream> stream, const std::string& peer)>;
   /// `address` is an IP address or "unix:/path"; port 0 takes a free one.
-  static base::Result<std::unique_ptr<TcpListener>> Listen(base::Loop& loop, const std::string& address,
+  static base::Result<std::unique_ptr<TcpListener>> Listen(base::Loop& loop,
+                                                           const std::string& address,
                                                            uint16_t port, Callback accepted);
   virtual ~TcpListener() = default;
   virtual uint16_t port() const = 0;
 };
 
-/// Passes bytes between two streams both ways with back-pressure, and ends of each direction on their own.
-/// Owns both; `done` is called once when both directions have ended or one side broke. Dropping the handle
-/// closes both silently.
-std::shared_ptr<void> Splice(base::Loop& loop, std::unique_ptr<ByteStream> a, std::unique_ptr<ByteStream> b,
-                             std::function<void(base::Status)> done);
+/// Passes bytes between two streams both ways with back-pressure, and ends of each direction on
+/// their own. Owns both; `done` is called once when both directions have ended or one side broke.
+/// Dropping the handle closes both silently.
+std::shared_ptr<void> Splice(base::Loop& loop, std::unique_ptr<ByteStream> a,
+                             std::unique_ptr<ByteStream> b, std::function<void(base::Status)> done);
 
 }  // namespace isthmus::http

@@ -32,7 +32,8 @@ ContextPtr NewContext(const SSL_METHOD* method) {
                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   // No resumption: it would outlive a change of roots, and costs memory on each connection.
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+  SSL_CTX_set_options(context.get(),
+                      SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_num_tickets(context.get(), 0);
   return context;
 }
@@ -57,10 +58,12 @@ void SetRoots(SSL_CTX* context, const pki::TrustBundle& roots) {
 
 base::Status SetCertificate(SSL* ssl, const pki::KeyCertificate& pair) {
   const auto failed = [] {
-    return base::Error(base::Code::kInvalidArgument, "using the TLS certificate: {}", LastOpenSslError());
+    return base::Error(base::Code::kInvalidArgument, "using the TLS certificate: {}",
+                       LastOpenSslError());
   };
   if (pair.chain.empty()) {
-    return base::Error(base::Code::kInvalidArgument, "using the TLS certificate: the chain is empty");
+    return base::Error(base::Code::kInvalidArgument,
+                       "using the TLS certificate: the chain is empty");
   }
   if (SSL_use_certificate(ssl, pair.chain.front().x509()) != 1) return failed();
   if (SSL_use_PrivateKey(ssl, pair.key.evp()) != 1) return failed();
@@ -121,7 +124,8 @@ base::Status TlsSession::Failure(std::string_view doing) {
   const long verify = SSL_get_verify_result(ssl_);
   if (verify != X509_V_OK) {
     ERR_clear_error();
-    return base::Error(base::Code::kUnauthenticated, "{}: the peer's certificate is not accepted: {}", doing,
+    return base::Error(base::Code::kUnauthenticated,
+                       "{}: the peer's certificate is not accepted: {}", doing,
                        X509_verify_cert_error_string(verify));
   }
   return base::Error(base::Code::kUnavailable, "{}: {}", doing, LastOpenSslError());
@@ -155,7 +159,8 @@ base::Status TlsSession::Write(std::string_view plaintext) {
   ERR_clear_error();
   while (!plaintext.empty()) {
     size_t written = 0;
-    if (SSL_write_ex(ssl_, plaintext.data(), plaintext.size(), &written) != 1) return Failure("TLS");
+    if (SSL_write_ex(ssl_, plaintext.data(), plaintext.size(), &written) != 1)
+      return Failure("TLS");
     plaintext.remove_prefix(written);
   }
   return {};
@@ -178,7 +183,8 @@ std::string_view TlsSession::alpn() const {
 
 std::vector<pki::Certificate> TlsSession::peer_chain() const {
   std::vector<pki::Certificate> chain;
-  if (SSL_get_verify_mode(ssl_) == SSL_VERIFY_NONE || SSL_get_verify_result(ssl_) != X509_V_OK) return chain;
+  if (SSL_get_verify_mode(ssl_) == SSL_VERIFY_NONE || SSL_get_verify_result(ssl_) != X509_V_OK)
+    return chain;
   const STACK_OF(X509)* verified = SSL_get0_verified_chain(ssl_);
   for (int i = 0; verified != nullptr && i < sk_X509_num(verified); ++i) {
     X509* certificate = sk_X509_value(verified, i);
@@ -196,12 +202,13 @@ struct TlsServerContext::Impl {
   std::shared_ptr<const pki::TrustBundle> roots;
 
   // Our order decides, as the client's preference is no concern of the protocol.
-  static int SelectAlpn(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered,
-                        unsigned offered_size, void* self) {
+  static int SelectAlpn(SSL*, const unsigned char** chosen, unsigned char* size,
+                        const unsigned char* offered, unsigned offered_size, void* self) {
     const std::string& ours = static_cast<Impl*>(self)->alpn;
-    const int result = SSL_select_next_proto(const_cast<unsigned char**>(chosen), size,
-                                             reinterpret_cast<const unsigned char*>(ours.data()),
-                                             static_cast<unsigned>(ours.size()), offered, offered_size);
+    const int result =
+        SSL_select_next_proto(const_cast<unsigned char**>(chosen), size,
+                              reinterpret_cast<const unsigned char*>(ours.data()),
+                              static_cast<unsigned>(ours.size()), offered, offered_size);
     return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
   }
 
@@ -216,7 +223,8 @@ struct TlsServerContext::Impl {
     SSL_CTX_set_verify(context.get(), verify, nullptr);
     if (roots == nullptr) return;
     SetRoots(context.get(), *roots);
-    for (const pki::Certificate& root : roots->roots()) SSL_CTX_add_client_CA(context.get(), root.x509());
+    for (const pki::Certificate& root : roots->roots())
+      SSL_CTX_add_client_CA(context.get(), root.x509());
   }
 };
 
@@ -230,7 +238,8 @@ base::Result<std::unique_ptr<TlsSession>> TlsServerContext::NewSession() {
   auto roots = impl_->options.client_roots ? impl_->options.client_roots() : nullptr;
   if (impl_->context == nullptr || roots != impl_->roots) impl_->Renew(std::move(roots));
   const auto pair = impl_->options.certificate ? impl_->options.certificate() : nullptr;
-  if (pair == nullptr) return base::Error(base::Code::kFailedPrecondition, "there is no TLS certificate yet");
+  if (pair == nullptr)
+    return base::Error(base::Code::kFailedPrecondition, "there is no TLS certificate yet");
   SSL* ssl = SSL_new(impl_->context.get());
   auto session = std::make_unique<TlsSession>(ssl);
   RETURN_IF_ERROR(SetCertificate(ssl, *pair), "accepting a connection");
@@ -249,15 +258,16 @@ struct TlsClientContext::Impl {
       X509_VERIFY_PARAM_set1_ip_asc(check, name.c_str());
     } else {
       // The common name is no host name (RFC 6125).
-      X509_VERIFY_PARAM_set_hostflags(check,
-                                      X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+      X509_VERIFY_PARAM_set_hostflags(
+          check, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
       X509_VERIFY_PARAM_set1_host(check, name.data(), name.size());
     }
     SSL_set_verify(ssl, SSL_VERIFY_PEER, nullptr);
   }
 };
 
-TlsClientContext::TlsClientContext(TlsClientOptions options, std::string host) : impl_(std::make_unique<Impl>()) {
+TlsClientContext::TlsClientContext(TlsClientOptions options, std::string host)
+    : impl_(std::make_unique<Impl>()) {
   impl_->name = options.server_name.empty() ? std::move(host) : options.server_name;
   impl_->options = std::move(options);
   impl_->context = NewContext(TLS_client_method());
@@ -269,10 +279,14 @@ base::Result<std::unique_ptr<TlsSession>> TlsClientContext::NewSession(bool http
   SSL* ssl = SSL_new(impl_->context.get());
   auto session = std::make_unique<TlsSession>(ssl);
   if (impl_->options.roots != nullptr) impl_->CheckName(ssl);
-  if (!impl_->name.empty() && !base::IsIpAddress(impl_->name)) SSL_set_tlsext_host_name(ssl, impl_->name.c_str());
-  const std::string alpn = AlpnWire(http1_only ? std::vector<std::string>{"http/1.1"} : impl_->options.alpn);
-  SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(alpn.data()), static_cast<unsigned>(alpn.size()));
-  if (const auto pair = impl_->options.certificate ? impl_->options.certificate() : nullptr; pair != nullptr) {
+  if (!impl_->name.empty() && !base::IsIpAddress(impl_->name))
+    SSL_set_tlsext_host_name(ssl, impl_->name.c_str());
+  const std::string alpn =
+      AlpnWire(http1_only ? std::vector<std::string>{"http/1.1"} : impl_->options.alpn);
+  SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(alpn.data()),
+                      static_cast<unsigned>(alpn.size()));
+  if (const auto pair = impl_->options.certificate ? impl_->options.certificate() : nullptr;
+      pair != nullptr) {
     RETURN_IF_ERROR(SetCertificate(ssl, *pair), "connecting");
   }
   SSL_set_connect_state(ssl);

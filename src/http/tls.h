@@ -26,7 +26,8 @@ struct TlsServerOptions {
 struct TlsClientOptions {
   /// Null skips the check of the server (kubectl's insecure-skip-tls-verify).
   std::shared_ptr<const pki::TrustBundle> roots;
-  /// The name checked against the certificate's DNS or IP SANs, and sent as SNI; empty takes the URL's host.
+  /// The name checked against the certificate's DNS or IP SANs, and sent as SNI; empty takes the
+  /// URL's host.
   std::string server_name;
   std::function<std::shared_ptr<const pki::KeyCertificate>()> certificate;
   std::vector<std::string> alpn = {"h2", "http/1.1"};

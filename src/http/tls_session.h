@@ -12,8 +12,9 @@ typedef struct ssl_st SSL;
 
 namespace isthmus::http {
 
-/// One TLS connection between two byte buffers: what comes from the network goes into Feed(), what must go
-/// there comes out of TakeOutput(). Does no I/O and keeps no buffers while it is idle. Internal to http.
+/// One TLS connection between two byte buffers: what comes from the network goes into Feed(), what
+/// must go there comes out of TakeOutput(). Does no I/O and keeps no buffers while it is idle.
+/// Internal to http.
 class TlsSession {
  public:
   enum class Progress { kDone, kWantsInput, kEnd, kError };

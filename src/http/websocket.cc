@@ -13,9 +13,17 @@ using base::Error;
 
 constexpr size_t kMaxMessage = 16 << 20;
 constexpr size_t kMaxPongsWaiting = 64 << 10;
-constexpr std::string_view kGuid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";  // RFC 6455, section 1.3.
+constexpr std::string_view kGuid =
+    "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";  // RFC 6455, section 1.3.
 
-enum Opcode : uint8_t { kContinuation = 0, kText = 1, kBinary = 2, kCloseFrame = 8, kPing = 9, kPong = 10 };
+enum Opcode : uint8_t {
+  kContinuation = 0,
+  kText = 1,
+  kBinary = 2,
+  kCloseFrame = 8,
+  kPing = 9,
+  kPong = 10
+};
 
 struct Frame {
   bool last = false;
@@ -43,11 +51,14 @@ bool ReadHead(std::string_view bytes, Frame& frame) {
   return true;
 }
 
-std::string AcceptKey(std::string_view key) { return base::Base64Encode(pki::Sha1(std::string(key) + std::string(kGuid))); }
+std::string AcceptKey(std::string_view key) {
+  return base::Base64Encode(pki::Sha1(std::string(key) + std::string(kGuid)));
+}
 
 std::string Lower(std::string_view text) {
   std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
   return lower;
 }
 
@@ -75,7 +86,7 @@ struct WebSocket::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<ByteStream> stream;
   Role role = Role::kClient;
   std::string buffer;
-  std::string message;      // Fragments so far.
+  std::string message;         // Fragments so far.
   uint8_t message_opcode = 0;  // Of the message under way; 0 between messages.
   bool close_sent = false;
   bool over = false;
@@ -108,7 +119,8 @@ struct WebSocket::Impl : std::enable_shared_from_this<Impl> {
     if (role == Role::kClient) {
       std::string mask = pki::RandomBytes(4);
       frame += mask;
-      for (size_t i = 0; i < payload.size(); ++i) frame += static_cast<char>(payload[i] ^ mask[i % 4]);
+      for (size_t i = 0; i < payload.size(); ++i)
+        frame += static_cast<char>(payload[i] ^ mask[i % 4]);
     } else {
       frame += payload;
     }
@@ -144,7 +156,8 @@ struct WebSocket::Impl : std::enable_shared_from_this<Impl> {
     size_t used = 0;
     Frame frame;
     while (!over && ReadHead(std::string_view(buffer).substr(used), frame)) {
-      if (frame.size > kMaxMessage || message.size() + frame.size > kMaxMessage) return Fail(1009, "message too large");
+      if (frame.size > kMaxMessage || message.size() + frame.size > kMaxMessage)
+        return Fail(1009, "message too large");
       if (frame.masked != (role == Role::kServer)) return Fail(1002, "wrong masking");
       if (buffer.size() - used < frame.head + frame.size) break;
       std::string payload = buffer.substr(used + frame.head, frame.size);
@@ -172,7 +185,8 @@ struct WebSocket::Impl : std::enable_shared_from_this<Impl> {
       return End(base::Status());
     }
     if (frame.opcode > kBinary) return Fail(1002, "unknown frame");
-    if ((frame.opcode == kContinuation) != (message_opcode != 0)) return Fail(1002, "fragments out of order");
+    if ((frame.opcode == kContinuation) != (message_opcode != 0))
+      return Fail(1002, "fragments out of order");
     if (frame.opcode != kContinuation) message_opcode = frame.opcode;
     message += payload;
     if (!frame.last) return;
@@ -182,7 +196,8 @@ struct WebSocket::Impl : std::enable_shared_from_this<Impl> {
   }
 };
 
-WebSocket::WebSocket(std::unique_ptr<ByteStream> stream, Role role) : impl_(std::make_shared<Impl>()) {
+WebSocket::WebSocket(std::unique_ptr<ByteStream> stream, Role role)
+    : impl_(std::make_shared<Impl>()) {
   impl_->stream = std::move(stream);
   impl_->role = role;
   impl_->Attach();
@@ -195,13 +210,19 @@ WebSocket::~WebSocket() {
   impl_->stream.reset();
 }
 
-void WebSocket::OnMessage(std::function<void(std::string_view, bool)> callback) { impl_->on_message = std::move(callback); }
-void WebSocket::OnClose(std::function<void(base::Status)> callback) { impl_->on_close = std::move(callback); }
+void WebSocket::OnMessage(std::function<void(std::string_view, bool)> callback) {
+  impl_->on_message = std::move(callback);
+}
+void WebSocket::OnClose(std::function<void(base::Status)> callback) {
+  impl_->on_close = std::move(callback);
+}
 void WebSocket::Send(std::string_view payload, bool binary) {
   if (!impl_->close_sent) impl_->SendFrame(binary ? kBinary : kText, payload);
 }
 void WebSocket::Close(uint16_t code, std::string_view reason) { impl_->SendClose(code, reason); }
-size_t WebSocket::buffered() const { return impl_->stream == nullptr ? 0 : impl_->stream->buffered(); }
+size_t WebSocket::buffered() const {
+  return impl_->stream == nullptr ? 0 : impl_->stream->buffered();
+}
 void WebSocket::OnDrain(std::function<void()> callback) {
   if (impl_->stream != nullptr) impl_->stream->OnDrain(std::move(callback));
 }
@@ -211,7 +232,8 @@ void WebSocket::PauseReading(bool pause) {
 
 bool WantsWebSocket(const RequestHead& head) {
   auto upgrade = head.headers.Get("upgrade");
-  return upgrade.has_value() && HasToken(*upgrade, "websocket") && head.headers.Get("sec-websocket-key").has_value();
+  return upgrade.has_value() && HasToken(*upgrade, "websocket") &&
+         head.headers.Get("sec-websocket-key").has_value();
 }
 
 std::string ChooseProtocol(const RequestHead& head, const std::vector<std::string>& ours) {
@@ -225,7 +247,8 @@ std::string ChooseProtocol(const RequestHead& head, const std::vector<std::strin
 
 Headers WebSocketAnswer(const RequestHead& head, std::string_view protocol) {
   Headers headers{{"upgrade", "websocket"}, {"connection", "Upgrade"}};
-  headers.Add("sec-websocket-accept", AcceptKey(head.headers.Get("sec-websocket-key").value_or("")));
+  headers.Add("sec-websocket-accept",
+              AcceptKey(head.headers.Get("sec-websocket-key").value_or("")));
   if (!protocol.empty()) headers.Add("sec-websocket-protocol", protocol);
   return headers;
 }
@@ -233,7 +256,8 @@ Headers WebSocketAnswer(const RequestHead& head, std::string_view protocol) {
 RequestHead WebSocketRequest(std::string target, const std::vector<std::string>& protocols) {
   RequestHead head;
   head.target = std::move(target);
-  head.headers = Headers{{"upgrade", "websocket"}, {"connection", "Upgrade"}, {"sec-websocket-version", "13"}};
+  head.headers =
+      Headers{{"upgrade", "websocket"}, {"connection", "Upgrade"}, {"sec-websocket-version", "13"}};
   head.headers.Add("sec-websocket-key", base::Base64Encode(pki::RandomBytes(16)));
   std::string list;
   for (const std::string& protocol : protocols) list += (list.empty() ? "" : ", ") + protocol;
@@ -245,7 +269,8 @@ base::Status CheckWebSocketAnswer(const RequestHead& request, const ResponseHead
   auto key = request.headers.Get("sec-websocket-key");
   auto accept = answer.headers.Get("sec-websocket-accept");
   if (answer.status != 101 || !key.has_value() || accept != AcceptKey(*key))
-    return Error(Code::kUnavailable, "the server did not agree to a WebSocket (HTTP {})", answer.status);
+    return Error(Code::kUnavailable, "the server did not agree to a WebSocket (HTTP {})",
+                 answer.status);
   return {};
 }
 

@@ -12,8 +12,9 @@
 
 namespace isthmus::http {
 
-/// Messages over an upgraded connection (RFC 6455). Fragments are joined, pings answered; messages over 16 MiB and broken
-/// frames close the connection with code 1002 or 1009. Lives on its stream's loop; destroying it closes the connection.
+/// Messages over an upgraded connection (RFC 6455). Fragments are joined, pings answered; messages
+/// over 16 MiB and broken frames close the connection with code 1002 or 1009. Lives on its stream's
+/// loop; destroying it closes the connection.
 class WebSocket {
  public:
   enum class Role { kClient, kServer };  ///< Clients mask what they send.

@@ -13,8 +13,10 @@ namespace {
 // A server is believed more than a client, but not without end.
 constexpr size_t kMaxMessage = size_t{512} << 20;
 
-/// A call on a client stream. The stream's callbacks hold it weakly, so that the user's last reference cancels the call.
-class HttpClientCall final : public ClientCall, public std::enable_shared_from_this<HttpClientCall> {
+/// A call on a client stream. The stream's callbacks hold it weakly, so that the user's last
+/// reference cancels the call.
+class HttpClientCall final : public ClientCall,
+                             public std::enable_shared_from_this<HttpClientCall> {
  public:
   explicit HttpClientCall(ClientCallEvents events)
       : events_(std::make_shared<ClientCallEvents>(std::move(events))), reader_(kMaxMessage) {}
@@ -74,7 +76,8 @@ class HttpClientCall final : public ClientCall, public std::enable_shared_from_t
     int code = -1;
     std::from_chars(text->data(), text->data() + text->size(), code);
     if (code < 0 || code > 16) code = static_cast<int>(base::Code::kUnknown);
-    status_ = base::Status(static_cast<base::Code>(code), DecodeGrpcMessage(headers.Get("grpc-message").value_or("")));
+    status_ = base::Status(static_cast<base::Code>(code),
+                           DecodeGrpcMessage(headers.Get("grpc-message").value_or("")));
   }
 
   void OnData(std::string_view data) {
@@ -117,15 +120,16 @@ class HttpClientCall final : public ClientCall, public std::enable_shared_from_t
 
 }  // namespace
 
-std::shared_ptr<ClientCall> StartCall(http::Client& client, std::string method, http::Headers metadata,
-                                      ClientCallEvents events) {
+std::shared_ptr<ClientCall> StartCall(http::Client& client, std::string method,
+                                      http::Headers metadata, ClientCallEvents events) {
   auto call = std::make_shared<HttpClientCall>(std::move(events));
   call->Start(client, std::move(method), std::move(metadata));
   return call;
 }
 
-void UnaryCall(http::Client& client, std::string method, http::Headers metadata, std::string request,
-               base::Duration timeout, std::function<void(base::Result<std::string>)> done) {
+void UnaryCall(http::Client& client, std::string method, http::Headers metadata,
+               std::string request, base::Duration timeout,
+               std::function<void(base::Result<std::string>)> done) {
   // Kept alive by its own events until the call is over.
   struct Unary {
     std::shared_ptr<ClientCall> call;
@@ -147,7 +151,8 @@ void UnaryCall(http::Client& client, std::string method, http::Headers metadata,
   events.message = [unary](std::string_view answer) { unary->answer = std::string(answer); };
   events.close = [unary, finish](base::Status status) {
     if (!status.ok()) return finish(status);
-    if (!unary->answer.has_value()) return finish(base::Error(base::Code::kInternal, "the call ended without an answer"));
+    if (!unary->answer.has_value())
+      return finish(base::Error(base::Code::kInternal, "the call ended without an answer"));
     finish(std::move(*unary->answer));
   };
   if (timeout.count() > 0) {

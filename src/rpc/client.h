@@ -12,8 +12,8 @@
 
 namespace isthmus::rpc {
 
-/// One gRPC call on the client's side. Lives on the client's loop; dropping it cancels the call, and none of
-/// its events is called any more.
+/// One gRPC call on the client's side. Lives on the client's loop; dropping it cancels the call,
+/// and none of its events is called any more.
 class ClientCall {
  public:
   virtual ~ClientCall() = default;
@@ -32,11 +32,12 @@ struct ClientCallEvents {
 };
 
 /// Starts a streaming call. `metadata` is sent as request headers.
-std::shared_ptr<ClientCall> StartCall(http::Client& client, std::string method, http::Headers metadata,
-                                      ClientCallEvents events);
+std::shared_ptr<ClientCall> StartCall(http::Client& client, std::string method,
+                                      http::Headers metadata, ClientCallEvents events);
 
 /// One message to the server, one back. `timeout` is told to the server too; zero means none.
-void UnaryCall(http::Client& client, std::string method, http::Headers metadata, std::string request,
-               base::Duration timeout, std::function<void(base::Result<std::string>)> done);
+void UnaryCall(http::Client& client, std::string method, http::Headers metadata,
+               std::string request, base::Duration timeout,
+               std::function<void(base::Result<std::string>)> done);
 
 }  // namespace isthmus::rpc

@@ -1,10 +1,12 @@
 #include "rpc/framing.h"
 
+#include <algorithm>
 
 namespace isthmus::rpc {
 namespace {
 
 constexpr size_t kPrefix = 5;
+constexpr size_t kMaxClaimed = 256 << 10;
 
 uint32_t ReadLength(const char* bytes) {
   auto byte = [&](int i) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])); };
@@ -13,16 +15,19 @@ uint32_t ReadLength(const char* bytes) {
 
 }  // namespace
 
-base::Status MessageReader::Feed(std::string_view bytes, const std::function<void(std::string_view)>& message,
+base::Status MessageReader::Feed(std::string_view bytes,
+                                 const std::function<void(std::string_view)>& message,
                                  const std::function<bool()>& alive) {
   while (!bytes.empty()) {
     // The prefix is looked at first, so that a hostile length is refused before anything is kept.
     if (buffer_.size() < kPrefix) {
       if (buffer_.empty() && bytes.size() >= kPrefix) {
         uint32_t length = ReadLength(bytes.data() + 1);
-        if (bytes[0] != 0) return base::Error(base::Code::kUnimplemented, "compressed messages are not supported");
+        if (bytes[0] != 0)
+          return base::Error(base::Code::kUnimplemented, "compressed messages are not supported");
         if (length > limit_)
-          return base::Error(base::Code::kResourceExhausted, "a message of {} bytes is larger than the {} allowed", length, limit_);
+          return base::Error(base::Code::kResourceExhausted,
+                             "a message of {} bytes is larger than the {} allowed", length, limit_);
         if (bytes.size() - kPrefix >= length) {
           std::string_view whole = bytes.substr(kPrefix, length);
           bytes.remove_prefix(kPrefix + length);
@@ -37,10 +42,16 @@ base::Status MessageReader::Feed(std::string_view bytes, const std::function<voi
       if (buffer_.size() < kPrefix) return {};
     }
     uint32_t length = ReadLength(buffer_.data() + 1);
-    if (buffer_[0] != 0) return base::Error(base::Code::kUnimplemented, "compressed messages are not supported");
+    if (buffer_[0] != 0)
+      return base::Error(base::Code::kUnimplemented, "compressed messages are not supported");
     if (length > limit_)
-      return base::Error(base::Code::kResourceExhausted, "a message of {} bytes is larger than the {} allowed", length, limit_);
+      return base::Error(base::Code::kResourceExhausted,
+                         "a message of {} bytes is larger than the {} allowed", length, limit_);
     size_t take = std::min(kPrefix + length - buffer_.size(), bytes.size());
+    // Room for what comes, but a length that was only claimed takes no more than this.
+    if (buffer_.capacity() < kPrefix + length && take > buffer_.capacity() - buffer_.size()) {
+      buffer_.reserve(std::min(kPrefix + length, std::max(kMaxClaimed, 2 * buffer_.size() + take)));
+    }
     buffer_.append(bytes.substr(0, take));
     bytes.remove_prefix(take);
     if (buffer_.size() < kPrefix + length) return {};
@@ -81,7 +92,8 @@ std::string DecodeGrpcMessage(std::string_view text) {
   };
   std::string decoded;
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && value(text[i + 1]) >= 0 && value(text[i + 2]) >= 0) {
+    if (text[i] == '%' && i + 2 < text.size() && value(text[i + 1]) >= 0 &&
+        value(text[i + 2]) >= 0) {
       decoded += static_cast<char>(value(text[i + 1]) * 16 + value(text[i + 2]));
       i += 2;
     } else {
@@ -95,12 +107,26 @@ base::Status StatusOfHttp(int http_status) {
   using base::Code;
   Code code = Code::kUnknown;
   switch (http_status) {
-    case 400: code = Code::kInternal; break;
-    case 401: code = Code::kUnauthenticated; break;
-    case 403: code = Code::kPermissionDenied; break;
-    case 404: code = Code::kUnimplemented; break;
-    case 429: case 502: case 503: case 504: code = Code::kUnavailable; break;
-    default: break;
+    case 400:
+      code = Code::kInternal;
+      break;
+    case 401:
+      code = Code::kUnauthenticated;
+      break;
+    case 403:
+      code = Code::kPermissionDenied;
+      break;
+    case 404:
+      code = Code::kUnimplemented;
+      break;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      code = Code::kUnavailable;
+      break;
+    default:
+      break;
   }
   return base::Error(code, "the server answered HTTP {} without a gRPC status", http_status);
 }

@@ -10,15 +10,16 @@
 
 namespace isthmus::rpc {
 
-/// Cuts gRPC messages out of a stream of body bytes: a flag byte, a length of four bytes, the message.
-/// A message that arrives in one piece is handed on without copying it. Not thread-safe; belongs to one call.
+/// Cuts gRPC messages out of a stream of body bytes: a flag byte, a length of four bytes, the
+/// message. A message that arrives in one piece is handed on without copying it. Not thread-safe;
+/// belongs to one call.
 class MessageReader {
  public:
   explicit MessageReader(size_t limit) : limit_(limit) {}
 
-  /// Calls `message` for each message that is whole now. The error (too large: kResourceExhausted, compressed:
-  /// kUnimplemented) ends the stream; nothing more may be fed then. `message` may destroy the reader's owner when it
-  /// makes `alive` return false.
+  /// Calls `message` for each message that is whole now. The error (too large: kResourceExhausted,
+  /// compressed: kUnimplemented) ends the stream; nothing more may be fed then. `message` may
+  /// destroy the reader's owner when it makes `alive` return false.
   base::Status Feed(std::string_view bytes, const std::function<void(std::string_view)>& message,
                     const std::function<bool()>& alive);
   /// Whether the stream ended inside a message.

@@ -7,18 +7,24 @@
 namespace isthmus::rpc {
 namespace {
 
-/// A call on an HTTP stream. The stream's callbacks keep it alive until the stream is closed; then it lets go of the
-/// stream and of its user's callbacks, which breaks the circle.
-class HttpServerCall final : public ServerCall, public std::enable_shared_from_this<HttpServerCall> {
+/// A call on an HTTP stream. The stream's callbacks keep it alive until the stream is closed; then
+/// it lets go of the stream and of its user's callbacks, which breaks the circle.
+class HttpServerCall final : public ServerCall,
+                             public std::enable_shared_from_this<HttpServerCall> {
  public:
   HttpServerCall(std::shared_ptr<http::ServerStream> stream, std::string method, size_t limit)
-      : stream_(std::move(stream)), peer_(stream_->peer()), metadata_(stream_->head().headers),
-        method_(std::move(method)), reader_(limit) {}
+      : stream_(std::move(stream)),
+        peer_(stream_->peer()),
+        metadata_(stream_->head().headers),
+        method_(std::move(method)),
+        reader_(limit) {}
 
   void Attach() {
     auto self = shared_from_this();
-    stream_->OnBody([self](std::string_view data) { self->OnData(data); }, [self] { self->OnEnd(); });
-    // The stream's callbacks go without being called when the server is destroyed; that is seen by what they hold.
+    stream_->OnBody([self](std::string_view data) { self->OnData(data); },
+                    [self] { self->OnEnd(); });
+    // The stream's callbacks go without being called when the server is destroyed; that is seen by
+    // what they hold.
     std::shared_ptr<void> dropped(this, [weak = weak_from_this()](void*) {
       if (auto self = weak.lock()) self->Forget();
     });
@@ -29,7 +35,8 @@ class HttpServerCall final : public ServerCall, public std::enable_shared_from_t
   const http::Headers& metadata() const override { return metadata_; }
   const http::PeerInfo& peer() const override { return peer_; }
 
-  void OnMessage(std::function<void(std::string_view)> message, std::function<void()> half_close) override {
+  void OnMessage(std::function<void(std::string_view)> message,
+                 std::function<void()> half_close) override {
     user_->message = std::move(message);
     user_->half_close = std::move(half_close);
   }
@@ -91,7 +98,8 @@ class HttpServerCall final : public ServerCall, public std::enable_shared_from_t
 
   void OnEnd() {
     if (finished_) return;
-    if (reader_.partial()) return Finish(base::Error(base::Code::kInternal, "the request ended inside a message"));
+    if (reader_.partial())
+      return Finish(base::Error(base::Code::kInternal, "the request ended inside a message"));
     const auto user = user_;
     if (user->half_close) user->half_close();
   }

@@ -23,8 +23,10 @@ class ServerCall {
   virtual const http::Headers& metadata() const = 0;
   virtual const http::PeerInfo& peer() const = 0;
 
-  /// Each request message, whole; then `half_close` when the client sends no more. Set both in the handler.
-  virtual void OnMessage(std::function<void(std::string_view)> message, std::function<void()> half_close) = 0;
+  /// Each request message, whole; then `half_close` when the client sends no more. Set both in the
+  /// handler.
+  virtual void OnMessage(std::function<void(std::string_view)> message,
+                         std::function<void()> half_close) = 0;
   /// Called once when the call is over, whoever ended it.
   virtual void OnClose(std::function<void()> callback) = 0;
 
@@ -40,12 +42,14 @@ class ServerCall {
 using CallHandler = std::function<void(std::shared_ptr<ServerCall>)>;
 
 /// Leads gRPC requests that arrive at an http::Server to their handlers by method path.
-/// An unknown method is answered UNIMPLEMENTED. A message over `max_message_bytes` ends its call with
-/// RESOURCE_EXHAUSTED. Compressed messages are accepted when `grpc-encoding` is identity only.
+/// An unknown method is answered UNIMPLEMENTED. A message over `max_message_bytes` ends its call
+/// with RESOURCE_EXHAUSTED. Compressed messages are accepted when `grpc-encoding` is identity only.
 class Router {
  public:
   explicit Router(size_t max_message_bytes = 4 << 20) : max_message_bytes_(max_message_bytes) {}
-  void Add(std::string method, CallHandler handler) { handlers_[std::move(method)] = std::move(handler); }
+  void Add(std::string method, CallHandler handler) {
+    handlers_[std::move(method)] = std::move(handler);
+  }
   /// Whether the request is gRPC (content-type application/grpc...).
   static bool IsGrpc(const http::RequestHead& head);
   void Serve(std::shared_ptr<http::ServerStream> stream);

@@ -19,7 +19,8 @@ TEST(ClockTest, FormatsSecondsInUtc) {
 }
 
 TEST(ClockTest, ParsesWhatItFormats) {
-  for (const int64_t second : {int64_t{0}, int64_t{1795269360}, int64_t{-86401}, int64_t{4102444799}}) {
+  for (const int64_t second :
+       {int64_t{0}, int64_t{1795269360}, int64_t{-86401}, int64_t{4102444799}}) {
     const auto parsed = ParseTime(FormatTime(At(second)));
     ASSERT_TRUE(parsed.ok()) << second;
     EXPECT_EQ(parsed.value(), At(second));
@@ -34,10 +35,10 @@ TEST(ClockTest, ParsesFractionsAndOffsets) {
 }
 
 TEST(ClockTest, RefusesWhatIsNoTime) {
-  for (const char* text :
-       {"", "now", "1970-01-01", "1970-01-01T00:00:00", "1970-13-01T00:00:00Z", "1970-02-30T00:00:00Z",
-        "1970-01-01T24:00:00Z", "1970-01-01T00:00:00.Z", "1970-01-01T00:00:00Zx", "1970-01-01T00:00:00+1",
-        "19700101T000000Z", "1970-00-10T00:00:00Z", "9999-01-01T00:00:00Z"}) {
+  for (const char* text : {"", "now", "1970-01-01", "1970-01-01T00:00:00", "1970-13-01T00:00:00Z",
+                           "1970-02-30T00:00:00Z", "1970-01-01T24:00:00Z", "1970-01-01T00:00:00.Z",
+                           "1970-01-01T00:00:00Zx", "1970-01-01T00:00:00+1", "19700101T000000Z",
+                           "1970-00-10T00:00:00Z", "9999-01-01T00:00:00Z"}) {
     EXPECT_FALSE(ParseTime(text).ok()) << text;
   }
 }

@@ -25,7 +25,8 @@ TEST(MetricsTest, PrintsPrometheusText) {
             "pushes_total{type=\"a\\\"b\\\\c\\nd\"} 0.5\npushes_total{type=\"cds\"} 3\n"
             "# HELP seconds Time.\n# TYPE seconds histogram\n"
             "seconds_bucket{k=\"v\",le=\"0.1\"} 1\nseconds_bucket{k=\"v\",le=\"1\"} 2\n"
-            "seconds_bucket{k=\"v\",le=\"+Inf\"} 3\nseconds_sum{k=\"v\"} 20.6\nseconds_count{k=\"v\"} 3\n");
+            "seconds_bucket{k=\"v\",le=\"+Inf\"} 3\nseconds_sum{k=\"v\"} "
+            "20.6\nseconds_count{k=\"v\"} 3\n");
 }
 
 TEST(MetricsTest, RemoveForgetsOneLabelSet) {

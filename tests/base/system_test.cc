@@ -74,7 +74,8 @@ TEST_F(FilesTest, WatcherSeesCreationReplacementAndLinkSwaps) {
   std::filesystem::create_symlink("1", Path("..data"));
   std::filesystem::create_symlink("..data/token", Path("token"));
   int changes = 0;
-  FileWatcher watcher(loop_, {Path("token"), Path("other")}, [&] { ++changes; }, milliseconds(1));
+  FileWatcher watcher(
+      loop_, {Path("token"), Path("other")}, [&] { ++changes; }, milliseconds(1));
   std::filesystem::create_symlink("2", Path("..tmp"));
   std::filesystem::rename(Path("..tmp"), Path("..data"));
   EXPECT_TRUE(loop_.RunUntil([&] { return changes == 1; }, seconds(5)));
@@ -102,9 +103,8 @@ TEST_F(FilesTest, WatcherMayBeDestroyedByItsCallback) {
 TEST(SignalsTest, CallsBackUntilDestroyed) {
   Loop loop;
   std::vector<int> got;
-  auto signals = std::make_unique<Signals>(loop, std::vector{SIGUSR1, SIGUSR2}, [&](int signal) {
-    got.push_back(signal);
-  });
+  auto signals = std::make_unique<Signals>(loop, std::vector{SIGUSR1, SIGUSR2},
+                                           [&](int signal) { got.push_back(signal); });
   ::raise(SIGUSR2);
   EXPECT_TRUE(loop.RunUntil([&] { return got == std::vector{SIGUSR2}; }, seconds(5)));
   Signals keeps_default_away(loop, {SIGUSR1}, [](int) {});
@@ -135,7 +135,8 @@ class ProcessTest : public testing::Test {
  protected:
   Output Run(ProcessOptions options, Duration timeout = seconds(10)) {
     std::optional<Result<Output>> got;
-    RunProcess(loop_, std::move(options), timeout, [&](Result<Output> output) { got = std::move(output); });
+    RunProcess(loop_, std::move(options), timeout,
+               [&](Result<Output> output) { got = std::move(output); });
     EXPECT_TRUE(loop_.RunUntil([&] { return got.has_value(); }, seconds(20)));
     if (!got || !got->ok()) {
       status_ = got ? got->status() : Error(Code::kUnknown, "no answer");
@@ -148,9 +149,10 @@ class ProcessTest : public testing::Test {
 };
 
 TEST_F(ProcessTest, CollectsOutputAndExitCode) {
-  const Output output = Run({.argv = {"sh", "-c", "echo out; echo err >&2; pwd; echo $NAME; exit 3"},
-                             .env = std::vector<std::string>{"NAME=value", "PATH=/usr/bin:/bin"},
-                             .cwd = "/"});
+  const Output output =
+      Run({.argv = {"sh", "-c", "echo out; echo err >&2; pwd; echo $NAME; exit 3"},
+           .env = std::vector<std::string>{"NAME=value", "PATH=/usr/bin:/bin"},
+           .cwd = "/"});
   EXPECT_EQ(output.exit.text(), "exit code 3");
   EXPECT_EQ(output.out, "out\n/\nvalue\n");
   EXPECT_EQ(output.err, "err\n");
@@ -182,7 +184,8 @@ TEST_F(ProcessTest, InputPipeAndExitBySignal) {
   options.argv = {"cat"};
   options.in = ChildStream::Pipe();
   options.out = ChildStream::Pipe([&](std::string_view bytes) { out += bytes; });
-  auto process = Process::Start(loop_, std::move(options), [&](ExitStatus status) { exit = status; });
+  auto process =
+      Process::Start(loop_, std::move(options), [&](ExitStatus status) { exit = status; });
   ASSERT_TRUE(process.ok());
   process.value()->Write(Slice(std::string(200000, 'a')));
   EXPECT_TRUE(loop_.RunUntil([&] { return out.size() == 200000; }, seconds(5)));
@@ -243,7 +246,8 @@ TEST_F(ProcessTest, KillGroupReachesGrandchildren) {
   options.new_session = true;
   options.out = ChildStream::Pipe([&](std::string_view bytes) { out += bytes; });
   bool exited = false;
-  auto process = Process::Start(loop_, std::move(options), [&](ExitStatus) { exited = true; }).value();
+  auto process =
+      Process::Start(loop_, std::move(options), [&](ExitStatus) { exited = true; }).value();
   ASSERT_TRUE(loop_.RunUntil([&] { return out.find('\n') != std::string::npos; }, seconds(5)));
   process->KillGroup(SIGKILL);
   EXPECT_TRUE(loop_.RunUntil([&] { return exited; }, seconds(5)));
@@ -260,7 +264,8 @@ TEST(NetTest, ParsesAddresses) {
   EXPECT_EQ(SocketAddress::Parse("10.0.0.1:80")->text(), "10.0.0.1:80");
   EXPECT_EQ(SocketAddress::Parse("[::1]:65535")->text(), "[::1]:65535");
   EXPECT_TRUE(SocketAddress::Parse("[::1]:1")->is_v6());
-  for (const char* text : {"", "10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "::1:80", "host:80"}) {
+  for (const char* text :
+       {"", "10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "::1:80", "host:80"}) {
     EXPECT_FALSE(SocketAddress::Parse(text).ok()) << text;
   }
   EXPECT_TRUE(IsIpAddress("::ffff:1.2.3.4"));
@@ -283,7 +288,8 @@ TEST(NetTest, ResolvesOnTheLoop) {
   std::optional<Result<std::vector<SocketAddress>>> found, literal, none;
   const auto a = Resolve(loop, "localhost", 80, [&](auto result) { found = std::move(result); });
   const auto b = Resolve(loop, "::1", 80, [&](auto result) { literal = std::move(result); });
-  const auto c = Resolve(loop, "no-such-host.invalid", 80, [&](auto result) { none = std::move(result); });
+  const auto c =
+      Resolve(loop, "no-such-host.invalid", 80, [&](auto result) { none = std::move(result); });
   auto dropped = Resolve(loop, "localhost", 80, [&](auto) { FAIL(); });
   dropped.reset();
   EXPECT_FALSE(literal.has_value());

@@ -26,7 +26,8 @@ std::string ToText(const grpc::ByteBuffer& buffer) {
   std::vector<grpc::Slice> slices;
   if (!buffer.Dump(&slices).ok()) return "?";
   std::string text;
-  for (const auto& slice : slices) text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  for (const auto& slice : slices)
+    text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   return text;
 }
 
@@ -35,7 +36,9 @@ class GrpcClientTest : public testing::Test {
   GrpcClientTest() {
     router_.Add("/t/Echo", [](std::shared_ptr<ServerCall> call) {
       call->OnMessage(
-          [call](std::string_view message) { call->Send({base::Slice::Static("re:"), base::Slice::Copy(message)}); },
+          [call](std::string_view message) {
+            call->Send({base::Slice::Static("re:"), base::Slice::Copy(message)});
+          },
           [call] { call->Finish({}); });
     });
     router_.Add("/t/Fail", [](std::shared_ptr<ServerCall> call) {
@@ -46,7 +49,8 @@ class GrpcClientTest : public testing::Test {
       for (int i = 0; i < 20; ++i) call->Send({part});
       call->Finish(base::Error(base::Code::kAborted, "enough"));
     });
-    server_ = std::make_unique<http::Server>(loop_, http::ServerOptions(), [this](auto stream) { router_.Serve(stream); });
+    server_ = std::make_unique<http::Server>(loop_, http::ServerOptions(),
+                                             [this](auto stream) { router_.Serve(stream); });
     EXPECT_TRUE(server_->Start().ok());
   }
   /// Runs `work` in a thread, and our loop until it is over.
@@ -56,7 +60,8 @@ class GrpcClientTest : public testing::Test {
       grpc::ChannelArguments arguments;
       arguments.SetMaxReceiveMessageSize(64 << 20);
       grpc::GenericStub stub(grpc::CreateCustomChannel(fmt::format("127.0.0.1:{}", server_->port()),
-                                                       grpc::InsecureChannelCredentials(), arguments));
+                                                       grpc::InsecureChannelCredentials(),
+                                                       arguments));
       work(stub);
       done = true;
       loop_.Post([] {});
@@ -69,7 +74,8 @@ class GrpcClientTest : public testing::Test {
     bool ok = false;
     return queue.Next(&tag, &ok) && ok;
   }
-  static std::pair<grpc::Status, std::string> Unary(grpc::GenericStub& stub, const std::string& method,
+  static std::pair<grpc::Status, std::string> Unary(grpc::GenericStub& stub,
+                                                    const std::string& method,
                                                     const std::string& request) {
     grpc::ClientContext context;
     grpc::CompletionQueue queue;
@@ -186,7 +192,8 @@ class GrpcServer {
         if (!Next()) break;
       }
       const bool fail = context.method() == "/t/Fail";
-      stream.Finish(fail ? grpc::Status(grpc::StatusCode::DATA_LOSS, "gone: 1%") : grpc::Status::OK, nullptr);
+      stream.Finish(fail ? grpc::Status(grpc::StatusCode::DATA_LOSS, "gone: 1%") : grpc::Status::OK,
+                    nullptr);
       Next();
     }
   }

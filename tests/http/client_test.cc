@@ -33,7 +33,9 @@ class ClientTest : public testing::TestWithParam<Wire> {
     ServerOptions options;
     if (tls()) {
       options.tls.emplace();
-      options.tls->certificate = [pair = Ca().Issue({"server.test"}, {"127.0.0.1"})] { return pair; };
+      options.tls->certificate = [pair = Ca().Issue({"server.test"}, {"127.0.0.1"})] {
+        return pair;
+      };
       options.tls->client_certificate = TlsServerOptions::ClientCertificate::kOptional;
       options.tls->client_roots = [roots = Ca().roots()] { return roots; };
       if (!http2()) options.tls->alpn = {"http/1.1"};
@@ -59,7 +61,8 @@ class ClientTest : public testing::TestWithParam<Wire> {
   void Connect() { client_ = std::make_unique<Client>(loop_, To(server_->port())); }
   base::Result<Response> Fetch(Request request, base::Duration timeout = seconds(10)) {
     std::optional<base::Result<Response>> got;
-    client_->Fetch(std::move(request), timeout, [&](base::Result<Response> response) { got = std::move(response); });
+    client_->Fetch(std::move(request), timeout,
+                   [&](base::Result<Response> response) { got = std::move(response); });
     EXPECT_FALSE(got.has_value()) << "called back inside the call";
     loop_.RunUntil([&] { return got.has_value(); }, seconds(20));
     return got ? std::move(*got) : base::Error(base::Code::kUnknown, "no answer at all");
@@ -78,8 +81,9 @@ class ClientTest : public testing::TestWithParam<Wire> {
   }
   static void Echo(const std::shared_ptr<ServerStream>& stream) {
     stream->ReadBody(64 << 20, [stream](std::string body) {
-      stream->Respond(200, "text/plain", stream->head().method + " " + stream->head().authority + " " +
-                                             stream->head().target + " " + body);
+      stream->Respond(200, "text/plain",
+                      stream->head().method + " " + stream->head().authority + " " +
+                          stream->head().target + " " + body);
     });
   }
 
@@ -89,7 +93,8 @@ class ClientTest : public testing::TestWithParam<Wire> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Wires, ClientTest,
-                         testing::Values(Wire::kHttp1, Wire::kHttp2, Wire::kTlsHttp1, Wire::kTlsHttp2),
+                         testing::Values(Wire::kHttp1, Wire::kHttp2, Wire::kTlsHttp1,
+                                         Wire::kTlsHttp2),
                          [](const auto& info) {
                            switch (info.param) {
                              case Wire::kHttp1:
@@ -127,10 +132,12 @@ TEST_P(ClientTest, ManyAtOnce) {
   Connect();
   int good = 0, bad = 0;
   for (int i = 0; i < 300; ++i) {
-    client_->Fetch(Get("/" + std::to_string(i)), seconds(20), [&, i](base::Result<Response> response) {
-      const bool right = response.ok() && response->body.find("/" + std::to_string(i) + " ") != std::string::npos;
-      ++(right ? good : bad);
-    });
+    client_->Fetch(
+        Get("/" + std::to_string(i)), seconds(20), [&, i](base::Result<Response> response) {
+          const bool right = response.ok() && response->body.find("/" + std::to_string(i) + " ") !=
+                                                  std::string::npos;
+          ++(right ? good : bad);
+        });
   }
   EXPECT_TRUE(loop_.RunUntil([&] { return good + bad == 300; }, seconds(20)));
   EXPECT_EQ(bad, 0);
@@ -160,9 +167,13 @@ TEST_P(ClientTest, StreamsBothWaysWithTrailers) {
   std::string heard, order;
   std::optional<base::Status> closed;
   ClientEvents events;
-  events.head = [&](ResponseHead head) { order += fmt::format("head {} {};", head.status, *head.headers.Get("x-a")); };
+  events.head = [&](ResponseHead head) {
+    order += fmt::format("head {} {};", head.status, *head.headers.Get("x-a"));
+  };
   events.data = [&](std::string_view data) { heard += data; };
-  events.trailers = [&](Headers trailers) { order += fmt::format("trailers {};", *trailers.Get("x-end")); };
+  events.trailers = [&](Headers trailers) {
+    order += fmt::format("trailers {};", *trailers.Get("x-end"));
+  };
   events.close = [&](base::Status status) { closed = status; };
   RequestHead head;
   head.method = "POST";
@@ -238,7 +249,8 @@ TEST_P(ClientTest, RefusedConnectionNamesTheUrl) {
   client_ = std::make_unique<Client>(loop_, To(port));
   const auto response = Fetch(Get("/"));
   EXPECT_EQ(response.status().code(), base::Code::kUnavailable);
-  EXPECT_NE(response.status().message().find(fmt::format("127.0.0.1:{}: connection refused", port)), std::string::npos)
+  EXPECT_NE(response.status().message().find(fmt::format("127.0.0.1:{}: connection refused", port)),
+            std::string::npos)
       << response.status().message();
 }
 
@@ -259,7 +271,8 @@ TEST_P(ClientTest, GoAwayLetsStreamsFinishAndNewOnesGoElsewhere) {
   Serve([&](std::shared_ptr<ServerStream> stream) { held = stream; });
   Connect();
   std::optional<base::Result<Response>> first;
-  client_->Fetch(Get("/1"), seconds(10), [&](base::Result<Response> response) { first = std::move(response); });
+  client_->Fetch(Get("/1"), seconds(10),
+                 [&](base::Result<Response> response) { first = std::move(response); });
   ASSERT_TRUE(loop_.RunUntil([&] { return held != nullptr; }, seconds(10)));
   ServerOptions same = Options();
   same.port = server_->port();
@@ -368,7 +381,8 @@ TEST_P(ClientTest, UpgradesOrSaysWhyNot) {
     near->OnData([&](std::string_view data) { near_got += data; });
     near->Write(base::Slice::Static("thanks"));
   });
-  EXPECT_TRUE(loop_.RunUntil([&] { return far_got == "thanks" && near_got == "welcome"; }, seconds(10)));
+  EXPECT_TRUE(
+      loop_.RunUntil([&] { return far_got == "thanks" && near_got == "welcome"; }, seconds(10)));
   bool closed = false;
   far->OnClose([&](base::Status) { closed = true; });
   near.reset();
@@ -381,7 +395,8 @@ TEST_P(ClientTest, UpgradesOrSaysWhyNot) {
   EXPECT_EQ(refused->message(), "the server answered 403: not for you");
   // Dropping the client under an attempt.
   bool cancelled = false;
-  client_->Upgrade(head, [&](auto result) { cancelled = result.status().code() == base::Code::kCancelled; });
+  client_->Upgrade(
+      head, [&](auto result) { cancelled = result.status().code() == base::Code::kCancelled; });
   client_.reset();
   EXPECT_TRUE(cancelled);
 }
@@ -390,17 +405,19 @@ TEST_P(ClientTest, UpgradesOrSaysWhyNot) {
 class Proxy {
  public:
   explicit Proxy(base::Loop& loop) : loop_(loop) {
-    server_ = std::make_unique<Server>(loop, ServerOptions(), [this](std::shared_ptr<ServerStream> stream) {
-      asked.push_back(stream->head().method + " " + stream->head().target);
-      authorization = stream->head().headers.Get("proxy-authorization").value_or("");
-      if (refuse) return stream->Respond(403, "text/plain", "no");
-      dials_.push_back(DialTcp(loop_, base::HostPort::Parse(stream->head().authority).value(), seconds(5),
-                               [this, stream](auto dialed) {
-                                 ASSERT_TRUE(dialed.ok());
-                                 splices_.push_back(Splice(loop_, stream->Upgrade({}), std::move(dialed).value(),
-                                                           [this](base::Status) { ++ended; }));
-                               }));
-    });
+    server_ = std::make_unique<Server>(
+        loop, ServerOptions(), [this](std::shared_ptr<ServerStream> stream) {
+          asked.push_back(stream->head().method + " " + stream->head().target);
+          authorization = stream->head().headers.Get("proxy-authorization").value_or("");
+          if (refuse) return stream->Respond(403, "text/plain", "no");
+          dials_.push_back(DialTcp(loop_, base::HostPort::Parse(stream->head().authority).value(),
+                                   seconds(5), [this, stream](auto dialed) {
+                                     ASSERT_TRUE(dialed.ok());
+                                     splices_.push_back(Splice(loop_, stream->Upgrade({}),
+                                                               std::move(dialed).value(),
+                                                               [this](base::Status) { ++ended; }));
+                                   }));
+        });
     EXPECT_TRUE(server_->Start().ok());
   }
   uint16_t port() const { return server_->port(); }
@@ -428,7 +445,8 @@ TEST_P(ClientTest, GoesThroughAConnectProxy) {
   EXPECT_EQ(proxy.asked, std::vector{fmt::format("CONNECT 127.0.0.1:{}", server_->port())});
   EXPECT_EQ(proxy.authorization, "Basic dXNlcjpwQHNz");
   client_.reset();
-  EXPECT_TRUE(loop_.RunUntil([&] { return proxy.ended == 1 && server_->connections() == 0; }, seconds(10)));
+  EXPECT_TRUE(
+      loop_.RunUntil([&] { return proxy.ended == 1 && server_->connections() == 0; }, seconds(10)));
   proxy.refuse = true;
   client_ = std::make_unique<Client>(loop_, options);
   const auto refused = Fetch(Get("/"));
@@ -461,7 +479,8 @@ TEST(ClientUrlTest, ConnectTimeout) {
   socklen_t size = sizeof address;
   ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
   ClientOptions options;
-  options.url = fmt::format("https://127.0.0.1:{}", ntohs(address.sin_port));  // The handshake waits for ever.
+  options.url = fmt::format("https://127.0.0.1:{}",
+                            ntohs(address.sin_port));  // The handshake waits for ever.
   options.connect_timeout = milliseconds(50);
   Client client(loop, options);
   std::optional<base::Status> status;
@@ -476,10 +495,11 @@ class TlsTest : public testing::Test {
   void Serve(TlsServerOptions tls) {
     ServerOptions options;
     options.tls.emplace(std::move(tls));
-    server_ = std::make_unique<Server>(loop_, std::move(options), [this](std::shared_ptr<ServerStream> stream) {
-      peer_ = stream->peer();
-      stream->Respond(200, "", "ok");
-    });
+    server_ = std::make_unique<Server>(loop_, std::move(options),
+                                       [this](std::shared_ptr<ServerStream> stream) {
+                                         peer_ = stream->peer();
+                                         stream->Respond(200, "", "ok");
+                                       });
     ASSERT_TRUE(server_->Start().ok());
   }
   base::Status Ask(TlsClientOptions tls) {
@@ -509,7 +529,8 @@ TEST_F(TlsTest, ChecksChainAndName) {
   TlsClientOptions tls;
   tls.roots = ca_.roots();
   EXPECT_EQ(Ask(tls).code(), base::Code::kUnauthenticated);  // 127.0.0.1 is not in it.
-  EXPECT_NE(Ask(tls).message().find("IP address mismatch"), std::string::npos) << Ask(tls).message();
+  EXPECT_NE(Ask(tls).message().find("IP address mismatch"), std::string::npos)
+      << Ask(tls).message();
   tls.server_name = "istiod.istio-system.svc";
   EXPECT_TRUE(Ask(tls).ok()) << Ask(tls).message();
   tls.server_name = "10.9.9.9";

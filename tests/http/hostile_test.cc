@@ -66,7 +66,8 @@ class HostileTest : public testing::Test {
     if (!handler) {
       handler = [this](std::shared_ptr<ServerStream> stream) {
         ++requests_;
-        stream->ReadBody(1 << 20, [stream](std::string body) { stream->Respond(200, "text/plain", "fine"); });
+        stream->ReadBody(
+            1 << 20, [stream](std::string body) { stream->Respond(200, "text/plain", "fine"); });
       };
     }
     server_ = std::make_unique<Server>(loop_, std::move(options), std::move(handler));
@@ -102,7 +103,8 @@ TEST_F(HostileTest, BrokenHttp1IsAnsweredAndClosed) {
       "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
       "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999999999\r\n\r\n",
       "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
-      "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+      "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: "
+      "chunked\r\n\r\n0\r\n\r\n",
       "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\nabc",
       "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
       std::string("GET / HTTP/1.1\r\nhost: \0x\r\n\r\n", 28),
@@ -176,10 +178,13 @@ TEST_F(HostileTest, RapidResetEndsTheConnection) {
 
 TEST_F(HostileTest, FloodsOfControlFramesAreBounded) {
   Serve();
-  const std::vector<std::string> floods = {Frame(6, 0, 0, "12345678"), Settings(),
+  const std::vector<std::string> floods = {Frame(6, 0, 0, "12345678"),
+                                           Settings(),
                                            Frame(4, 0, 0, std::string("\0\x04\0\0\xff\xff", 6)),
-                                           Frame(1, 4, 0, GetBlock()), Frame(0, 0, 0, "x"),
-                                           Frame(2, 0, 1, "12345"), Frame(99, 0, 7, "unknown")};
+                                           Frame(1, 4, 0, GetBlock()),
+                                           Frame(0, 0, 0, "x"),
+                                           Frame(2, 0, 1, "12345"),
+                                           Frame(99, 0, 7, "unknown")};
   for (const std::string& frame : floods) {
     RawClient client(loop_, server_->port());
     client.Pause(true);  // Reads none of the answers.
@@ -210,14 +215,16 @@ TEST_F(HostileTest, SlowClientsAreCutOff) {
   ServerOptions options;
   options.handshake_timeout = milliseconds(40);
   Serve(options);
-  RawClient silent(loop_, server_->port()), dripping(loop_, server_->port()), half_preface(loop_, server_->port());
+  RawClient silent(loop_, server_->port()), dripping(loop_, server_->port()),
+      half_preface(loop_, server_->port());
   half_preface.Send(kPreface.substr(0, 10));
   std::string request = "GET / HTTP/1.1\r\nhost: x\r\nx-long: ";
   base::Timer drip = base::Timer::Every(loop_, milliseconds(2), [&] {
     dripping.Send(request.empty() ? "x" : request.substr(0, 1));
     if (!request.empty()) request.erase(0, 1);
   });
-  EXPECT_TRUE(loop_.RunUntil([&] { return silent.closed && dripping.closed && half_preface.closed; }, seconds(10)));
+  EXPECT_TRUE(loop_.RunUntil(
+      [&] { return silent.closed && dripping.closed && half_preface.closed; }, seconds(10)));
   EXPECT_TRUE(loop_.RunUntil([&] { return server_->connections() == 0; }, seconds(10)));
   ExpectAlive();
 }
@@ -234,7 +241,8 @@ TEST_F(HostileTest, SilentHttp2ClientsArePingedThenClosed) {
   RawClient client(loop_, server_->port());
   client.Send(std::string(kPreface) + Settings() + Frame(1, 5, 1, GetBlock()));
   EXPECT_TRUE(loop_.RunUntil([&] { return closed && client.closed; }, seconds(10)));
-  EXPECT_NE(client.received.find(std::string("\0\0\x08\x06\0", 5)), std::string::npos) << "no ping came";
+  EXPECT_NE(client.received.find(std::string("\0\0\x08\x06\0", 5)), std::string::npos)
+      << "no ping came";
   // One that answers pings stays.
   ClientOptions to;
   to.url = fmt::format("http://127.0.0.1:{}", server_->port());
@@ -258,11 +266,13 @@ TEST_F(HostileTest, ClientThatReadsNothingCostsLittle) {
   for (int i = 0; i < 20; ++i) {
     clients.push_back(std::make_unique<RawClient>(loop_, server_->port()));
     clients.back()->Pause(true);
-    clients.back()->Send(i % 2 == 0 ? "GET / HTTP/1.1\r\nhost: x\r\n\r\n"
-                                    : std::string(kPreface) + Settings() + Frame(1, 5, 1, GetBlock()));
+    clients.back()->Send(i % 2 == 0
+                             ? "GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+                             : std::string(kPreface) + Settings() + Frame(1, 5, 1, GetBlock()));
   }
   loop_.RunUntil([] { return false; }, milliseconds(100));
-  EXPECT_LT(ResidentBytes(), before + kSlack + (16 << 20)) << "the shared bytes were copied for each client";
+  EXPECT_LT(ResidentBytes(), before + kSlack + (16 << 20))
+      << "the shared bytes were copied for each client";
   EXPECT_EQ(server_->connections(), 20u);
 }
 
@@ -279,11 +289,13 @@ TEST_F(HostileTest, PipelineWithoutReadingIsBounded) {
 TEST_F(HostileTest, RandomBytesAndMutatedFrames) {
   Serve();
   std::mt19937 random(4711);
-  std::string good = std::string(kPreface) + Settings() + Frame(1, 4, 1, GetBlock()) + Frame(0, 0, 1, "body") +
-                     Frame(0, 1, 1, "end") + Frame(8, 0, 0, std::string("\0\0\x10\0", 4)) +
-                     Frame(6, 0, 0, "12345678") + Frame(1, 5, 3, GetBlock()) + Frame(7, 0, 0, std::string(8, '\0'));
-  const std::string good1 = "POST /a?b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
-                            "GET /2 HTTP/1.1\r\nhost: y\r\nconnection: upgrade\r\nupgrade: z\r\n\r\n";
+  std::string good = std::string(kPreface) + Settings() + Frame(1, 4, 1, GetBlock()) +
+                     Frame(0, 0, 1, "body") + Frame(0, 1, 1, "end") +
+                     Frame(8, 0, 0, std::string("\0\0\x10\0", 4)) + Frame(6, 0, 0, "12345678") +
+                     Frame(1, 5, 3, GetBlock()) + Frame(7, 0, 0, std::string(8, '\0'));
+  const std::string good1 =
+      "POST /a?b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+      "GET /2 HTTP/1.1\r\nhost: y\r\nconnection: upgrade\r\nupgrade: z\r\n\r\n";
   for (int round = 0; round < 300; ++round) {
     std::string bytes = round % 3 == 0 ? good1 : good;
     const size_t from = round % 3 == 0 ? 0 : kPreface.size();
@@ -307,7 +319,8 @@ TEST_F(HostileTest, RandomBytesAndMutatedFrames) {
       client.Send(std::string_view(bytes).substr(at, size));
       at += size;
       loop_.RunUntil([] { return true; }, milliseconds(0));
-      if (random() % 2 == 0) loop_.Post([] {}), loop_.RunUntil([&] { return client.unsent() == 0; }, milliseconds(1));
+      if (random() % 2 == 0)
+        loop_.Post([] {}), loop_.RunUntil([&] { return client.unsent() == 0; }, milliseconds(1));
     }
     loop_.RunUntil([&] { return client.closed; }, milliseconds(1));
   }
@@ -322,7 +335,8 @@ TEST_F(HostileTest, ManyConnectionsComeAndGo) {
     std::vector<std::unique_ptr<RawClient>> clients;
     for (int i = 0; i < 200; ++i) {
       clients.push_back(std::make_unique<RawClient>(loop_, server_->port()));
-      clients.back()->Send(i % 2 == 0 ? "GET / HTTP/1.1\r\nhost: x\r\n\r\n" : std::string(kPreface) + Settings());
+      clients.back()->Send(i % 2 == 0 ? "GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+                                      : std::string(kPreface) + Settings());
     }
     EXPECT_TRUE(loop_.RunUntil([&] { return server_->connections() == 200; }, seconds(20)));
     clients.clear();

@@ -11,7 +11,8 @@ namespace isthmus::http {
 /// Sends bytes as they are given and keeps what comes back, so that tests can misbehave.
 class RawClient final : public SocketHandler {
  public:
-  RawClient(base::Loop& loop, uint16_t port) : loop_(loop), socket_(std::make_unique<Socket>(loop, this)) {
+  RawClient(base::Loop& loop, uint16_t port)
+      : loop_(loop), socket_(std::make_unique<Socket>(loop, this)) {
     socket_->Connect(base::SocketAddress::From("127.0.0.1", port).value());
   }
   void Send(std::string_view bytes) {

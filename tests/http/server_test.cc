@@ -60,9 +60,11 @@ class ServerTest : public testing::Test {
 TEST_F(ServerTest, CurlOverHttp1AndHttp2) {
   Serve(Echo);
   for (const char* version : {"--http1.0", "--http1.1", "--http2-prior-knowledge"}) {
-    EXPECT_EQ(Curl({version, Url("/a?b=c"), "-H", "X-Test: v"}).out, "GET /a?b=c v body=") << version;
+    EXPECT_EQ(Curl({version, Url("/a?b=c"), "-H", "X-Test: v"}).out, "GET /a?b=c v body=")
+        << version;
     EXPECT_EQ(Curl({version, Url("/p"), "-d", "hello"}).out, "POST /p - body=hello") << version;
-    EXPECT_EQ(Curl({version, Url("/h"), "-I", "-w", "%{http_code}"}).out.substr(0, 4), "HTTP") << version;
+    EXPECT_EQ(Curl({version, Url("/h"), "-I", "-w", "%{http_code}"}).out.substr(0, 4), "HTTP")
+        << version;
   }
   EXPECT_EQ(Curl({Url("/1"), Url("/2")}).out, "GET /1 - body=GET /2 - body=");
 }
@@ -72,9 +74,11 @@ TEST_F(ServerTest, ExpectContinueIsAnsweredWhenTheBodyIsWanted) {
   for (const std::string version : {"--http1.1", "--http2-prior-knowledge"}) {
     const auto start = std::chrono::steady_clock::now();
     const auto out = CurlBody(
-        200000, version + " -H 'Expect: 100-continue' --expect100-timeout 5 -w '%{http_code}' " + Url("/e"));
+        200000, version + " -H 'Expect: 100-continue' --expect100-timeout 5 -w '%{http_code}' " +
+                    Url("/e"));
     EXPECT_EQ(out.out.size(), std::string("POST /e - body=200").size() + 200000) << version;
-    EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(4)) << "curl had to give up waiting";
+    EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(4))
+        << "curl had to give up waiting";
   }
 }
 
@@ -88,11 +92,15 @@ TEST_F(ServerTest, TlsChoosesByAlpn) {
   options.tls.emplace();
   options.tls->certificate = [pair = ca.Issue({}, {"127.0.0.1"})] { return pair; };
   Serve(Echo, std::move(options));
-  EXPECT_EQ(Curl({"--cacert", roots, "--http1.1", Url("/x", "https"), "-w", " %{http_version}"}).out,
-            "GET /x - body= 1.1");
-  EXPECT_EQ(Curl({"--cacert", roots, Url("/1", "https"), Url("/2", "https")}).out, "GET /1 - body=GET /2 - body=");
-  EXPECT_EQ(Curl({"--cacert", roots, Url("/x", "https"), "-w", " %{http_version}"}).out, "GET /x - body= 2");
-  EXPECT_EQ(CurlBody(300000, "--cacert " + roots + " " + Url("/x", "https")).out.size(), 300000u + 15);
+  EXPECT_EQ(
+      Curl({"--cacert", roots, "--http1.1", Url("/x", "https"), "-w", " %{http_version}"}).out,
+      "GET /x - body= 1.1");
+  EXPECT_EQ(Curl({"--cacert", roots, Url("/1", "https"), Url("/2", "https")}).out,
+            "GET /1 - body=GET /2 - body=");
+  EXPECT_EQ(Curl({"--cacert", roots, Url("/x", "https"), "-w", " %{http_version}"}).out,
+            "GET /x - body= 2");
+  EXPECT_EQ(CurlBody(300000, "--cacert " + roots + " " + Url("/x", "https")).out.size(),
+            300000u + 15);
   // Plaintext to a TLS port ends, and harms nobody.
   EXPECT_NE(Curl({Url("/x")}).exit.code, 0);
   EXPECT_NE(Curl({Url("/x", "https")}).exit.code, 0);  // Does not know the root.
@@ -159,11 +167,14 @@ TEST_F(ServerTest, TellsWhenTheClientHasGone) {
 
 TEST_F(ServerTest, HeadAndEmptyAnswersHaveNoBody) {
   Serve([](std::shared_ptr<ServerStream> stream) {
-    if (stream->head().target == "/204") return stream->SendHeaders(204, {{"content-length", "9"}}, true);
+    if (stream->head().target == "/204")
+      return stream->SendHeaders(204, {{"content-length", "9"}}, true);
     stream->Respond(200, "text/plain", "body");
   });
   RawClient client(loop_, server_->port());
-  client.Send("HEAD / HTTP/1.1\r\nhost: x\r\n\r\nGET /204 HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n");
+  client.Send(
+      "HEAD / HTTP/1.1\r\nhost: x\r\n\r\nGET /204 HTTP/1.1\r\nhost: x\r\n\r\nGET / "
+      "HTTP/1.1\r\nhost: x\r\n\r\n");
   ASSERT_TRUE(client.WaitFor("\r\n\r\nbody"));
   EXPECT_EQ(client.received,
             "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\n"
@@ -203,7 +214,8 @@ TEST_F(ServerTest, UpgradeHandsOverTheBytesOfBothSides) {
   };
   for (const std::string target : {"/now", "/later"}) {
     RawClient client(loop_, server_->port());
-    client.Send("GET " + target + " HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nearly ");
+    client.Send("GET " + target +
+                " HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nearly ");
     if (target == "/later") {
       ASSERT_TRUE(loop_.RunUntil([&] { return waiting != nullptr; }, seconds(5)));
       upgraded = waiting->Upgrade({{"connection", "Upgrade"}});
@@ -230,7 +242,9 @@ TEST_F(ServerTest, UpgradeHandsOverTheBytesOfBothSides) {
 TEST_F(ServerTest, UpgradeHeaderIsIgnoredWhenTheHandlerAnswers) {
   Serve(Echo);
   RawClient client(loop_, server_->port());
-  client.Send("GET /1 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\nGET /2 HTTP/1.1\r\nhost: x\r\n\r\n");
+  client.Send(
+      "GET /1 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\nGET /2 "
+      "HTTP/1.1\r\nhost: x\r\n\r\n");
   EXPECT_TRUE(client.WaitFor("GET /2"));
   EXPECT_EQ(Curl({"--http2", Url("/c")}).out, "GET /c - body=");
 }
@@ -292,9 +306,11 @@ TEST_F(ServerTest, ShutdownBreaksOffAfterItsGrace) {
   });
   RawClient idle(loop_, server_->port()), busy(loop_, server_->port());
   busy.Send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
-  ASSERT_TRUE(loop_.RunUntil([&] { return held != nullptr && server_->connections() == 2; }, seconds(5)));
+  ASSERT_TRUE(
+      loop_.RunUntil([&] { return held != nullptr && server_->connections() == 2; }, seconds(5)));
   server_->Shutdown(milliseconds(20), [&] { done = true; });
-  EXPECT_TRUE(loop_.RunUntil([&] { return done && closed && idle.closed && busy.closed; }, seconds(5)));
+  EXPECT_TRUE(
+      loop_.RunUntil([&] { return done && closed && idle.closed && busy.closed; }, seconds(5)));
 }
 
 TEST_F(ServerTest, PortInUseIsSaid) {
@@ -303,7 +319,8 @@ TEST_F(ServerTest, PortInUseIsSaid) {
   options.port = server_->port();
   Server second(loop_, options, Echo);
   const base::Status status = second.Start();
-  EXPECT_NE(status.message().find(fmt::format("127.0.0.1:{}: the port is in use", server_->port())), std::string::npos)
+  EXPECT_NE(status.message().find(fmt::format("127.0.0.1:{}: the port is in use", server_->port())),
+            std::string::npos)
       << status.message();
   options.address = "no address";
   EXPECT_EQ(Server(loop_, options, Echo).Start().code(), base::Code::kInvalidArgument);
@@ -315,7 +332,8 @@ TEST_F(ServerTest, UnixSocket) {
   options.address = "unix:" + path;
   Serve(Echo, options);
   EXPECT_EQ(Curl({"--unix-socket", path, "http://x/u"}).out, "GET /u - body=");
-  EXPECT_EQ(Curl({"--http2-prior-knowledge", "--unix-socket", path, "http://x/u"}).out, "GET /u - body=");
+  EXPECT_EQ(Curl({"--http2-prior-knowledge", "--unix-socket", path, "http://x/u"}).out,
+            "GET /u - body=");
   server_.reset();
   Serve(Echo, options);  // Over what a killed run has left.
   EXPECT_EQ(Curl({"--unix-socket", path, "http://x/u"}).out, "GET /u - body=");
@@ -345,7 +363,8 @@ TEST_F(ServerTest, BackPressureHoldsTheBodyUntilTheClientReads) {
     base::ProcessOptions options;
     options.argv = {"sh", "-c", "curl -s " + args + " " + Url("/") + " | (sleep 0.2; cat)"};
     options.out = base::ChildStream::Pipe([&](std::string_view bytes) { got += bytes.size(); });
-    auto process = base::Process::Start(loop_, std::move(options), [&](base::ExitStatus) { exited = true; });
+    auto process =
+        base::Process::Start(loop_, std::move(options), [&](base::ExitStatus) { exited = true; });
     ASSERT_TRUE(process.ok());
     loop_.RunUntil([&] { return sent > 0; }, seconds(10));
     loop_.RunUntil([&] { return got > 0; }, milliseconds(100));
@@ -371,7 +390,10 @@ TEST_F(ServerTest, PausedBodyStopsTheClient) {
     bool exited = false;
     auto process = base::Process::Start(
         loop_,
-        {.argv = {"sh", "-c", fmt::format("head -c 20000000 /dev/zero | curl -s -o /dev/null {} -H Expect: -T - {}", version, Url("/"))}},
+        {.argv = {"sh", "-c",
+                  fmt::format(
+                      "head -c 20000000 /dev/zero | curl -s -o /dev/null {} -H Expect: -T - {}",
+                      version, Url("/"))}},
         [&](base::ExitStatus) { exited = true; });
     ASSERT_TRUE(loop_.RunUntil([&] { return held != nullptr; }, seconds(5)));
     EXPECT_FALSE(loop_.RunUntil([&] { return got > 300000; }, milliseconds(200)));

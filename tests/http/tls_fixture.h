@@ -21,7 +21,8 @@ class TestCa {
     ca_ = std::make_unique<pki::IssuingCa>(
         pki::IssuingCa::Create(std::move(root).value(), std::move(roots), clock_).value());
   }
-  std::shared_ptr<const pki::KeyCertificate> Issue(std::vector<std::string> dns, std::vector<std::string> ips = {},
+  std::shared_ptr<const pki::KeyCertificate> Issue(std::vector<std::string> dns,
+                                                   std::vector<std::string> ips = {},
                                                    std::vector<std::string> uris = {}) const {
     pki::Names names;
     names.dns_sans = std::move(dns);

@@ -15,8 +15,12 @@ class FakeStream final : public ByteStream {
     std::function<void(base::Status)> close;
   };
   explicit FakeStream(std::shared_ptr<Wire> wire) : wire_(std::move(wire)) {}
-  void OnData(std::function<void(std::string_view)> callback) override { wire_->data = std::move(callback); }
-  void OnClose(std::function<void(base::Status)> callback) override { wire_->close = std::move(callback); }
+  void OnData(std::function<void(std::string_view)> callback) override {
+    wire_->data = std::move(callback);
+  }
+  void OnClose(std::function<void(base::Status)> callback) override {
+    wire_->close = std::move(callback);
+  }
   void Write(base::Slice bytes) override { wire_->written += bytes.view(); }
   void Finish() override { wire_->finished = true; }
   size_t buffered() const override { return 0; }
@@ -30,7 +34,10 @@ class FakeStream final : public ByteStream {
 struct Side {
   explicit Side(WebSocket::Role role) : socket(std::make_unique<FakeStream>(wire), role) {
     socket.OnMessage([this](std::string_view payload, bool) { messages.emplace_back(payload); });
-    socket.OnClose([this](base::Status status) { closed = true; end = status; });
+    socket.OnClose([this](base::Status status) {
+      closed = true;
+      end = status;
+    });
   }
   std::shared_ptr<FakeStream::Wire> wire = std::make_shared<FakeStream::Wire>();
   WebSocket socket;
@@ -41,7 +48,8 @@ struct Side {
 
 void Pump(Side& from, Side& to, size_t piece = 1 << 20) {
   std::string bytes = std::exchange(from.wire->written, "");
-  for (size_t i = 0; i < bytes.size(); i += piece) to.wire->data(std::string_view(bytes).substr(i, piece));
+  for (size_t i = 0; i < bytes.size(); i += piece)
+    to.wire->data(std::string_view(bytes).substr(i, piece));
 }
 
 TEST(WebSocketTest, MessagesOfAllSizesPassBothWaysInAnyPieces) {
@@ -67,7 +75,13 @@ TEST(WebSocketTest, ClientsMaskAndServersInsistOnIt) {
 
 TEST(WebSocketTest, FragmentsAreJoinedAndPingsAnsweredBetween) {
   Side client(WebSocket::Role::kClient);
-  client.wire->data(std::string("\x02\x02" "ab" "\x89\x01p" "\x80\x01" "c", 10));
+  client.wire->data(
+      std::string("\x02\x02"
+                  "ab"
+                  "\x89\x01p"
+                  "\x80\x01"
+                  "c",
+                  10));
   EXPECT_EQ(client.messages, std::vector<std::string>{"abc"});
   ASSERT_GE(client.wire->written.size(), 2u);
   EXPECT_EQ(static_cast<uint8_t>(client.wire->written[0]), 0x8a);
@@ -75,11 +89,19 @@ TEST(WebSocketTest, FragmentsAreJoinedAndPingsAnsweredBetween) {
 
 TEST(WebSocketTest, BrokenAndOversizedFramesCloseTheConnection) {
   const std::string broken[] = {
-      std::string("\x80\x01" "c", 3),                                       // Continuation of nothing.
-      std::string("\xf2\x01" "c", 3),                                       // Reserved bits.
-      std::string("\x83\x01" "c", 3),                                       // Unknown opcode.
-      std::string("\x09\x01" "c", 3),                                       // Fragmented ping.
-      std::string("\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", 10),          // A length nobody has.
+      std::string("\x80\x01"
+                  "c",
+                  3),  // Continuation of nothing.
+      std::string("\xf2\x01"
+                  "c",
+                  3),  // Reserved bits.
+      std::string("\x83\x01"
+                  "c",
+                  3),  // Unknown opcode.
+      std::string("\x09\x01"
+                  "c",
+                  3),                                               // Fragmented ping.
+      std::string("\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", 10),  // A length nobody has.
   };
   for (const std::string& bytes : broken) {
     Side client(WebSocket::Role::kClient);
@@ -113,8 +135,10 @@ TEST(WebSocketHandshakeTest, TheAnswerFitsTheRequest) {
 
 TEST(WebSocketHandshakeTest, TheKeyOfTheRfcGivesTheAnswerOfTheRfc) {
   RequestHead request;
-  request.headers = Headers{{"upgrade", "websocket"}, {"sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="}};
-  EXPECT_EQ(WebSocketAnswer(request, "").Get("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+  request.headers =
+      Headers{{"upgrade", "websocket"}, {"sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="}};
+  EXPECT_EQ(WebSocketAnswer(request, "").Get("sec-websocket-accept"),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
 }  // namespace

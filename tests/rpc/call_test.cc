@@ -14,7 +14,8 @@ using std::chrono::seconds;
 class CallTest : public testing::Test {
  protected:
   CallTest() {
-    server_ = std::make_unique<http::Server>(loop_, http::ServerOptions(), [this](auto stream) { router_.Serve(stream); });
+    server_ = std::make_unique<http::Server>(loop_, http::ServerOptions(),
+                                             [this](auto stream) { router_.Serve(stream); });
     EXPECT_TRUE(server_->Start().ok());
     http::ClientOptions options;
     options.url = fmt::format("http://127.0.0.1:{}", server_->port());
@@ -28,7 +29,8 @@ class CallTest : public testing::Test {
           [call] { call->Finish({}); });
     });
   }
-  base::Result<std::string> Unary(std::string method, std::string request, base::Duration timeout = seconds(10)) {
+  base::Result<std::string> Unary(std::string method, std::string request,
+                                  base::Duration timeout = seconds(10)) {
     std::optional<base::Result<std::string>> got;
     UnaryCall(*client_, std::move(method), {}, std::move(request), timeout,
               [&](base::Result<std::string> result) { got = std::move(result); });
@@ -65,7 +67,8 @@ TEST_F(CallTest, StatusesComeWithTheirWords) {
   EXPECT_EQ(*status, base::Error(base::Code::kPermissionDenied, "no: 100% \xC3\xBC\nline"));
   call->Send({base::Slice::Static("late")});
   EXPECT_EQ(Unary("/t/None", "").status().code(), base::Code::kUnimplemented);
-  EXPECT_EQ(Unary("/t/Echo", std::string(1 << 20, 'x') + "more").status().code(), base::Code::kResourceExhausted);
+  EXPECT_EQ(Unary("/t/Echo", std::string(1 << 20, 'x') + "more").status().code(),
+            base::Code::kResourceExhausted);
 }
 
 TEST_F(CallTest, StatusAfterMessages) {

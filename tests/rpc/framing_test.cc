@@ -7,14 +7,18 @@
 namespace isthmus::rpc {
 namespace {
 
-std::string Frame(std::string_view message) { return std::string(MessagePrefix(message.size()).view()) + std::string(message); }
+std::string Frame(std::string_view message) {
+  return std::string(MessagePrefix(message.size()).view()) + std::string(message);
+}
 
-std::vector<std::string> Read(const std::string& bytes, size_t piece, base::Status* status = nullptr, size_t limit = 1000) {
+std::vector<std::string> Read(const std::string& bytes, size_t piece,
+                              base::Status* status = nullptr, size_t limit = 1000) {
   MessageReader reader(limit);
   std::vector<std::string> messages;
   for (size_t i = 0; i < bytes.size(); i += piece) {
-    base::Status fed = reader.Feed(std::string_view(bytes).substr(i, piece),
-                                   [&](std::string_view message) { messages.emplace_back(message); }, [] { return true; });
+    base::Status fed = reader.Feed(
+        std::string_view(bytes).substr(i, piece),
+        [&](std::string_view message) { messages.emplace_back(message); }, [] { return true; });
     if (status != nullptr) *status = fed;
     if (!fed.ok()) break;
   }
@@ -44,14 +48,16 @@ TEST(MessageReaderTest, RefusesCompression) {
 TEST(MessageReaderTest, StopsWhenItsOwnerIsGone) {
   MessageReader reader(100);
   int seen = 0;
-  base::Status status = reader.Feed(Frame("a") + Frame("b"), [&](std::string_view) { ++seen; }, [&] { return seen == 0; });
+  base::Status status = reader.Feed(
+      Frame("a") + Frame("b"), [&](std::string_view) { ++seen; }, [&] { return seen == 0; });
   EXPECT_TRUE(status.ok());
   EXPECT_EQ(seen, 1);
 }
 
 TEST(MessageReaderTest, TellsAnUnfinishedMessage) {
   MessageReader reader(100);
-  (void)reader.Feed(Frame("abc").substr(0, 6), [](std::string_view) {}, [] { return true; });
+  (void)reader.Feed(
+      Frame("abc").substr(0, 6), [](std::string_view) {}, [] { return true; });
   EXPECT_TRUE(reader.partial());
 }
 
