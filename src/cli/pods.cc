@@ -7,9 +7,9 @@
 #include <memory>
 
 #include "base/strings.h"
-#include "http/websocket.h"
 #include "kubeapi/meta.h"
 #include "kubeapi/selector.h"
+#include "kubeclient/pod_exec.h"
 #include "kubeclient/sync.h"
 
 namespace isthmus::cli {
@@ -22,8 +22,6 @@ using base::Status;
 using kubeapi::Find;
 using kubeapi::ItemsAt;
 using kubeapi::StringAt;
-
-constexpr auto kExecTimeout = std::chrono::seconds(60);
 
 struct Workload {
   std::array<std::string_view, 3> words;
@@ -75,40 +73,6 @@ Result<std::string> SelectorOf(Session& session, const PodArgument& pod, const s
   return parsed.ToString();
 }
 
-/// What an exec session collects; the channels are those of Kubernetes' remote command protocol.
-struct Exec {
-  std::unique_ptr<http::WebSocket> socket;
-  std::string out;
-  std::string err;
-  std::string result;
-  std::function<void(Result<std::string>)> done;
-
-  void OnMessage(std::string_view message) {
-    if (message.empty()) return;
-    const std::string_view data = message.substr(1);
-    switch (message[0]) {
-      case 1: out += data; break;
-      case 2: err += data; break;
-      case 3: result += data; break;
-      default: break;
-    }
-  }
-
-  void OnClose(const Status& reason, const std::string& what) {
-    if (!done) return;
-    const auto answer = std::exchange(done, nullptr);
-    if (result.empty()) {
-      // Without a result the command may have been cut off; servers that send none close in order.
-      return reason.ok() ? answer(std::move(out)) : answer(reason.In(what));
-    }
-    const auto status = kubeapi::ParseJson(result);
-    if (status.ok() && StringAt(*status, {"status"}) == "Success") return answer(std::move(out));
-    const std::string why = status.ok() ? StringAt(*status, {"message"}) : result;
-    const std::string_view said = base::Trim(err);
-    answer(Error(Code::kFailedPrecondition, "{}: {}{}{}", what, why, said.empty() ? "" : ": ", said));
-  }
-};
-
 }  // namespace
 
 PodArgument ParsePodArgument(std::string_view text) {
@@ -146,27 +110,17 @@ Result<Json> FindPod(Session& session, std::string_view argument) {
 Result<std::string> ExecInPod(kubeclient::Client& client, base::Loop& loop, const std::string& ns,
                               const std::string& pod, const std::string& container,
                               const std::vector<std::string>& command) {
-  const std::string what = fmt::format("running {} in {}/{}", command[0], ns, pod);
-  std::string target = kPods.Path(ns, pod) + "/exec?stdout=true&stderr=true&container=" + http::UrlEncode(container);
-  for (const std::string& word : command) target += "&command=" + http::UrlEncode(word);
-  const http::RequestHead head =
-      http::WebSocketRequest(std::move(target), {"v5.channel.k8s.io", "v4.channel.k8s.io"});
-  auto exec = std::make_shared<Exec>();
-  auto answer = kubeclient::Await<std::string>(loop, kExecTimeout, [&](auto done) {
-    exec->done = std::move(done);
-    client.Upgrade(head, [exec, what](auto upgraded) {
-      if (!upgraded.ok()) {
-        if (exec->done) std::exchange(exec->done, nullptr)(upgraded.status().In(what));
-        return;
-      }
-      exec->socket = std::make_unique<http::WebSocket>(std::move(upgraded->second), http::WebSocket::Role::kClient);
-      exec->socket->OnMessage([exec = exec.get()](std::string_view message, bool) { exec->OnMessage(message); });
-      exec->socket->OnClose([exec = exec.get(), what](const Status& reason) { exec->OnClose(reason, what); });
-    });
+  // The exec has its own time limit, for silence.
+  std::unique_ptr<kubeclient::PodExec> exec;
+  auto outcome = kubeclient::Await<kubeclient::ExecOutcome>(loop, std::chrono::hours(1), [&](auto done) {
+    exec = std::make_unique<kubeclient::PodExec>(loop, client, kubeclient::ExecRequest{ns, pod, container, command},
+                                                 std::move(done));
   });
-  exec->done = nullptr;
-  exec->socket.reset();
-  return answer;
+  if (!outcome.ok()) return outcome.status();
+  if (outcome->exit_code == 0) return std::move(outcome->out);
+  const std::string_view said = base::Trim(outcome->err);
+  return Error(Code::kFailedPrecondition, "running {} in {}/{}: exit code {}{}{}", command[0], ns, pod,
+               outcome->exit_code, said.empty() ? "" : ": ", said);
 }
 
 Result<std::string> AskProxy(Session& session, const Json& pod, const std::string& path, const std::string& method) {

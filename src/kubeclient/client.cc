@@ -88,6 +88,20 @@ void NameKind(Json& item, const Resource& resource) {
   if (!item.contains("apiVersion")) item["apiVersion"] = resource.api_version();
 }
 
+/// An upgrade that was refused carries the answer's body in its message; the Status in it is what users want to read.
+Status InItsWords(const Status& refused) {
+  const size_t brace = refused.message().find('{');
+  if (brace == std::string::npos) return refused;
+  const auto json = kubeapi::ParseJson(std::string_view(refused.message()).substr(brace));
+  if (!json.ok() || kubeapi::StringAt(*json, {"kind"}) != "Status") return refused;
+  return kubeapi::FromStatusObject(500, *json).ToStatus();
+}
+
+/// Names come from users; none of them may lead to another path.
+std::string PathOf(const Resource& resource, std::string_view ns, std::string_view name = {}) {
+  return resource.Path(UrlEncode(ns), UrlEncode(name));
+}
+
 void AddQuery(std::string& target, std::string_view name, std::string_view value) {
   target += fmt::format("{}{}={}", target.find('?') == target.npos ? '?' : '&', name, UrlEncode(value));
 }
@@ -194,7 +208,7 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
 
   void ListChunk(std::shared_ptr<Listing> listing) {
     http::Request request;
-    request.target = listing->resource.Path(listing->ns);
+    request.target = PathOf(listing->resource, listing->ns);
     if (!listing->options.label_selector.empty())
       AddQuery(request.target, "labelSelector", listing->options.label_selector);
     if (!listing->options.field_selector.empty())
@@ -252,7 +266,7 @@ const RestConfig& Client::config() const { return impl_->config; }
 
 void Client::Get(const Resource& resource, std::string_view ns, std::string_view name, Done done) {
   http::Request request;
-  request.target = resource.Path(ns, UrlEncode(name));
+  request.target = PathOf(resource, ns, name);
   impl_->SendJson(std::move(request), std::move(done));
 }
 
@@ -286,12 +300,12 @@ void Client::List(const Resource& resource, std::string_view ns, const ListOptio
 }
 
 void Client::Create(const Resource& resource, std::string_view ns, const Json& object, Done done) {
-  impl_->SendObject("POST", resource.Path(ns), object, std::move(done));
+  impl_->SendObject("POST", PathOf(resource, ns), object, std::move(done));
 }
 
 void Client::Update(const Resource& resource, std::string_view ns, std::string_view name, const Json& object,
                     Done done, std::string_view subresource) {
-  std::string target = resource.Path(ns, UrlEncode(name));
+  std::string target = PathOf(resource, ns, name);
   if (!subresource.empty()) target += fmt::format("/{}", subresource);
   impl_->SendObject("PUT", std::move(target), object, std::move(done));
 }
@@ -301,7 +315,7 @@ void Client::Patch(const Resource& resource, std::string_view ns, std::string_vi
                    bool force) {
   http::Request request;
   request.method = "PATCH";
-  request.target = resource.Path(ns, UrlEncode(name));
+  request.target = PathOf(resource, ns, name);
   if (!subresource.empty()) request.target += fmt::format("/{}", subresource);
   AddQuery(request.target, "fieldManager", field_manager);
   if (type == PatchType::kApply && force) AddQuery(request.target, "force", "true");
@@ -314,12 +328,12 @@ void Client::Delete(const Resource& resource, std::string_view ns, std::string_v
                     std::optional<int> grace_seconds) {
   Json options = {{"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"propagationPolicy", "Background"}};
   if (grace_seconds) options["gracePeriodSeconds"] = *grace_seconds;
-  impl_->SendObject("DELETE", resource.Path(ns, UrlEncode(name)), options, std::move(done));
+  impl_->SendObject("DELETE", PathOf(resource, ns, name), options, std::move(done));
 }
 
 void Client::CreateSub(const Resource& resource, std::string_view ns, std::string_view name,
                        std::string_view subresource, const Json& object, Done done) {
-  impl_->SendObject("POST", fmt::format("{}/{}", resource.Path(ns, UrlEncode(name)), subresource), object,
+  impl_->SendObject("POST", fmt::format("{}/{}", PathOf(resource, ns, name), subresource), object,
                     std::move(done));
 }
 
@@ -337,7 +351,10 @@ void Client::Upgrade(
     http::RequestHead head,
     std::function<void(Result<std::pair<http::ResponseHead, std::unique_ptr<http::ByteStream>>>)> done) {
   impl_->Prepare(head);
-  impl_->http.Upgrade(std::move(head), std::move(done));
+  impl_->http.Upgrade(std::move(head), [done = std::move(done)](auto upgraded) {
+    done(upgraded.ok() ? std::move(upgraded) : base::Result<std::pair<http::ResponseHead, std::unique_ptr<http::ByteStream>>>(
+                                                   InItsWords(upgraded.status())));
+  });
 }
 
 void Client::Discover(std::string_view api_version, std::string_view kind,

@@ -95,7 +95,7 @@ Watch::Watch(base::Loop& loop, Client& client, const Resource& resource, std::st
   impl_->events = std::move(events);
   const int lasts = WatchSeconds();
   http::RequestHead head;
-  head.target = fmt::format("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}", resource.Path(ns), lasts);
+  head.target = fmt::format("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}", resource.Path(http::UrlEncode(ns)), lasts);
   if (!resource_version.empty()) head.target += "&resourceVersion=" + http::UrlEncode(resource_version);
   if (!options.label_selector.empty()) head.target += "&labelSelector=" + http::UrlEncode(options.label_selector);
   if (!options.field_selector.empty()) head.target += "&fieldSelector=" + http::UrlEncode(options.field_selector);

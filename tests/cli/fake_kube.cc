@@ -81,7 +81,7 @@ void FakeKube::HandleExec(std::shared_ptr<http::ServerStream> stream) {
   const std::string answer = exec ? exec(what) : "!no such command";
   if (answer.starts_with("!")) {
     socket->Send("\x02" + answer.substr(1));
-    socket->Send("\x03" + std::string(R"({"status":"Failure","message":"command terminated with exit code 1"})"));
+    socket->Send("\x03" + std::string(R"({"status":"Failure","details":{"causes":[{"reason":"ExitCode","message":"1"}]}})"));
   } else {
     // In two pieces, as long output comes.
     socket->Send("\x01" + answer.substr(0, answer.size() / 2));
