@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace isthmus::lab::world {
+
+struct NodeSpec {
+  std::string name;
+  std::string address;
+  std::string pod_range;
+  std::string region, zone;
+};
+
+struct ClusterSpec {
+  std::string name;
+  std::string network;
+  std::string api_server;  ///< Address; one of its nodes'.
+  uint16_t api_port = 6443;
+  std::vector<NodeSpec> nodes;
+  std::string service_range;
+  std::vector<std::string> load_balancer_pool;               ///< "a-b" or "a"
+  std::map<std::string, std::string> load_balancer_addresses;  ///< "namespace/name" to address.
+  int ingress_port = -1;  ///< Port on the machine's loopback; 0 takes a free one, -1 none.
+  /// The address that stands for the DNS service: the tenth of the service range.
+  std::string DnsAddress() const;
+};
+
+/// What the lab makes: the lab's part of a Topology file. A value.
+///
+/// Invariant after Parse(): names, node names and addresses are unique, ranges parse and do not overlap where they would
+/// meet, every API server stands on a node of its cluster. What the file leaves out is filled in.
+struct LabSpec {
+  std::string name;
+  bool token_secrets = false;
+  bool open_node_ports = false;
+  std::vector<std::string> image_tables;
+  std::vector<ClusterSpec> clusters;
+  std::vector<std::set<std::string>> routed;  ///< Names of clusters whose pods reach each other.
+
+  /// Reads a Topology (docs/topology.md). Errors name the field.
+  static base::Result<LabSpec> Parse(std::string_view yaml);
+
+  const ClusterSpec* Find(std::string_view cluster) const;
+  /// Whether pods of the two reach each other. True for a cluster and itself.
+  bool Routed(const std::string& a, const std::string& b) const;
+};
+
+}  // namespace isthmus::lab::world

@@ -1,0 +1,71 @@
+#include "lab/world/managed_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "lab/network/netns.h"
+
+namespace isthmus::lab::world {
+namespace {
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
+constexpr auto kHealthyRun = 5s;
+}  // namespace
+
+ManagedProcess::ManagedProcess(base::Loop& loop, ProcessSpec spec)
+    : loop_(loop), spec_(std::move(spec)), backoff_({.initial = 50ms, .max = 2s, .factor = 2, .jitter = 0}) {}
+
+ManagedProcess::~ManagedProcess() {
+  if (pid_ > 0) kill(pid_, SIGKILL);
+}
+
+void ManagedProcess::Start() {
+  if (std::exchange(wanted_, true)) return;
+  Launch();
+}
+
+void ManagedProcess::Stop() {
+  wanted_ = false;
+  retry_.Cancel();
+  if (pid_ > 0) kill(pid_, SIGKILL);
+}
+
+void ManagedProcess::Launch() {
+  retry_.Cancel();
+  if (!wanted_ || pid_ > 0) return;
+  network::Fd log(open(spec_.log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
+  const network::Command command{.argv = spec_.argv, .fds = {{log.get(), 1}, {log.get(), 2}}, .new_session = true};
+  base::Result<pid_t> pid = base::Error(base::Code::kInternal, "not started");
+  auto spawn = [&]() -> base::Status {
+    pid = network::Spawn(command);
+    return pid.status();
+  };
+  base::Status status;
+  if (spec_.network_namespace.empty()) {
+    status = spawn();
+  } else {
+    auto ns = network::NetNs::Open(spec_.network_namespace);
+    status = ns.ok() ? ns->Within(spawn) : ns.status();
+  }
+  if (!status.ok()) {
+    LOG_ERROR("lab", "starting {}: {}", spec_.name, status.message());
+    retry_ = base::Timer::After(loop_, backoff_.Next(), [this] { Launch(); });
+    return;
+  }
+  ++restarts_;
+  pid_ = *pid;
+  started_ = base::SystemClock().Now();
+  watch_ = network::ProcessWatch::Start(loop_, pid_, [this](int exit_code) { Ended(exit_code); });
+}
+
+void ManagedProcess::Ended(int exit_code) {
+  pid_ = 0;
+  if (!wanted_) return;
+  LOG_WARN("lab", "{} has ended with code {}; it is started again (its log: {})", spec_.name, exit_code, spec_.log_path);
+  if (base::SystemClock().Now() - started_ > kHealthyRun) backoff_.Reset();
+  retry_ = base::Timer::After(loop_, backoff_.Next(), [this] { Launch(); });
+}
+
+}  // namespace isthmus::lab::world

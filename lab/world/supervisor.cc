@@ -1,0 +1,197 @@
+#include "lab/world/supervisor.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "http/server.h"
+#include "kubeapi/json.h"
+#include "lab/world/cluster.h"
+#include "lab/world/control_plane.h"
+#include "lab/world/proxy.h"
+#include "lab/world/wan.h"
+
+namespace isthmus::lab::world {
+namespace {
+
+using kubeapi::Json;
+
+// The programs of the mesh, beside this one; Envoy where the set-up put it.
+std::map<std::string, std::string> FindPrograms(const std::string& program) {
+  const std::filesystem::path folder = std::filesystem::path(program).parent_path();
+  std::map<std::string, std::string> programs = {{"isthmus-lab", program}};
+  for (const char* name : {"isthmusd", "isthmus-agent", "isthmus", "envoy"})
+    if (base::Exists((folder / name).string())) programs[name] = (folder / name).string();
+  if (const char* envoy = getenv("ISTHMUS_ENVOY"); envoy != nullptr) programs["envoy"] = envoy;
+  // In a source tree the program lies in build/bin or build/<preset>/bin.
+  for (std::filesystem::path up = folder; programs.count("envoy") == 0 && up != up.root_path(); up = up.parent_path())
+    if (const auto path = up / ".cache/third_party/envoy/envoy"; base::Exists(path.string())) programs["envoy"] = path.string();
+  return programs;
+}
+
+// A port chosen before is kept, so that a kubeconfig stays good.
+uint16_t RememberedPort(const std::string& path) {
+  auto text = base::ReadFile(path);
+  auto port = text.ok() ? base::ParseInt(base::Trim(*text)) : base::Result<int64_t>(text.status());
+  return port.ok() && *port > 0 && *port < 65536 ? static_cast<uint16_t>(*port) : 0;
+}
+
+}  // namespace
+
+struct Supervisor::Impl {
+  Impl(base::Loop& loop_in, SupervisorOptions options_in)
+      : loop(loop_in), options(std::move(options_in)), wan(options.spec, options.dirs.namespaces()),
+        control_plane(options.dirs, options.program, options.assets) {}
+
+  base::Status Start();
+  base::Status MountRun();
+  base::Status StartProxy();
+  base::Status StartIngress(Cluster& cluster);
+  base::Status WriteKubeconfig();
+  void ClusterReady(const std::string& name, const base::Status& status);
+  void Handle(const std::shared_ptr<http::ServerStream>& stream);
+  base::Status Command(const http::RequestHead& head);
+  Json Status() const;
+
+  base::Loop& loop;
+  SupervisorOptions options;
+  Wan wan;
+  ControlPlane control_plane;
+  std::unique_ptr<ConnectProxy> proxy;
+  std::vector<std::unique_ptr<Cluster>> clusters;
+  std::map<std::string, std::unique_ptr<PortForward>> ingress;
+  std::unique_ptr<http::Server> control;
+  bool reported = false;
+};
+
+base::Status Supervisor::Impl::MountRun() {
+  RETURN_IF_ERROR(base::MakeDirs(options.dirs.run()), "state folder");
+  if (mount("isthmus-lab", options.dirs.run().c_str(), "tmpfs", MS_NOSUID, "mode=755") != 0)
+    return base::Error(base::Code::kInternal, "mounting {}: {}", options.dirs.run(), strerror(errno));
+  return base::MakeDirs(options.dirs.logs());
+}
+
+base::Status Supervisor::Impl::StartProxy() {
+  const std::string port_file = options.dirs.state + "/proxy-port";
+  auto resolve = [this](const std::string& host, uint16_t port) -> base::Result<Target> {
+    return Target{wan.NsPath(), host, port};
+  };
+  proxy = std::make_unique<ConnectProxy>(loop, RememberedPort(port_file), resolve);
+  if (!proxy->Start().ok()) {
+    proxy = std::make_unique<ConnectProxy>(loop, 0, resolve);
+    RETURN_IF_ERROR(proxy->Start(), "the lab's proxy");
+  }
+  return base::WriteFile(port_file, std::to_string(proxy->port()));
+}
+
+base::Status Supervisor::Impl::StartIngress(Cluster& cluster) {
+  const ClusterSpec& spec = cluster.spec();
+  if (spec.ingress_port < 0) return {};
+  auto& forward = ingress[spec.name];
+  forward = std::make_unique<PortForward>(loop, static_cast<uint16_t>(spec.ingress_port), [this, &cluster]() -> base::Result<Target> {
+    if (cluster.ingress_address().empty())
+      return base::Error(base::Code::kUnavailable, "{} has no service istio-system/istio-ingressgateway yet", cluster.spec().name);
+    // From a node, where the service's own address works.
+    return Target{wan.NodeNsPath(cluster.spec(), cluster.spec().nodes.front()), cluster.ingress_address(), 80};
+  });
+  return forward->Start().In("ingress of " + spec.name);
+}
+
+base::Status Supervisor::Impl::Start() {
+  RETURN_IF_ERROR(MountRun(), "lab");
+  RETURN_IF_ERROR(wan.Create(), "lab");
+  RETURN_IF_ERROR(StartProxy(), "lab");
+  options.progress(fmt::format("networks are made; {} clusters are started", options.spec.clusters.size()));
+  Cluster::Shared shared{.loop = loop, .dirs = options.dirs, .lab = options.spec, .wan = wan, .control_plane = control_plane,
+                         .program = options.program, .programs = FindPrograms(options.program),
+                         .image_tables = options.spec.image_tables,
+                         .proxy_url = fmt::format("http://127.0.0.1:{}", proxy->port())};
+  for (const ClusterSpec& spec : options.spec.clusters) {
+    clusters.push_back(std::make_unique<Cluster>(shared, spec, options.progress, [this, name = spec.name](const base::Status& status) {
+      ClusterReady(name, status);
+    }));
+    RETURN_IF_ERROR(StartIngress(*clusters.back()), "lab");
+    RETURN_IF_ERROR(clusters.back()->Start(), "lab");
+  }
+  (void)base::RemoveFile(options.dirs.control());
+  control = std::make_unique<http::Server>(loop, http::ServerOptions{.address = "unix:" + options.dirs.control()},
+                                           [this](std::shared_ptr<http::ServerStream> stream) { Handle(stream); });
+  RETURN_IF_ERROR(control->Start(), "control socket");
+  chmod(options.dirs.control().c_str(), 0600);
+  return {};
+}
+
+void Supervisor::Impl::ClusterReady(const std::string& name, const base::Status& status) {
+  if (reported) return;
+  if (status.ok()) options.progress(fmt::format("{}: ready", name));
+  bool all = true;
+  for (const auto& cluster : clusters) all = all && cluster->ready();
+  if (status.ok() && !all) return;
+  reported = true;
+  base::Status result = status;
+  if (result.ok()) result = WriteKubeconfig();
+  options.ready(result);
+}
+
+// All contexts in one file.
+base::Status Supervisor::Impl::WriteKubeconfig() {
+  Json merged;
+  for (const auto& cluster : clusters) {
+    ASSIGN_OR_RETURN(const std::string text, cluster->OuterKubeconfig(), "kubeconfig");
+    ASSIGN_OR_RETURN(const Json one, kubeapi::ParseYaml(text), "kubeconfig");
+    if (merged.is_null()) {
+      merged = one;
+      continue;
+    }
+    for (const char* list : {"clusters", "users", "contexts"}) merged[list].push_back(one[list][0]);
+  }
+  return base::WriteFile(options.dirs.kubeconfig(), kubeapi::ToYaml(merged), 0600);
+}
+
+Json Supervisor::Impl::Status() const {
+  Json list = Json::array();
+  for (const auto& cluster : clusters) {
+    Json one = cluster->Status();
+    const auto port = ingress.find(cluster->spec().name);
+    if (port != ingress.end()) one["ingressPort"] = port->second->port();
+    list.push_back(std::move(one));
+  }
+  Json cuts = Json::array();
+  for (const auto& [a, b] : wan.cuts()) cuts.push_back({a, b});
+  return {{"name", options.spec.name}, {"ready", reported}, {"clusters", list}, {"cuts", cuts}, {"proxyPort", proxy->port()},
+          {"outside", wan.outside()}, {"kubernetes", control_plane.real() ? "real" : "own"}};
+}
+
+void Supervisor::Impl::Handle(const std::shared_ptr<http::ServerStream>& stream) {
+  if (stream->head().path() == "/status") return stream->Respond(200, "application/json", kubeapi::ToJson(Status()));
+  const base::Status status = Command(stream->head());
+  if (!status.ok()) return stream->Respond(400, "text/plain", status.message());
+  stream->Respond(200, "text/plain", "ok");
+}
+
+base::Status Supervisor::Impl::Command(const http::RequestHead& head) {
+  const std::string path = head.path();
+  if (path == "/cut" || path == "/mend") return wan.Cut(head.query_value("a"), head.query_value("b"), path == "/cut");
+  if (path == "/stop" || path == "/start") {
+    for (const auto& cluster : clusters) {
+      if (cluster->spec().name != head.query_value("cluster")) continue;
+      path == "/stop" ? cluster->StopApiServer() : cluster->StartApiServer();
+      return {};
+    }
+    return base::Error(base::Code::kNotFound, "the lab has no cluster {}", head.query_value("cluster"));
+  }
+  return base::Error(base::Code::kNotFound, "no such command");
+}
+
+Supervisor::Supervisor(base::Loop& loop, SupervisorOptions options) : impl_(std::make_unique<Impl>(loop, std::move(options))) {}
+Supervisor::~Supervisor() = default;
+base::Status Supervisor::Start() { return impl_->Start(); }
+
+}  // namespace isthmus::lab::world

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "lab/network/netns.h"
+#include "lab/node/service_rules.h"
+#include "lab/world/lab_spec.h"
+
+namespace isthmus::lab::world {
+
+/// The networks of a lab: one namespace with a bridge, to which every node's namespace is joined by its
+/// eth0, so that all nodes are neighbours; and the routes that make pods of routed clusters reach each other,
+/// and others not. Nothing of it is in the machine's own namespace.
+class Wan {
+ public:
+  /// `dir` holds the namespaces.
+  Wan(const LabSpec& spec, std::string dir) : spec_(spec), dir_(std::move(dir)) {}
+  base::Status Create();
+
+  std::string NsPath() const { return dir_ + "/wan"; }
+  std::string NodeNsPath(const ClusterSpec& cluster, const NodeSpec& node) const { return dir_ + "/" + cluster.name + "." + node.name; }
+  /// The machine's own address in the lab's network: where its proxies come from.
+  const std::string& outside() const { return outside_; }
+  /// Service and wall rules of a node, from what the lab is.
+  node::NodeRules RulesOf(const ClusterSpec& cluster, const NodeSpec& node) const;
+  /// Bars (or opens) everything between two clusters.
+  base::Status Cut(const std::string& a, const std::string& b, bool cut);
+  const std::set<std::pair<std::string, std::string>>& cuts() const { return cuts_; }
+
+ private:
+  base::Status CreateNode(const network::NetNs& wan, const ClusterSpec& cluster, const NodeSpec& node, int index);
+  base::Status AddRoutes(const ClusterSpec& cluster, const NodeSpec& node) const;
+  base::Status ApplyCuts(const ClusterSpec& cluster) const;
+  void ChooseOutside();
+
+  const LabSpec& spec_;
+  const std::string dir_;
+  std::string outside_;
+  std::set<std::pair<std::string, std::string>> cuts_;
+};
+
+}  // namespace isthmus::lab::world
