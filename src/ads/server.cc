@@ -88,6 +88,7 @@ class Session final : public Sink, public std::enable_shared_from_this<Session> 
   }
   Connection Describe() const { return {id(), call_->peer().address, connected_, &stream_}; }
   const Stream& stream() const { return stream_; }
+  uint64_t number() const { return number_; }
 
  private:
   void OnMessage(std::string_view bytes) {
@@ -147,10 +148,24 @@ struct Server::Impl {
         options(std::move(options_in)),
         context{views, clock, {}, {}, nullptr, {}, options.control_plane, pki::RandomUuid, {}} {
     NextVersion();
-    forget = base::Timer::Every(loop, kRemember, [this] { context.payloads.Forget(); });
+    forget = base::Timer::Every(loop, kRemember, [this] {
+      context.payloads.Forget();
+      EndOldStreams();
+    });
   }
 
   void NextVersion() { context.version = fmt::format("{}/{}", base::FormatTime(context.clock.Now()), ++pushes); }
+
+  void EndOldStreams() {
+    if (options.max_stream_age == base::Duration::zero()) return;
+    const base::Time now = context.clock.Now();
+    for (const auto& session : sessions) {
+      // Spread by their numbers, so that streams that began together do not come back together.
+      const auto age = options.max_stream_age * static_cast<int64_t>(90 + session->number() % 21) / 100;
+      if (now - session->Describe().connected > age)
+        session->End(Error(Code::kUnavailable, "the stream has reached its age; connect again"));
+    }
+  }
 
   void Serve(std::shared_ptr<rpc::ServerCall> call, Protocol protocol, Authenticator* authenticator) {
     if (!ready)

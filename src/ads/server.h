@@ -19,6 +19,9 @@ struct ServerOptions {
   bool check_identity = true;
   /// JSON that names this server in answers to debug types; istioctl prints the version in it.
   std::string control_plane;
+  /// After so long (give or take a tenth) a stream is ended, so that its client authenticates again and load
+  /// spreads over new replicas. Zero: never.
+  base::Duration max_stream_age{};
 };
 
 /// A stream as debug output shows it. Borrowed: valid until the loop goes on.
