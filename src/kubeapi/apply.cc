@@ -159,7 +159,7 @@ Json TrackUpdate(const Json& before, Json after, const FieldManager& manager, co
                        (given->empty() || (given->size() == 1 && (*given)[0] == Json::object()));
   std::vector<Entry> entries = cleared ? std::vector<Entry>() : ReadEntries(before);
   const FieldSet changed = FieldSet::Changed(before, after, rules);
-  const FieldSet removed = FieldSet::Of(before, rules).Minus(FieldSet::Of(after, rules));
+  const FieldSet removed = FieldSet::WithContainers(before, rules).Minus(FieldSet::WithContainers(after, rules));
   for (Entry& entry : entries) {
     const bool own = entry.manager == manager.name && entry.operation == "Update" &&
                      entry.subresource == manager.subresource;

@@ -32,6 +32,14 @@ bool IsUnowned(std::string_view path) {
   return kUnowned.contains(path);
 }
 
+/// Parts that Kubernetes' types write even when they are empty, so that nobody ever adds them.
+bool IsAlwaysThere(std::string_view path) {
+  static const std::set<std::string_view> kAlways = {"metadata",   "spec",      "status",       "template",    "strategy",
+                                                     "containers", "resources", "loadBalancer", "jobTemplate", "updateStrategy"};
+  const size_t dot = path.rfind('.');
+  return path.empty() || kAlways.contains(dot == path.npos ? path : path.substr(dot + 1));
+}
+
 }  // namespace
 
 std::string ItemStep(const Json& item, const ListRule& rule) {
@@ -53,23 +61,28 @@ std::string ItemStep(const Json& item, const ListRule& rule) {
 /// The recursions over objects and sets together; a friend so that the header stays short.
 class FieldWalk {
  public:
+  enum class Containers { kNone, kNew, kAll };  ///< Which objects and lists are members beside their leaves.
+
   explicit FieldWalk(const ListRules& rules) : rules_(rules) {}
 
-  FieldSet Of(const Json& value, const std::string& path) const {
+  FieldSet Of(const Json& value, const std::string& path, Containers containers = Containers::kNone) const {
     FieldSet set;
+    const bool container = containers == Containers::kAll || (containers == Containers::kNew && !IsAlwaysThere(path));
     if (value.is_object() && !value.empty() && !rules_.IsAtomicMap(path)) {
+      set.member_ = container && !path.empty();
       for (const auto& [key, field] : value.items()) {
         const std::string at = Join(path, key);
-        if (!IsUnowned(at)) Put(set, "f:" + key, Of(field, at));
+        if (!IsUnowned(at)) Put(set, "f:" + key, Of(field, at, containers));
       }
       return set;
     }
     std::map<std::string, const Json*> items;
     const ListRule& rule = rules_.For(path);
     if (value.is_array() && !value.empty() && NameItems(value, rule, items)) {
+      set.member_ = container;
       for (const auto& [step, item] : items) {
         FieldSet child;
-        if (rule.type == ListRule::Type::kMap) child = Of(*item, path);
+        if (rule.type == ListRule::Type::kMap) child = Of(*item, path, containers);
         child.member_ = true;
         set.children_[step] = std::move(child);
       }
@@ -87,7 +100,7 @@ class FieldWalk {
         const std::string at = Join(path, key);
         if (IsUnowned(at)) continue;
         const auto it = before.find(key);
-        Put(set, "f:" + key, it == before.end() ? Of(field, at) : Changed(*it, field, at));
+        Put(set, "f:" + key, it == before.end() ? Of(field, at, Containers::kNew) : Changed(*it, field, at));
       }
       return set;
     }
@@ -102,13 +115,13 @@ class FieldWalk {
           continue;
         }
         FieldSet child;
-        if (rule.type == ListRule::Type::kMap) child = Of(*item, path);
+        if (rule.type == ListRule::Type::kMap) child = Of(*item, path, Containers::kNew);
         child.member_ = true;
         set.children_[step] = std::move(child);
       }
       return set;
     }
-    return Of(now, path);
+    return Of(now, path, Containers::kNew);
   }
 
   Json Remove(const Json& value, const FieldSet& gone, const FieldSet& kept, const std::string& path) const {
@@ -195,6 +208,10 @@ Json FieldSet::ToJson() const {
 }
 
 FieldSet FieldSet::Of(const Json& value, const ListRules& rules) { return FieldWalk(rules).Of(value, ""); }
+
+FieldSet FieldSet::WithContainers(const Json& value, const ListRules& rules) {
+  return FieldWalk(rules).Of(value, "", FieldWalk::Containers::kAll);
+}
 
 FieldSet FieldSet::Changed(const Json& before, const Json& now, const ListRules& rules) {
   return FieldWalk(rules).Changed(before, now, "");

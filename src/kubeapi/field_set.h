@@ -21,7 +21,10 @@ class FieldSet {
 
   /// The leaves of `value`, with the items of its list maps; what everyone has (name, uid ...) left out.
   static FieldSet Of(const Json& value, const ListRules& rules);
-  /// The leaves of `now` that `before` has not, or has with another value.
+  /// As Of(), with the objects and lists that hold the leaves: what must be gone when all of them are.
+  static FieldSet WithContainers(const Json& value, const ListRules& rules);
+  /// The leaves of `now` that `before` has not, or has with another value, and the objects and lists that are new, but for
+  /// those that every object of Kubernetes has (spec, template ...).
   static FieldSet Changed(const Json& before, const Json& now, const ListRules& rules);
 
   bool empty() const { return !member_ && children_.empty(); }

@@ -41,6 +41,8 @@ class Merger {
     if (!directive.empty() && directive != "merge")
       return base::Error(Code::kInvalidArgument, "{}: unknown $patch \"{}\"", path, directive);
     if (!target.is_object()) target = Json::object();
+    // Only orders look back at what was.
+    const Json live = HasOrder(patch) ? target : Json();
     if (const Json* keep = Find(patch, {kRetainKeys}); keep != nullptr && keep->is_array()) {
       std::vector<std::string> gone;
       for (const auto& [key, value] : target.items())
@@ -48,12 +50,21 @@ class Merger {
       for (const std::string& key : gone) target.erase(key);
     }
     for (const auto& [key, value] : patch.items())
-      RETURN_IF_ERROR(MergeField(target, key, value, path), "strategic merge patch");
-    return ApplyDirectiveFields(target, patch, path);
+      RETURN_IF_ERROR(MergeField(target, patch, key, value, path), "strategic merge patch");
+    return ApplyDirectiveFields(target, patch, live, path);
   }
 
  private:
-  base::Status MergeField(Json& target, const std::string& key, const Json& value, const std::string& path) {
+  static bool HasOrder(const Json& patch) {
+    for (const auto& [key, value] : patch.items())
+      if (key.starts_with(kOrderPrefix)) return true;
+    return false;
+  }
+
+  base::Status MergeField(Json& target, const Json& patch, const std::string& key, const Json& value,
+                          const std::string& path) {
+    // An explicit order is applied at the end, to lists that the patch does not change as well.
+    const Json* order = Find(patch, {std::string(kOrderPrefix) + key});
     if (key.starts_with("$")) return {};
     const std::string at = Join(path, key);
     if (value.is_null()) {
@@ -72,16 +83,20 @@ class Merger {
       return {};
     }
     const ListRule& rule = rules_.For(at);
+    if (rule.type == ListRule::Type::kAtomic) {
+      target[key] = WithoutDirectives(value);
+      return {};
+    }
     Json& list = target[key];
     if (!list.is_array()) list = Json::array();
-    switch (rule.type) {
-      case ListRule::Type::kAtomic: list = WithoutDirectives(value); return {};
-      case ListRule::Type::kSet:
-        for (const Json& item : value)
-          if (!Contains(list, item)) list.push_back(item);
-        return {};
-      case ListRule::Type::kMap: return MergeList(list, value, rule, at);
+    const Json live = list;
+    if (rule.type == ListRule::Type::kSet) {
+      for (const Json& item : value)
+        if (!Contains(list, item)) list.push_back(item);
+    } else {
+      RETURN_IF_ERROR(MergeList(list, value, rule, at), "list");
     }
+    if (order == nullptr) Reorder(list, value, live, rule);
     return {};
   }
 
@@ -108,7 +123,7 @@ class Merger {
       if (directive == "delete") {
         if (it != list.end()) list.erase(it);
       } else if (it == list.end()) {
-        // New items go last; kubectl's $setElementOrder moves them afterwards.
+        // New items go last here; Reorder() puts them where they belong.
         Json added = Json::object();
         RETURN_IF_ERROR(MergeObject(added, item, path), path);
         list.push_back(std::move(added));
@@ -120,7 +135,7 @@ class Merger {
   }
 
   /// $deleteFromPrimitiveList and $setElementOrder, after the plain fields.
-  base::Status ApplyDirectiveFields(Json& target, const Json& patch, const std::string& path) {
+  base::Status ApplyDirectiveFields(Json& target, const Json& patch, const Json& live, const std::string& path) {
     for (const auto& [key, value] : patch.items()) {
       if (key.starts_with(kDeletePrefix) && value.is_array()) {
         const auto it = target.find(key.substr(kDeletePrefix.size()));
@@ -132,38 +147,50 @@ class Merger {
       } else if (key.starts_with(kOrderPrefix) && value.is_array()) {
         const std::string field = key.substr(kOrderPrefix.size());
         const auto it = target.find(field);
-        if (it != target.end() && it->is_array()) Reorder(*it, value, rules_.For(Join(path, field)));
+        if (it == target.end() || !it->is_array()) continue;
+        const auto before = live.is_object() ? live.find(field) : live.end();
+        Reorder(*it, value, live.is_object() && before != live.end() ? *before : Json::array(), rules_.For(Join(path, field)));
       }
     }
     return {};
   }
 
-  /// Items that the order names come in that order; the others keep their place behind the item before
-  /// them.
-  static void Reorder(Json& list, const Json& order, const ListRule& rule) {
-    const auto rank = [&](const Json& item) -> std::ptrdiff_t {
-      for (size_t i = 0; i < order.size(); ++i) {
-        if (rule.type != ListRule::Type::kMap) {
-          if (order[i] == item) return static_cast<std::ptrdiff_t>(i);
-          continue;
-        }
-        const Json* want = Find(order[i], {rule.merge_key()});
-        const Json* have = Find(item, {rule.merge_key()});
-        if (want != nullptr && have != nullptr && *want == *have) return static_cast<std::ptrdiff_t>(i);
+  /// Where `item` stands in a list, by its key or by itself; -1 when it is not there.
+  static std::ptrdiff_t IndexIn(const Json& list, const Json& item, const ListRule& rule) {
+    for (size_t i = 0; i < list.size(); ++i) {
+      if (rule.type != ListRule::Type::kMap) {
+        if (list[i] == item) return static_cast<std::ptrdiff_t>(i);
+        continue;
       }
-      return -1;
-    };
-    std::vector<std::pair<std::ptrdiff_t, Json>> ranked;
-    std::ptrdiff_t last = -1;
-    for (Json& item : list) {
-      const std::ptrdiff_t own = rank(item);
-      if (own >= 0) last = own;
-      ranked.emplace_back(own >= 0 ? own : last, std::move(item));
+      const Json* want = Find(list[i], {rule.merge_key()});
+      const Json* have = Find(item, {rule.merge_key()});
+      if (want != nullptr && have != nullptr && *want == *have) return static_cast<std::ptrdiff_t>(i);
     }
-    std::stable_sort(ranked.begin(), ranked.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
-    list = Json::array();
-    for (auto& [position, item] : ranked) list.push_back(std::move(item));
+    return -1;
+  }
+
+  /// Items that `order` names come in its order. The others are put among them, each before the first named item that
+  /// the live list has behind it.
+  static void Reorder(Json& list, const Json& order, const Json& live, const ListRule& rule) {
+    std::vector<std::pair<std::ptrdiff_t, Json>> named;
+    std::vector<Json> others;
+    for (Json& item : list) {
+      const std::ptrdiff_t rank = IndexIn(order, item, rule);
+      if (rank >= 0) named.emplace_back(rank, std::move(item));
+      else others.push_back(std::move(item));
+    }
+    std::stable_sort(named.begin(), named.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    Json merged = Json::array();
+    size_t i = 0, j = 0;
+    while (i < others.size() || j < named.size()) {
+      bool other_first = j == named.size();
+      if (i < others.size() && j < named.size()) {
+        const std::ptrdiff_t left = IndexIn(live, others[i], rule), right = IndexIn(live, named[j].second, rule);
+        other_first = left >= 0 && right >= 0 && left < right;
+      }
+      merged.push_back(std::move(other_first ? others[i++] : named[j++].second));
+    }
+    list = std::move(merged);
   }
 
   /// The patch as a value of its own: directives gone, nulls dropped.

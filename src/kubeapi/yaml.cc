@@ -10,16 +10,19 @@
 namespace isthmus::kubeapi {
 namespace {
 
-/// Aliases can blow a small text up; no real manifest comes near this.
-constexpr int kMaxNodes = 500'000;
+/// Without aliases a text has fewer nodes than bytes; so many more may come from aliases, which can blow a small
+/// text up.
+constexpr size_t kMaxAliasNodes = 50'000;
 
 /// Turns yaml-cpp's nodes into Json. Keeps the first error; after that it only unwinds.
 class Converter {
  public:
+  explicit Converter(size_t text_size) : limit_(text_size + kMaxAliasNodes) {}
+
   Json Convert(const YAML::Node& node, int depth) {
     if (!status_.ok()) return nullptr;
     if (depth > kMaxDepth) return Fail(node, fmt::format("nested deeper than {} levels", kMaxDepth));
-    if (++nodes_ > kMaxNodes) return Fail(node, "too large (aliases count as often as they are used)");
+    if (++nodes_ > limit_) return Fail(node, "too large (aliases count as often as they are used)");
     switch (node.Type()) {
       case YAML::NodeType::Undefined:
       case YAML::NodeType::Null: return nullptr;
@@ -90,7 +93,8 @@ class Converter {
     return nullptr;
   }
 
-  int nodes_ = 0;
+  const size_t limit_;
+  size_t nodes_ = 0;
   base::Status status_;
 };
 
@@ -214,7 +218,7 @@ base::Result<std::vector<Json>> ParseYamlStream(std::string_view text) {
   try {
     for (const YAML::Node& node : YAML::LoadAll(std::string(text))) {
       if (IsBlank(node)) continue;
-      Converter converter;
+      Converter converter(text.size());
       Json value = converter.Convert(node, 0);
       if (!converter.status().ok()) return converter.status();
       documents.push_back(std::move(value));

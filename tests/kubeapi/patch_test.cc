@@ -64,14 +64,15 @@ Json Strategic(std::string_view target, std::string_view patch) {
   return result.ok() ? std::move(result).value() : Json();
 }
 
+// New items come before those that only the server has, as Kubernetes puts them (held to it by RealPatch).
 TEST(StrategicPatch, MergesContainersByNameAndPortsByPort) {
   EXPECT_EQ(Strategic(R"({"spec":{"template":{"spec":{"containers":[
                 {"name":"a","image":"1","args":["x","y"],"env":[{"name":"E","value":"1"}]},{"name":"b"}]}}}})",
                       R"({"spec":{"template":{"spec":{"containers":[
                 {"name":"a","image":"2","args":["z"],"env":[{"name":"F","value":"2"}],"ports":[{"containerPort":80}]},{"name":"c"}]}}}})"),
             Parse(R"({"spec":{"template":{"spec":{"containers":[
-                {"name":"a","image":"2","args":["z"],"env":[{"name":"E","value":"1"},{"name":"F","value":"2"}],"ports":[{"containerPort":80}]},
-                {"name":"b"},{"name":"c"}]}}}})"));
+                {"name":"a","image":"2","args":["z"],"env":[{"name":"F","value":"2"},{"name":"E","value":"1"}],"ports":[{"containerPort":80}]},
+                {"name":"c"},{"name":"b"}]}}}})"));
 }
 
 TEST(StrategicPatch, Directives) {
@@ -83,13 +84,13 @@ TEST(StrategicPatch, Directives) {
             Parse(R"({"spec":{"containers":[{"name":"c"}]}})"));
   EXPECT_EQ(Strategic(R"({"spec":{"containers":[{"name":"a"},{"name":"b"},{"name":"s"}]}})",
                       R"({"spec":{"$setElementOrder/containers":[{"name":"c"},{"name":"b"},{"name":"a"}],"containers":[{"name":"c"}]}})"),
-            Parse(R"({"spec":{"containers":[{"name":"c"},{"name":"b"},{"name":"s"},{"name":"a"}]}})"));
+            Parse(R"({"spec":{"containers":[{"name":"c"},{"name":"b"},{"name":"a"},{"name":"s"}]}})"));
   EXPECT_EQ(Strategic(R"({"spec":{"strategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":1}}}})",
                       R"({"spec":{"strategy":{"$retainKeys":["type"],"type":"Recreate"}}})"),
             Parse(R"({"spec":{"strategy":{"type":"Recreate"}}})"));
   EXPECT_EQ(Strategic(R"({"metadata":{"finalizers":["a","b"]}})",
                       R"({"metadata":{"$deleteFromPrimitiveList/finalizers":["a"],"finalizers":["c"]}})"),
-            Parse(R"({"metadata":{"finalizers":["b","c"]}})"));
+            Parse(R"({"metadata":{"finalizers":["c","b"]}})"));
   EXPECT_EQ(Strategic(R"({"spec":{"selector":{"a":"b"}}})", R"({"spec":{"selector":{"$patch":"replace","c":"d"}}})"),
             Parse(R"({"spec":{"selector":{"c":"d"}}})"));
 }
