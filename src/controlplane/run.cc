@@ -8,6 +8,7 @@
 #include "base/signals.h"
 #include "base/version.h"
 #include "controlplane/control_plane.h"
+#include "controlplane/request.h"
 #include "controlplane/settings.h"
 #include "kubeclient/config.h"
 
@@ -36,6 +37,13 @@ int Run(const std::vector<std::string>& given) {
   std::vector<std::string> arguments = given;
   if (!arguments.empty() && arguments.front() == "version") {
     std::printf("%s\n", std::string(base::kVersion).c_str());
+    return 0;
+  }
+  if (!arguments.empty() && arguments.front() == "request") {
+    arguments.erase(arguments.begin());
+    const auto body = MakeRequest(arguments);
+    if (!body.ok()) return Fail(body.status());
+    std::fwrite(body->data(), 1, body->size(), stdout);
     return 0;
   }
   if (!arguments.empty() && arguments.front() == "discovery") arguments.erase(arguments.begin());
