@@ -12,7 +12,7 @@ struct Options {
   std::string ca_file;                ///< Certificates of the cluster's CA.
   std::string ca_key_file;            ///< Its key; empty: requests for certificates are not signed.
   std::string account_key_file;       ///< The RSA key of service-account tokens.
-  std::string issuer = "https://kubernetes.default.svc.cluster.local";
+  std::string issuer = "kubernetes/serviceaccount";  ///< Of token Secrets; the one by which legacy tokens are known.
   std::vector<std::string> load_balancer_pool;   ///< "a.b.c.d" or "first-last".
   std::vector<std::string> load_balancer_fixed;  ///< "namespace/service=address".
   bool token_secrets = false;         ///< A token Secret for every account, as before Kubernetes 1.24.
