@@ -193,6 +193,10 @@ int Run(const std::string& program, std::vector<std::string> arguments, Io io) {
   AddStatusCommands(commands, experimental);
   AddVersionCommand(commands, experimental);
 
+  // What stands behind `lab` is another program's business, flags and all.
+  if (!arguments.empty() && arguments[0] == "lab" && program != "istioctl")
+    return RunLabCommand(session, {arguments.begin() + 1, arguments.end()});
+
   std::vector<std::string> words = Normalize(arguments);
   if (!words.empty() && words[0] == "help") {
     words.erase(words.begin());

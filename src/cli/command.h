@@ -53,5 +53,6 @@ void AddRemovedCommands(Commands& commands);
 void AddTopologyCommands(Commands& commands);
 /// `lab`: hands everything behind it to the program isthmus-lab.
 void AddLabCommand(Commands& commands);
+int RunLabCommand(Session& session, std::vector<std::string> arguments);
 
 }  // namespace isthmus::cli

@@ -238,13 +238,13 @@ void AddTopologyCommands(Commands& commands) {
 void AddLabCommand(Commands& commands) {
   CLI::App* command = AddCommand(&commands.root, "lab", "Clusters on this machine: up, status, env, shell, cut, mend, stop, start, down",
                                  "% lab shell cluster1");
-  command->prefix_command();
-  OnChosen(command, commands, [command](Session& session) {
-    std::vector<std::string> arguments = command->remaining();
-    if (arguments.empty()) arguments = {"--help"};
-    auto code = RunLab(session.loop(), std::move(arguments));
-    return code.ok() ? *code : session.Fail(code.status());
-  });
+  OnChosen(command, commands, [](Session& session) { return RunLabCommand(session, {}); });
+}
+
+int RunLabCommand(Session& session, std::vector<std::string> arguments) {
+  if (arguments.empty()) arguments = {"--help"};
+  auto code = RunLab(session.loop(), std::move(arguments));
+  return code.ok() ? *code : session.Fail(code.status());
 }
 
 }  // namespace isthmus::cli

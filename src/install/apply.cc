@@ -30,18 +30,6 @@ Status EnsureNamespace(ClusterAccess& cluster, const Installation& installation)
   return created.ok() || created.status().code() == Code::kAlreadyExists ? Status() : created.status();
 }
 
-/// The objects as they are applied: with the labels by which they are found again.
-std::vector<Json> Labelled(const Installation& installation, const Component& component) {
-  std::vector<Json> objects = component.objects;
-  for (Json& object : objects) {
-    Json& labels = object["metadata"]["labels"];
-    labels[std::string(kManaged)] = "Reconcile";
-    labels["operator.istio.io/version"] = std::string(base::kVersion);
-    labels["install.operator.istio.io/owning-resource-namespace"] = installation.ns;
-  }
-  return objects;
-}
-
 bool Established(const Json& definition) {
   const Json* conditions = Find(definition, {"status", "conditions"});
   if (conditions == nullptr || !conditions->is_array()) return false;
@@ -61,10 +49,24 @@ base::Result<std::string> WhyNotReadyObject(ClusterAccess& cluster, const Json& 
   return std::string();
 }
 
+/// The control plane turns Ignore to Fail once its webhook answers; an upgrade must not open that door again.
+Status KeepFailurePolicy(ClusterAccess& cluster, Json& webhook) {
+  ASSIGN_OR_RETURN(Resource resource, cluster.Find(StringAt(webhook, {"apiVersion"}), StringAt(webhook, {"kind"})), "");
+  auto live = cluster.Get(resource, "", StringAt(webhook, {"metadata", "name"}));
+  if (!live.ok()) return live.status().code() == Code::kNotFound ? Status() : live.status();
+  const Json* entries = Find(*live, {"webhooks"});
+  if (entries == nullptr || !entries->is_array()) return {};
+  for (Json& wanted : webhook["webhooks"])
+    for (const Json& entry : *entries)
+      if (StringAt(entry, {"name"}) == StringAt(wanted, {"name"})) wanted["failurePolicy"] = StringAt(entry, {"failurePolicy"});
+  return {};
+}
+
 Status ApplyComponent(ClusterAccess& cluster, const Installation& installation, const Component& component,
                       const ApplyOptions& options) {
   std::vector<Json> definitions, others;
-  for (Json& object : Labelled(installation, component))
+  ASSIGN_OR_RETURN(std::vector<Json> objects, AsApplied(cluster, installation, component), "");
+  for (Json& object : objects)
     (StringAt(object, {"kind"}) == "CustomResourceDefinition" ? definitions : others).push_back(std::move(object));
   RETURN_IF_ERROR(cluster.ApplyAll(definitions, installation.ns), "");
   RETURN_IF_ERROR(cluster.ApplyAll(others, installation.ns), "");
@@ -103,6 +105,19 @@ Status Prune(ClusterAccess& cluster, const Installation& installation, const std
 }
 
 }  // namespace
+
+base::Result<std::vector<Json>> AsApplied(ClusterAccess& cluster, const Installation& installation, const Component& component) {
+  std::vector<Json> objects = component.objects;
+  for (Json& object : objects) {
+    Json& labels = object["metadata"]["labels"];
+    labels[std::string(kManaged)] = "Reconcile";
+    labels["operator.istio.io/version"] = std::string(base::kVersion);
+    labels["install.operator.istio.io/owning-resource-namespace"] = installation.ns;
+    if (StringAt(object, {"kind"}) == "ValidatingWebhookConfiguration")
+      RETURN_IF_ERROR(KeepFailurePolicy(cluster, object), Describe(object));
+  }
+  return objects;
+}
 
 Status WaitReady(ClusterAccess& cluster, const std::vector<Json>& objects, base::Duration timeout) {
   std::vector<std::string> waiting;

@@ -26,6 +26,10 @@ struct ApplyOptions {
 base::Status Apply(ClusterAccess cluster, const Installation& installation, const std::vector<Component>& components,
                    const ApplyOptions& options, const ProgressLine& progress);
 
+/// The objects of a component as they are applied: with the labels by which they are found again, and with what the running
+/// control plane has taken over (the failure policy of its validating webhook).
+base::Result<std::vector<Json>> AsApplied(ClusterAccess& cluster, const Installation& installation, const Component& component);
+
 /// Waits for all Deployments among `objects`; the error lists those that are not ready, with why.
 base::Status WaitReady(ClusterAccess& cluster, const std::vector<Json>& objects, base::Duration timeout);
 

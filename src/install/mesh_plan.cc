@@ -1,5 +1,6 @@
 #include <map>
 
+#include "install/apply.h"
 #include "install/mesh_up.h"
 #include "install/topology_manifests.h"
 #include "install/trust.h"
@@ -70,21 +71,24 @@ base::Result<PlanLine> PlanObject(ClusterAccess& access, const std::string& clus
 }
 
 /// All objects that BringUp would apply to a cluster and that can be known beforehand.
-base::Result<std::vector<Json>> WantedObjects(const Topology& topology, const TopologyCluster& cluster) {
+base::Result<std::vector<Json>> WantedObjects(const Topology& topology, const TopologyCluster& cluster, ClusterAccess& access) {
   std::string address = cluster.remote_pilot_address;
   if (const TopologyCluster* primary = topology.Find(cluster.control_plane);
       address.empty() && primary != nullptr && !primary->gateway.external_ips.empty())
     address = primary->gateway.external_ips.front();
   std::vector<Json> wanted;
-  auto add = [&](const Rendered& rendered) {
-    for (const Component& component : rendered.components)
-      for (const Json& object : component.objects) wanted.push_back(object);
+  auto add = [&](const Rendered& rendered) -> base::Status {
+    for (const Component& component : rendered.components) {
+      ASSIGN_OR_RETURN(std::vector<Json> objects, AsApplied(access, rendered.installation, component), component.title);
+      wanted.insert(wanted.end(), objects.begin(), objects.end());
+    }
+    return {};
   };
   ASSIGN_OR_RETURN(Rendered main, RenderOperator(OperatorOf(topology, cluster, address), "topology"), "");
-  add(main);
+  RETURN_IF_ERROR(add(main), "");
   if (cluster.gateway.present) {
     ASSIGN_OR_RETURN(Rendered gateway, RenderOperator(EastWestOperatorOf(topology, cluster), "east-west gateway"), "");
-    add(gateway);
+    RETURN_IF_ERROR(add(gateway), "");
     ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(topology, cluster), "");
     wanted.insert(wanted.end(), exposure.begin(), exposure.end());
   }
@@ -115,7 +119,7 @@ base::Status PlanCluster(const Topology& topology, const TopologyCluster& cluste
       ASSIGN_OR_RETURN(PlanLine secret, PlanSecret(access, cluster.name, "istio-remote-secret-" + other.name), "");
       lines.push_back(secret);
     }
-  ASSIGN_OR_RETURN(std::vector<Json> wanted, WantedObjects(topology, cluster), "");
+  ASSIGN_OR_RETURN(std::vector<Json> wanted, WantedObjects(topology, cluster, access), "");
   for (const Json& object : wanted) {
     ASSIGN_OR_RETURN(PlanLine line, PlanObject(access, cluster.name, object), Describe(object));
     lines.push_back(std::move(line));
