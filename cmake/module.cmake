@@ -32,9 +32,9 @@ function(isthmus_module name)
 endfunction()
 
 # isthmus_tests(<name> DEPS <targets...>): one test program for the folder tests/<name>; each GoogleTest case
-# is one ctest test.
+# is one ctest test. SERIAL: none runs beside another test (they use the machine's namespaces or measure time).
 function(isthmus_tests name)
-  cmake_parse_arguments(arg "" "" "DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "SERIAL" "" "DEPS;LABELS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc")
   if(NOT sources)
     return()
@@ -48,7 +48,7 @@ function(isthmus_tests name)
                              ISTHMUS_THIRD_PARTY="${ISTHMUS_THIRD_PARTY}")
   include(GoogleTest)
   gtest_discover_tests(${program} TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60
-                       PROPERTIES TIMEOUT 120 LABELS "${arg_LABELS}")
+                       PROPERTIES TIMEOUT 120 LABELS "${arg_LABELS}" RUN_SERIAL "${arg_SERIAL}")
 endfunction()
 
 # Writes the declared arrows to the build folder, for the layering test.

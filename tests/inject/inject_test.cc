@@ -71,7 +71,7 @@ std::vector<std::string> Names(const Json& pod, const char* list) {
   return names;
 }
 
-// Goldens: <name>.in.yaml gives <name>.golden.yaml; ISTHMUS_UPDATE_GOLDENS=1 writes them anew.
+// Goldens: <name>.in.yaml gives <name>.golden.yaml; ISTHMUS_REWRITE_GOLDENS=1 writes them anew.
 class GoldenTest : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(All, GoldenTest, testing::Values("deployment-pod", "gateway-pod", "annotated-pod"),
                          [](const auto& info) {
@@ -88,7 +88,7 @@ TEST_P(GoldenTest, PodIsInjectedAsRecorded) {
   const Outcome outcome = Must(pod);
   ASSERT_TRUE(outcome.injected) << outcome.skipped;
   const std::string text = kubeapi::ToYaml(outcome.pod);
-  if (std::getenv("ISTHMUS_UPDATE_GOLDENS") != nullptr) {
+  if (std::getenv("ISTHMUS_REWRITE_GOLDENS") != nullptr) {
     ASSERT_TRUE(base::WriteFile(base + ".golden.yaml", text).ok());
     return;
   }
