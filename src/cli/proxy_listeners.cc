@@ -38,7 +38,8 @@ bool IsTcp(const Json& filter) { return IsFilter(filter, ".TcpProxy", kTcpProxy)
 std::vector<const Json*> Chains(const Json& listener) {
   std::vector<const Json*> chains;
   for (const Json& chain : ItemsAt(listener, {"filter_chains"})) chains.push_back(&chain);
-  if (const Json* chain = Find(listener, {"default_filter_chain"}); chain != nullptr) chains.push_back(chain);
+  if (const Json* chain = Find(listener, {"default_filter_chain"}); chain != nullptr)
+    chains.push_back(chain);
   return chains;
 }
 
@@ -61,8 +62,10 @@ ListenerAddress AddressOf(const Json& listener) {
   std::vector<std::string> texts;
   const auto add = [&](const Json* address) {
     if (address == nullptr) return;
-    if (std::string text = StringAt(*address, {"socket_address", "address"}); !text.empty()) texts.push_back(text);
-    else if (std::string path = StringAt(*address, {"pipe", "path"}); !path.empty()) texts.push_back("unix://" + path);
+    if (std::string text = StringAt(*address, {"socket_address", "address"}); !text.empty())
+      texts.push_back(text);
+    else if (std::string path = StringAt(*address, {"pipe", "path"}); !path.empty())
+      texts.push_back("unix://" + path);
   };
   add(Find(listener, {"address"}));
   for (const Json& more : ItemsAt(listener, {"additional_addresses"})) add(Find(more, {"address"}));
@@ -75,7 +78,8 @@ ListenerAddress AddressOf(const Json& listener) {
 std::string ProtocolsText(const std::vector<std::string>& protocols) {
   using Set = std::vector<std::string>;
   if (protocols == Set{"istio-http/1.0", "istio-http/1.1", "istio-h2"}) return "HTTP TLS";
-  if (protocols == Set{"istio", "istio-http/1.0", "istio-http/1.1", "istio-h2"}) return "Istio HTTP Plain";
+  if (protocols == Set{"istio", "istio-http/1.0", "istio-http/1.1", "istio-h2"})
+    return "Istio HTTP Plain";
   if (protocols == Set{"http/1.0", "http/1.1", "h2c"}) return "HTTP";
   if (protocols == Set{"istio-peer-exchange", "istio"}) return "TCP TLS";
   return base::Join(protocols, ",");
@@ -85,7 +89,8 @@ std::string MatchText(const Json& chain) {
   std::vector<std::string> parts;
   const Json* match = Find(chain, {"filter_chain_match"});
   if (match == nullptr) return "ALL";
-  if (const auto names = Strings(*match, {"server_names"}); !names.empty()) parts.push_back("SNI: " + base::Join(names, ","));
+  if (const auto names = Strings(*match, {"server_names"}); !names.empty())
+    parts.push_back("SNI: " + base::Join(names, ","));
   if (const std::string transport = StringAt(*match, {"transport_protocol"}); !transport.empty())
     parts.push_back("Trans: " + transport);
   if (const auto protocols = Strings(*match, {"application_protocols"}); !protocols.empty())
@@ -94,9 +99,12 @@ std::string MatchText(const Json& chain) {
   const std::string port_text = port == 0 ? "" : fmt::format(":{}", port);
   std::vector<std::string> ranges;
   for (const Json& range : ItemsAt(*match, {"prefix_ranges"}))
-    ranges.push_back(fmt::format("{}/{}", StringAt(range, {"address_prefix"}), IntAt(range, {"prefix_len"})));
-  if (!ranges.empty()) parts.push_back(fmt::format("Addr: {}{}", base::Join(ranges, ","), port_text));
-  else if (port != 0) parts.push_back("Addr: *" + port_text);
+    ranges.push_back(
+        fmt::format("{}/{}", StringAt(range, {"address_prefix"}), IntAt(range, {"prefix_len"})));
+  if (!ranges.empty())
+    parts.push_back(fmt::format("Addr: {}{}", base::Join(ranges, ","), port_text));
+  else if (port != 0)
+    parts.push_back("Addr: *" + port_text);
   return parts.empty() ? "ALL" : base::Join(parts, "; ");
 }
 
@@ -105,10 +113,13 @@ std::string ClusterText(const std::string& cluster) {
 }
 
 std::string PathText(const Json& match) {
-  if (const Json* prefix = Find(match, {"prefix"}); prefix != nullptr) return StringAt(match, {"prefix"}) + "*";
+  if (const Json* prefix = Find(match, {"prefix"}); prefix != nullptr)
+    return StringAt(match, {"prefix"}) + "*";
   if (Find(match, {"path"}) != nullptr) return StringAt(match, {"path"});
-  if (Find(match, {"path_separated_prefix"}) != nullptr) return "PathPrefix:" + StringAt(match, {"path_separated_prefix"});
-  if (Find(match, {"safe_regex"}) != nullptr) return "regex " + StringAt(match, {"safe_regex", "regex"});
+  if (Find(match, {"path_separated_prefix"}) != nullptr)
+    return "PathPrefix:" + StringAt(match, {"path_separated_prefix"});
+  if (Find(match, {"safe_regex"}) != nullptr)
+    return "regex " + StringAt(match, {"safe_regex", "regex"});
   return "";
 }
 
@@ -120,13 +131,16 @@ std::string InlineText(const Json& config) {
     const std::vector<Json>& routes = ItemsAt(host, {"routes"});
     const std::vector<std::string> domains = Strings(host, {"domains"});
     const bool all = domains == std::vector<std::string>{"*"};
-    if (hosts.size() == 1 && routes.size() == 1 && all && StringAt(routes[0], {"match", "prefix"}) == "/" &&
-        routes[0]["match"].size() == 1)
-      if (const std::string cluster = StringAt(routes[0], {"route", "cluster"}); !cluster.empty()) return ClusterText(cluster);
+    if (hosts.size() == 1 && routes.size() == 1 && all &&
+        StringAt(routes[0], {"match", "prefix"}) == "/" && routes[0]["match"].size() == 1)
+      if (const std::string cluster = StringAt(routes[0], {"route", "cluster"}); !cluster.empty())
+        return ClusterText(cluster);
     std::vector<std::string> paths;
     for (const Json& route : routes)
-      if (const Json* match = Find(route, {"match"}); match != nullptr) paths.push_back(PathText(*match));
-    parts.push_back(all ? base::Join(paths, ", ") : fmt::format("{} {}", base::Join(domains, "/"), base::Join(paths, ", ")));
+      if (const Json* match = Find(route, {"match"}); match != nullptr)
+        paths.push_back(PathText(*match));
+    parts.push_back(all ? base::Join(paths, ", ")
+                        : fmt::format("{} {}", base::Join(domains, "/"), base::Join(paths, ", ")));
   }
   return "Inline Route: " + base::Join(parts, "; ");
 }
@@ -136,26 +150,32 @@ std::string DestinationText(const Json& chain) {
     const Json* config = Find(filter, {"typed_config"});
     if (config == nullptr) continue;
     if (IsHttp(filter)) {
-      if (const Json* inline_routes = Find(*config, {"route_config"}); inline_routes != nullptr) return InlineText(*inline_routes);
+      if (const Json* inline_routes = Find(*config, {"route_config"}); inline_routes != nullptr)
+        return InlineText(*inline_routes);
       return "Route: " + StringAt(*config, {"rds", "route_config_name"});
     }
     if (IsTcp(filter)) {
-      if (const std::string cluster = StringAt(*config, {"cluster"}); !cluster.empty()) return ClusterText(cluster);
+      if (const std::string cluster = StringAt(*config, {"cluster"}); !cluster.empty())
+        return ClusterText(cluster);
       std::vector<std::string> clusters;
       for (const Json& weighted : ItemsAt(*config, {"weighted_clusters", "clusters"}))
-        clusters.push_back(fmt::format("{} {}", StringAt(weighted, {"name"}), IntAt(weighted, {"weight"})));
+        clusters.push_back(
+            fmt::format("{} {}", StringAt(weighted, {"name"}), IntAt(weighted, {"weight"})));
       if (!clusters.empty()) return "Weighted Clusters: " + base::Join(clusters, ", ");
     }
   }
   return "Non-HTTP/Non-TCP";
 }
 
-// --- routes ---------------------------------------------------------------------------------------------
+// --- routes
+// ---------------------------------------------------------------------------------------------
 
 std::string WithoutPort(const std::string& domain) {
   const size_t colon = domain.rfind(':');
-  const bool v6 = std::count(domain.begin(), domain.end(), ':') > 1 && !domain.ends_with(']') && domain[0] != '[';
-  return colon == domain.npos || v6 || colon < domain.rfind(']') + 1 ? domain : domain.substr(0, colon);
+  const bool v6 = std::count(domain.begin(), domain.end(), ':') > 1 && !domain.ends_with(']') &&
+                  domain[0] != '[';
+  return colon == domain.npos || v6 || colon < domain.rfind(']') + 1 ? domain
+                                                                     : domain.substr(0, colon);
 }
 
 /// A single domain as it is; of several the first two, longer forms of the same name left out.
@@ -163,13 +183,18 @@ std::string DomainsText(const std::vector<std::string>& domains) {
   if (domains.empty()) return "";
   if (domains.size() == 1) return domains[0];
   std::vector<std::string> names;
-  for (const std::string& domain : domains)
-    if (std::string name = WithoutPort(domain); std::find(names.begin(), names.end(), name) == names.end())
+  for (const std::string& domain : domains) {
+    std::string name = WithoutPort(domain);
+    // "host." is the same name, spelt so that no search path is tried.
+    if (name.size() > 1 && name.ends_with('.')) name.pop_back();
+    if (std::find(names.begin(), names.end(), name) == names.end())
       names.push_back(std::move(name));
+  }
   const std::set<std::string> all(names.begin(), names.end());
   std::erase_if(names, [&all](const std::string& name) {
     for (const std::string_view suffix : {".svc.cluster.local", ".svc"})
-      if (name.ends_with(suffix) && all.contains(name.substr(0, name.size() - suffix.size()))) return true;
+      if (name.ends_with(suffix) && all.contains(name.substr(0, name.size() - suffix.size())))
+        return true;
     return false;
   });
   if (names.size() == 1) return names[0];
@@ -182,7 +207,8 @@ std::string RouteMatchText(const Json& route) {
   const Json* match = Find(route, {"match"});
   if (match == nullptr) return "";
   std::vector<std::string> parts = {PathText(*match)};
-  for (const Json& header : ItemsAt(*match, {"headers"})) parts.push_back("header " + StringAt(header, {"name"}));
+  for (const Json& header : ItemsAt(*match, {"headers"}))
+    parts.push_back("header " + StringAt(header, {"name"}));
   return base::Join(parts, " ");
 }
 
@@ -191,19 +217,21 @@ std::string RouteMatchText(const Json& route) {
 std::vector<Json> Listeners(const Json& dump, const ProxyFilter& filter) {
   std::vector<Json> found;
   for (const char* list : {"static_listeners", "dynamic_listeners"}) {
-    ForEachIn(dump, "ListenersConfigDump", list, "listener", [&](const Json& listener, const Json&) {
-      const ListenerAddress address = AddressOf(listener);
-      if ((filter.address.empty() || base::EqualsIgnoreCase(filter.address, address.text)) &&
-          (filter.port == 0 || filter.port == address.port) &&
-          (filter.type.empty() || base::EqualsIgnoreCase(filter.type, TypeOf(listener))))
-        found.push_back(listener);
-    });
+    ForEachIn(
+        dump, "ListenersConfigDump", list, "listener", [&](const Json& listener, const Json&) {
+          const ListenerAddress address = AddressOf(listener);
+          if ((filter.address.empty() || base::EqualsIgnoreCase(filter.address, address.text)) &&
+              (filter.port == 0 || filter.port == address.port) &&
+              (filter.type.empty() || base::EqualsIgnoreCase(filter.type, TypeOf(listener))))
+            found.push_back(listener);
+        });
   }
   const auto key = [](const Json& listener) {
     const ListenerAddress address = AddressOf(listener);
     return std::pair(address.port, address.text);
   };
-  std::stable_sort(found.begin(), found.end(), [&](const Json& a, const Json& b) { return key(a) < key(b); });
+  std::stable_sort(found.begin(), found.end(),
+                   [&](const Json& a, const Json& b) { return key(a) < key(b); });
   return found;
 }
 
@@ -217,7 +245,8 @@ Rows ListenerRows(const std::vector<Json>& listeners, bool verbose) {
       continue;
     }
     for (const Json* chain : Chains(listener))
-      rows.push_back({address.text, std::to_string(address.port), MatchText(*chain), DestinationText(*chain)});
+      rows.push_back(
+          {address.text, std::to_string(address.port), MatchText(*chain), DestinationText(*chain)});
   }
   return rows;
 }
@@ -230,7 +259,8 @@ std::vector<Json> Routes(const Json& dump, const ProxyFilter& filter) {
     });
   }
   const auto key = [](const Json& route) { return StringAt(route, {"name"}); };
-  std::stable_sort(found.begin(), found.end(), [&](const Json& a, const Json& b) { return key(a) < key(b); });
+  std::stable_sort(found.begin(), found.end(),
+                   [&](const Json& a, const Json& b) { return key(a) < key(b); });
   return found;
 }
 
@@ -238,7 +268,8 @@ Rows RouteRows(const std::vector<Json>& routes, bool verbose) {
   if (!verbose) {
     Rows rows = {{"NAME", "VIRTUAL HOSTS"}};
     for (const Json& route : routes)
-      rows.push_back({StringAt(route, {"name"}), std::to_string(ItemsAt(route, {"virtual_hosts"}).size())});
+      rows.push_back(
+          {StringAt(route, {"name"}), std::to_string(ItemsAt(route, {"virtual_hosts"}).size())});
     return rows;
   }
   Rows rows = {{"NAME", "VHOST NAME", "DOMAINS", "MATCH", "VIRTUAL SERVICE"}};
@@ -251,7 +282,8 @@ Rows RouteRows(const std::vector<Json>& routes, bool verbose) {
         if (StringAt(route, {"route", "cluster"}) == "PassthroughCluster") continue;
         rows.push_back({name, host_name, domains, RouteMatchText(route), MadeBy(route, "")});
       }
-      if (ItemsAt(host, {"routes"}).empty()) rows.push_back({name, host_name, domains, "/*", "404"});
+      if (ItemsAt(host, {"routes"}).empty())
+        rows.push_back({name, host_name, domains, "/*", "404"});
     }
   }
   return rows;

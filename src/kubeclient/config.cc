@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "kubeapi/json.h"
+#include "kubeclient/exec_credential.h"
 
 namespace isthmus::kubeclient {
 namespace {
@@ -27,7 +28,8 @@ using kubeapi::StringAt;
 constexpr std::string_view kServiceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The entry of a list of {name, <what>} pairs, or null.
-const Json* Named(const Json& config, std::string_view list, std::string_view name, std::string_view what) {
+const Json* Named(const Json& config, std::string_view list, std::string_view name,
+                  std::string_view what) {
   for (const Json& entry : ItemsAt(config, {list}))
     if (StringAt(entry, {"name"}) == name) return Find(entry, {what});
   return nullptr;
@@ -56,18 +58,21 @@ Status CheckTrusted(const Json& user, const std::vector<std::string>& allowed) {
   if (const Json* provider = Find(user, {"auth-provider"}); provider != nullptr) {
     const std::string name = StringAt(*provider, {"name"});
     if (name != "oidc" && refused(name))
-      return Error(Code::kPermissionDenied, "auth provider \"{}\" is not allowed; use a token or a client certificate",
+      return Error(Code::kPermissionDenied,
+                   "auth provider \"{}\" is not allowed; use a token or a client certificate",
                    name);
   }
   struct Row {
     std::string_view field, option;
   };
-  for (const Row& row : {Row{"exec", "exec"}, Row{"tokenFile", "tokenFile"}, Row{"client-key", "clientKey"},
-                         Row{"client-certificate", "clientCertificate"}}) {
+  for (const Row& row :
+       {Row{"exec", "exec"}, Row{"tokenFile", "tokenFile"}, Row{"client-key", "clientKey"},
+        Row{"client-certificate", "clientCertificate"}}) {
     const Json* value = Find(user, {row.field});
     const bool set = value != nullptr && !value->is_null() && *value != Json("");
     if (set && refused(row.option))
-      return Error(Code::kPermissionDenied, "\"{}\" is not allowed; give its content in the kubeconfig itself", row.field);
+      return Error(Code::kPermissionDenied,
+                   "\"{}\" is not allowed; give its content in the kubeconfig itself", row.field);
   }
   return {};
 }
@@ -77,28 +82,30 @@ Status ReadCluster(const Json& cluster, RestConfig& out) {
   if (url.find("://") == url.npos && !url.empty()) url = "http://" + url;
   const size_t scheme_end = url.find("://");
   if (url.empty() || (!url.starts_with("https://") && !url.starts_with("http://")))
-    return Error(Code::kInvalidArgument, "server \"{}\" is no http or https URL", StringAt(cluster, {"server"}));
+    return Error(Code::kInvalidArgument, "server \"{}\" is no http or https URL",
+                 StringAt(cluster, {"server"}));
   const size_t slash = url.find('/', scheme_end + 3);
   out.server = url.substr(0, slash);
   if (slash != url.npos) out.path_prefix = url.substr(slash);
   while (out.path_prefix.ends_with('/')) out.path_prefix.pop_back();
-  if (out.server.size() == scheme_end + 3) return Error(Code::kInvalidArgument, "server \"{}\" names no host", url);
+  if (out.server.size() == scheme_end + 3)
+    return Error(Code::kInvalidArgument, "server \"{}\" names no host", url);
   ASSIGN_OR_RETURN(out.ca_pem, Material(cluster, "certificate-authority"), "cluster");
   out.insecure_skip_tls_verify = BoolAt(cluster, {"insecure-skip-tls-verify"});
   if (out.insecure_skip_tls_verify && !out.ca_pem.empty())
-    return Error(Code::kInvalidArgument, "certificate-authority and insecure-skip-tls-verify exclude each other");
+    return Error(Code::kInvalidArgument,
+                 "certificate-authority and insecure-skip-tls-verify exclude each other");
   out.tls_server_name = StringAt(cluster, {"tls-server-name"});
   out.proxy_url = StringAt(cluster, {"proxy-url"});
   if (!out.proxy_url.empty() && !out.proxy_url.starts_with("http://"))
-    return Error(Code::kUnimplemented, "proxy-url \"{}\": only http:// proxies are supported", out.proxy_url);
+    return Error(Code::kUnimplemented, "proxy-url \"{}\": only http:// proxies are supported",
+                 out.proxy_url);
   return {};
 }
 
 Status ReadUser(const Json& user, RestConfig& out) {
   if (const Json* exec = Find(user, {"exec"}); exec != nullptr && exec->is_object())
-    return Error(Code::kUnimplemented,
-                 "credential plugin \"{}\" (exec) is not supported; use a token or a client certificate",
-                 StringAt(*exec, {"command"}));
+    return RunCredentialPlugin(*exec, out);
   out.token = StringAt(user, {"token"});
   out.token_file = StringAt(user, {"tokenFile"});
   if (out.token.empty() && StringAt(user, {"auth-provider", "name"}) == "oidc")
@@ -106,7 +113,8 @@ Status ReadUser(const Json& user, RestConfig& out) {
   ASSIGN_OR_RETURN(out.client_certificate_pem, Material(user, "client-certificate"), "user");
   ASSIGN_OR_RETURN(out.client_key_pem, Material(user, "client-key"), "user");
   if (out.client_certificate_pem.empty() != out.client_key_pem.empty())
-    return Error(Code::kInvalidArgument, "client-certificate and client-key must be given together");
+    return Error(Code::kInvalidArgument,
+                 "client-certificate and client-key must be given together");
   out.username = StringAt(user, {"username"});
   out.password = StringAt(user, {"password"});
   out.impersonate_user = StringAt(user, {"as"});
@@ -117,29 +125,38 @@ Status ReadUser(const Json& user, RestConfig& out) {
 
 Result<RestConfig> Build(const Json& config, std::string_view wanted, KubeconfigTrust trust,
                          const std::vector<std::string>& allowed) {
-  if (!config.is_object()) return Error(Code::kInvalidArgument, "a kubeconfig must be an object with clusters, contexts and users");
-  const std::string context_name = wanted.empty() ? StringAt(config, {"current-context"}) : std::string(wanted);
+  if (!config.is_object())
+    return Error(Code::kInvalidArgument,
+                 "a kubeconfig must be an object with clusters, contexts and users");
+  const std::string context_name =
+      wanted.empty() ? StringAt(config, {"current-context"}) : std::string(wanted);
   if (context_name.empty())
-    return Error(Code::kInvalidArgument, "no current-context is set; name a context with --context");
+    return Error(Code::kInvalidArgument,
+                 "no current-context is set; name a context with --context");
   const Json* context = Named(config, "contexts", context_name, "context");
   if (context == nullptr) {
     std::vector<std::string> names;
-    for (const Json& entry : ItemsAt(config, {"contexts"})) names.push_back(StringAt(entry, {"name"}));
-    return Error(Code::kNotFound, "context \"{}\" does not exist; there are: {}", context_name, base::Join(names, ", "));
+    for (const Json& entry : ItemsAt(config, {"contexts"}))
+      names.push_back(StringAt(entry, {"name"}));
+    return Error(Code::kNotFound, "context \"{}\" does not exist; there are: {}", context_name,
+                 base::Join(names, ", "));
   }
   RestConfig out;
   out.context = context_name;
   out.cluster = StringAt(*context, {"cluster"});
-  if (const std::string ns = StringAt(*context, {"namespace"}); !ns.empty()) out.default_namespace = ns;
+  if (const std::string ns = StringAt(*context, {"namespace"}); !ns.empty())
+    out.default_namespace = ns;
   const Json* cluster = Named(config, "clusters", out.cluster, "cluster");
   if (cluster == nullptr)
-    return Error(Code::kInvalidArgument, "context \"{}\": cluster \"{}\" does not exist", context_name, out.cluster);
+    return Error(Code::kInvalidArgument, "context \"{}\": cluster \"{}\" does not exist",
+                 context_name, out.cluster);
   RETURN_IF_ERROR(ReadCluster(*cluster, out), fmt::format("cluster \"{}\"", out.cluster));
   const std::string user_name = StringAt(*context, {"user"});
   if (user_name.empty()) return out;
   const Json* user = Named(config, "users", user_name, "user");
   if (user == nullptr)
-    return Error(Code::kInvalidArgument, "context \"{}\": user \"{}\" does not exist", context_name, user_name);
+    return Error(Code::kInvalidArgument, "context \"{}\": user \"{}\" does not exist", context_name,
+                 user_name);
   const std::string doing = fmt::format("user \"{}\"", user_name);
   if (trust == KubeconfigTrust::kRemoteSecret) RETURN_IF_ERROR(CheckTrusted(*user, allowed), doing);
   RETURN_IF_ERROR(ReadUser(*user, out), doing);
@@ -157,9 +174,15 @@ void ResolvePaths(Json& config, const std::string& path) {
     std::string& text = value->get_ref<std::string&>();
     if (!text.empty() && text[0] != '/') text = folder + "/" + text;
   };
+  if (Json* users = kubeapi::FindMutable(config, {"users"}); users != nullptr && users->is_array())
+    for (Json& entry : *users)
+      // A plain name is looked up in PATH.
+      if (StringAt(entry, {"user", "exec", "command"}).find('/') != std::string::npos)
+        resolve(kubeapi::FindMutable(entry, {"user", "exec"}), "command");
   for (const auto& [list, what, fields] :
        {std::tuple("clusters", "cluster", std::vector<const char*>{"certificate-authority"}),
-        std::tuple("users", "user", std::vector<const char*>{"client-certificate", "client-key", "tokenFile"})}) {
+        std::tuple("users", "user",
+                   std::vector<const char*>{"client-certificate", "client-key", "tokenFile"})}) {
     Json* entries = kubeapi::FindMutable(config, {list});
     if (entries == nullptr || !entries->is_array()) continue;
     for (Json& entry : *entries)
@@ -173,12 +196,14 @@ void MergeConfig(Json& into, const Json& from) {
     for (const Json& entry : ItemsAt(from, {list})) {
       const std::string name = StringAt(entry, {"name"});
       const std::vector<Json>& have = ItemsAt(into, {list});
-      const bool known = std::any_of(have.begin(), have.end(),
-                                     [&](const Json& other) { return StringAt(other, {"name"}) == name; });
+      const bool known = std::any_of(have.begin(), have.end(), [&](const Json& other) {
+        return StringAt(other, {"name"}) == name;
+      });
       if (!known) into[list].push_back(entry);
     }
   }
-  if (StringAt(into, {"current-context"}).empty()) into["current-context"] = StringAt(from, {"current-context"});
+  if (StringAt(into, {"current-context"}).empty())
+    into["current-context"] = StringAt(from, {"current-context"});
 }
 
 struct Loaded {
@@ -215,15 +240,16 @@ Result<Loaded> LoadFiles(std::string_view path) {
     any = true;
   }
   if (!any)
-    return Error(Code::kNotFound, "no kubeconfig found ({}); give one with --kubeconfig or KUBECONFIG",
+    return Error(Code::kNotFound,
+                 "no kubeconfig found ({}); give one with --kubeconfig or KUBECONFIG",
                  files.empty() ? "HOME is not set" : loaded.origin);
   return loaded;
 }
 
 }  // namespace
 
-Result<RestConfig> ParseKubeconfig(std::string_view yaml, std::string_view context, KubeconfigTrust trust,
-                                   const std::vector<std::string>& allowed) {
+Result<RestConfig> ParseKubeconfig(std::string_view yaml, std::string_view context,
+                                   KubeconfigTrust trust, const std::vector<std::string>& allowed) {
   ASSIGN_OR_RETURN(const Json config, kubeapi::ParseYaml(yaml), "kubeconfig");
   auto built = Build(config, context, trust, allowed);
   if (!built.ok()) return built.status().In("kubeconfig");
@@ -248,13 +274,16 @@ Result<RestConfig> InClusterConfig() {
   const char* host = std::getenv("KUBERNETES_SERVICE_HOST");
   const char* port = std::getenv("KUBERNETES_SERVICE_PORT");
   if (host == nullptr || port == nullptr || *host == '\0' || *port == '\0')
-    return Error(Code::kNotFound, "not in a cluster: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set");
+    return Error(
+        Code::kNotFound,
+        "not in a cluster: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set");
   RestConfig out;
   const bool v6 = std::string_view(host).find(':') != std::string_view::npos;
   out.server = fmt::format("https://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", port);
   out.token_file = fmt::format("{}/token", kServiceAccountDir);
   out.context = "in-cluster";
-  ASSIGN_OR_RETURN(out.ca_pem, base::ReadFile(fmt::format("{}/ca.crt", kServiceAccountDir)), "in-cluster credentials");
+  ASSIGN_OR_RETURN(out.ca_pem, base::ReadFile(fmt::format("{}/ca.crt", kServiceAccountDir)),
+                   "in-cluster credentials");
   if (!base::Exists(out.token_file))
     return Error(Code::kNotFound, "in-cluster credentials: {} does not exist", out.token_file);
   if (auto ns = base::ReadFile(fmt::format("{}/namespace", kServiceAccountDir)); ns.ok())
@@ -265,7 +294,8 @@ Result<RestConfig> InClusterConfig() {
 Result<std::vector<std::string>> KubeconfigContexts(std::string_view path) {
   ASSIGN_OR_RETURN(const Loaded loaded, LoadFiles(path), "listing contexts");
   std::vector<std::string> names;
-  for (const Json& entry : ItemsAt(loaded.config, {"contexts"})) names.push_back(StringAt(entry, {"name"}));
+  for (const Json& entry : ItemsAt(loaded.config, {"contexts"}))
+    names.push_back(StringAt(entry, {"name"}));
   return names;
 }
 

@@ -20,7 +20,9 @@ Json Parse(std::string_view text) {
   return std::move(json).value();
 }
 
-std::vector<std::string> Row(std::initializer_list<const char*> cells) { return {cells.begin(), cells.end()}; }
+std::vector<std::string> Row(std::initializer_list<const char*> cells) {
+  return {cells.begin(), cells.end()};
+}
 
 TEST(Table, PadsAllButTheLastColumn) {
   Table table(3);
@@ -43,14 +45,16 @@ TEST(PodArgument, DividesTypeNameAndNamespace) {
 }
 
 TEST(Documents, KnowTheirLines) {
-  const auto documents = ReadDocuments("# first\n\na: 1\n---\nkind: List\nitems: [{b: 1}, {b: 2}]\n--- # third\n\nc: 1\n", "f");
+  const auto documents = ReadDocuments(
+      "# first\n\na: 1\n---\nkind: List\nitems: [{b: 1}, {b: 2}]\n--- # third\n\nc: 1\n", "f");
   ASSERT_TRUE(documents.ok()) << documents.status().message();
   ASSERT_EQ(documents->size(), 4u);
   EXPECT_EQ((*documents)[0].line, 3);
   EXPECT_EQ((*documents)[2].object, Json({{"b", 2}}));
   EXPECT_EQ((*documents)[3].line, 9);
   EXPECT_EQ(ReadDocuments("a: 1\n---\n[1]\n", "f").status().message(), "f:3: expected an object");
-  EXPECT_NE(ReadDocuments("a: 1\n---\nb: [\n", "f").status().message().find("f: "), std::string::npos);
+  EXPECT_NE(ReadDocuments("a: 1\n---\nb: [\n", "f").status().message().find("f: "),
+            std::string::npos);
 }
 
 constexpr char kDump[] = R"({"configs":[
@@ -75,7 +79,7 @@ constexpr char kDump[] = R"({"configs":[
       {"filters":[{"typed_config":{"@type":"x.HttpConnectionManager","route_config":{"virtual_hosts":[{"domains":["*"],"routes":[{"match":{"path":"/ready"}},{"match":{"prefix":"/s"}}]}]}}}]}]}}}]},
  {"@type":"type.googleapis.com/envoy.admin.v3.RoutesConfigDump","dynamic_route_configs":[
    {"route_config":{"name":"80","virtual_hosts":[
-     {"name":"b.ns.svc.cluster.local:80","domains":["b.ns.svc.cluster.local:80","b","b.ns.svc","b.ns","10.0.0.9"],
+     {"name":"b.ns.svc.cluster.local:80","domains":["b.ns.svc.cluster.local:80","b.ns.svc.cluster.local.","b","b.ns.svc","b.ns","10.0.0.9"],
       "routes":[{"match":{"prefix":"/x"},"metadata":{"filter_metadata":{"istio":{"config":"/apis/networking.istio.io/v1/namespaces/ns/virtual-service/vs"}}}},{"match":{"safe_regex":{"regex":".*"}}}]},
      {"name":"block","domains":["*"],"routes":[]},
      {"name":"allow_any","domains":["*"],"routes":[{"match":{"prefix":"/"},"route":{"cluster":"PassthroughCluster"}}]}]}}]},
@@ -86,13 +90,14 @@ constexpr char kDump[] = R"({"configs":[
 ]})";
 
 TEST(ProxyDump, Clusters) {
-  EXPECT_THAT(ClusterRows(Clusters(Parse(kDump), {})),
-              ElementsAre(Row({"SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"}),
-                          Row({"", "80", "-", "inbound", "ORIGINAL_DST", ""}),
-                          Row({"BlackHoleCluster", "-", "-", "-", "STATIC", ""}),
-                          Row({"b.ns.svc.cluster.local", "80", "v1", "outbound", "EDS", "rule.ns"}),
-                          Row({"b.ns.svc.cluster.local", "9080", "-", "outbound", "EDS", ""}),
-                          Row({"xds-grpc", "-", "-", "-", "STATIC", ""})));
+  EXPECT_THAT(
+      ClusterRows(Clusters(Parse(kDump), {})),
+      ElementsAre(Row({"SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"}),
+                  Row({"", "80", "-", "inbound", "ORIGINAL_DST", ""}),
+                  Row({"BlackHoleCluster", "-", "-", "-", "STATIC", ""}),
+                  Row({"b.ns.svc.cluster.local", "80", "v1", "outbound", "EDS", "rule.ns"}),
+                  Row({"b.ns.svc.cluster.local", "9080", "-", "outbound", "EDS", ""}),
+                  Row({"xds-grpc", "-", "-", "-", "STATIC", ""})));
   ProxyFilter filter;
   filter.fqdn = "b.ns";
   filter.port = 80;
@@ -105,7 +110,8 @@ TEST(ProxyDump, Listeners) {
               ElementsAre(Row({"ADDRESSES", "PORT", "MATCH", "DESTINATION"}),
                           Row({"0.0.0.0", "80", "Trans: raw_buffer; App: HTTP", "Route: 80"}),
                           Row({"0.0.0.0", "80", "ALL", "PassthroughCluster"}),
-                          Row({"10.0.0.1", "15006", "SNI: a.com; App: TCP TLS; Addr: *:8080", "Cluster: inbound|8080||"}),
+                          Row({"10.0.0.1", "15006", "SNI: a.com; App: TCP TLS; Addr: *:8080",
+                               "Cluster: inbound|8080||"}),
                           Row({"10.0.0.1", "15006", "Addr: 10.1.0.0/16", "Cluster: a"}),
                           Row({"10.0.0.1", "15006", "ALL", "Inline Route: /ready, /s*"})));
   EXPECT_THAT(ListenerRows(listeners, false)[1], Row({"0.0.0.0", "80", "HTTP+TCP"}));
@@ -115,34 +121,41 @@ TEST(ProxyDump, Listeners) {
 }
 
 TEST(ProxyDump, Routes) {
-  EXPECT_THAT(RouteRows(Routes(Parse(kDump), {}), true),
-              ElementsAre(Row({"NAME", "VHOST NAME", "DOMAINS", "MATCH", "VIRTUAL SERVICE"}),
-                          Row({"80", "b.ns.svc.cluster.local:80", "b, b.ns + 1 more...", "/x*", "vs.ns"}),
-                          Row({"80", "b.ns.svc.cluster.local:80", "b, b.ns + 1 more...", "regex .*", ""}),
-                          Row({"80", "block", "*", "/*", "404"})));
+  EXPECT_THAT(
+      RouteRows(Routes(Parse(kDump), {}), true),
+      ElementsAre(Row({"NAME", "VHOST NAME", "DOMAINS", "MATCH", "VIRTUAL SERVICE"}),
+                  Row({"80", "b.ns.svc.cluster.local:80", "b, b.ns + 1 more...", "/x*", "vs.ns"}),
+                  Row({"80", "b.ns.svc.cluster.local:80", "b, b.ns + 1 more...", "regex .*", ""}),
+                  Row({"80", "block", "*", "/*", "404"})));
   EXPECT_THAT(RouteRows(Routes(Parse(kDump), {}), false)[1], Row({"80", "3"}));
 }
 
 TEST(ProxyDump, EndpointsAndExtensions) {
-  EXPECT_THAT(EdsRows(Parse(kDump), {})[1], Row({"10.0.0.5:80", "HEALTHY", "r/z", "outbound|80||b"}));
+  EXPECT_THAT(EdsRows(Parse(kDump), {})[1],
+              Row({"10.0.0.5:80", "HEALTHY", "r/z", "outbound|80||b"}));
   EXPECT_THAT(EcdsRows(Parse(kDump))[1], Row({"f", "a.b.C"}));
 }
 
 TEST(ProxyDump, Secrets) {
   const pki::TestCa ca;
-  const auto entry = [](const char* name, const char* kind, const char* field, const std::string& pem) {
-    return Json({{"name", name}, {"secret", {{kind, {{field, {{"inline_bytes", base::Base64Encode(pem)}}}}}}}});
+  const auto entry = [](const char* name, const char* kind, const char* field,
+                        const std::string& pem) {
+    return Json({{"name", name},
+                 {"secret", {{kind, {{field, {{"inline_bytes", base::Base64Encode(pem)}}}}}}}});
   };
-  const Json dump = {{"configs",
-                      {{{"@type", "x.SecretsConfigDump"},
-                        {"dynamic_active_secrets",
-                         {entry("default", "tls_certificate", "certificate_chain", ca.intermediate.chain_pem()),
-                          entry("ROOTCA", "validation_context", "trusted_ca", ca.roots.pem())}},
-                        {"dynamic_warming_secrets", {entry("later", "tls_certificate", "certificate_chain", "")}}}}}};
+  const Json dump = {
+      {"configs",
+       {{{"@type", "x.SecretsConfigDump"},
+         {"dynamic_active_secrets",
+          {entry("default", "tls_certificate", "certificate_chain", ca.intermediate.chain_pem()),
+           entry("ROOTCA", "validation_context", "trusted_ca", ca.roots.pem())}},
+         {"dynamic_warming_secrets",
+          {entry("later", "tls_certificate", "certificate_chain", "")}}}}}};
   const Rows rows = SecretRows(dump, ca.clock.Now());
   ASSERT_EQ(rows.size(), 4u);
   const pki::Certificate& root = ca.roots.roots()[0];
-  EXPECT_EQ(rows[1], (std::vector<std::string>{"ROOTCA", "CA", "ACTIVE", "true", root.serial(), base::FormatTime(root.not_after()),
+  EXPECT_EQ(rows[1], (std::vector<std::string>{"ROOTCA", "CA", "ACTIVE", "true", root.serial(),
+                                               base::FormatTime(root.not_after()),
                                                base::FormatTime(root.not_before())}));
   EXPECT_EQ(rows[2][1], "Cert Chain");
   EXPECT_THAT(rows[3], ElementsAre("later", "Cert Chain", "WARMING", "false", "", "", ""));
@@ -151,10 +164,13 @@ TEST(ProxyDump, Secrets) {
 }
 
 TEST(ProxyDump, SurvivesAnything) {
-  for (const char* text : {"{}", "[]", "null", R"({"configs":5})", R"({"configs":[1,{"@type":5},{"@type":"x.ClustersConfigDump","static_clusters":[{"cluster":{"name":7}}]}]})",
-                           R"({"configs":[{"@type":"x.ListenersConfigDump","dynamic_listeners":[{"active_state":{"listener":{"address":3,"filter_chains":[{"filters":[4]}]}}}]}]})",
-                           R"({"configs":[{"@type":"x.RoutesConfigDump","dynamic_route_configs":[{"route_config":{"virtual_hosts":[{"domains":[],"routes":[{"match":3}]}]}}]}]})",
-                           R"({"cluster_statuses":[{"host_statuses":[{"address":"x"}]}]})"}) {
+  for (
+      const char* text :
+      {"{}", "[]", "null", R"({"configs":5})",
+       R"({"configs":[1,{"@type":5},{"@type":"x.ClustersConfigDump","static_clusters":[{"cluster":{"name":7}}]}]})",
+       R"({"configs":[{"@type":"x.ListenersConfigDump","dynamic_listeners":[{"active_state":{"listener":{"address":3,"filter_chains":[{"filters":[4]}]}}}]}]})",
+       R"({"configs":[{"@type":"x.RoutesConfigDump","dynamic_route_configs":[{"route_config":{"virtual_hosts":[{"domains":[],"routes":[{"match":3}]}]}}]}]})",
+       R"({"cluster_statuses":[{"host_statuses":[{"address":"x"}]}]})"}) {
     const Json dump = Parse(text);
     ClusterRows(Clusters(dump, {}));
     ListenerRows(Listeners(dump, {}), true);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/files.h"
 
@@ -66,13 +67,16 @@ TEST(Kubeconfig, ErrorsSayWhatIsWrong) {
   EXPECT_NE(message("{}").find("no current-context"), std::string::npos);
   EXPECT_NE(message("[1]").find("must be an object"), std::string::npos);
   EXPECT_NE(message("a: [").find("YAML"), std::string::npos);
-  EXPECT_NE(message("current-context: a\ncontexts: [{name: a, context: {cluster: a}}]\nclusters: [{name: a, cluster: {server: 'ftp://x'}}]")
-                .find("no http or https URL"), std::string::npos);
+  EXPECT_NE(message("current-context: a\ncontexts: [{name: a, context: {cluster: a}}]\nclusters: "
+                    "[{name: a, cluster: {server: 'ftp://x'}}]")
+                .find("no http or https URL"),
+            std::string::npos);
 }
 
 std::string WithUser(std::string_view user) {
   return "current-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n"
-         "clusters: [{name: a, cluster: {server: 'https://x'}}]\nusers: [{name: a, user: " + std::string(user) + "}]\n";
+         "clusters: [{name: a, cluster: {server: 'https://x'}}]\nusers: [{name: a, user: " +
+         std::string(user) + "}]\n";
 }
 
 TEST(Kubeconfig, RefusesWhatRemoteSecretsMayNotCarry) {
@@ -85,14 +89,18 @@ TEST(Kubeconfig, RefusesWhatRemoteSecretsMayNotCarry) {
     const auto refused = ParseKubeconfig(WithUser(user), "", KubeconfigTrust::kRemoteSecret);
     ASSERT_FALSE(refused.ok()) << user;
     EXPECT_EQ(refused.status().code(), Code::kPermissionDenied) << user;
-    const auto allowed = ParseKubeconfig(WithUser(user), "", KubeconfigTrust::kRemoteSecret, {option});
+    const auto allowed =
+        ParseKubeconfig(WithUser(user), "", KubeconfigTrust::kRemoteSecret, {option});
     EXPECT_NE(allowed.status().code(), Code::kPermissionDenied) << user;
   }
-  const auto oidc = ParseKubeconfig(WithUser("{auth-provider: {name: oidc, config: {id-token: t}}}"), "",
-                                    KubeconfigTrust::kRemoteSecret);
+  const auto oidc =
+      ParseKubeconfig(WithUser("{auth-provider: {name: oidc, config: {id-token: t}}}"), "",
+                      KubeconfigTrust::kRemoteSecret);
   ASSERT_TRUE(oidc.ok());
   EXPECT_EQ(oidc->token, "t");
-  EXPECT_TRUE(ParseKubeconfig(WithUser("{username: u, password: p}"), "", KubeconfigTrust::kRemoteSecret).ok());
+  EXPECT_TRUE(
+      ParseKubeconfig(WithUser("{username: u, password: p}"), "", KubeconfigTrust::kRemoteSecret)
+          .ok());
 }
 
 class KubeconfigFiles : public ::testing::Test {
@@ -115,11 +123,38 @@ class KubeconfigFiles : public ::testing::Test {
   std::string folder_;
 };
 
+TEST_F(KubeconfigFiles, RunsCredentialPlugins) {
+  const auto with = [&](std::string_view script) {
+    const std::string plugin = Write("plugin", "#!/bin/sh\n" + std::string(script));
+    EXPECT_EQ(chmod(plugin.c_str(), 0755), 0);
+    return LoadKubeconfig(
+        Write("config", WithUser("{exec: {apiVersion: client.authentication.k8s.io/v1, command: "
+                                 "./plugin, args: [a, b], "
+                                 "env: [{name: SECRET, value: s3}], provideClusterInfo: true}}")),
+        "");
+  };
+  const auto config = with(
+      "case \"$KUBERNETES_EXEC_INFO\" in *https://x*) ;; *) exit 9;; esac\n"
+      "echo "
+      "\"{\\\"kind\\\":\\\"ExecCredential\\\",\\\"status\\\":{\\\"token\\\":\\\"$1-$2-$SECRET\\\"}}"
+      "\"\n");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->token, "a-b-s3");
+  EXPECT_NE(with("echo broken >&2; exit 3").status().message().find("exit code 3: broken"),
+            std::string::npos);
+  EXPECT_FALSE(with("echo '{}'").ok());
+  EXPECT_FALSE(with("echo nonsense").ok());
+}
+
 TEST_F(KubeconfigFiles, MergesTheListAndResolvesRelativePaths) {
   Write("ca.pem", "THE CA");
-  const std::string first = Write("a", "current-context: x\nclusters: [{name: c, cluster: {server: 'https://c', certificate-authority: ca.pem}}]\n");
-  const std::string second = Write("b", "current-context: z\ncontexts: [{name: x, context: {cluster: c}}, {name: z, context: {cluster: c}}]\n"
-                                        "clusters: [{name: c, cluster: {server: 'https://other'}}]\n");
+  const std::string first = Write("a",
+                                  "current-context: x\nclusters: [{name: c, cluster: {server: "
+                                  "'https://c', certificate-authority: ca.pem}}]\n");
+  const std::string second = Write("b",
+                                   "current-context: z\ncontexts: [{name: x, context: {cluster: "
+                                   "c}}, {name: z, context: {cluster: c}}]\n"
+                                   "clusters: [{name: c, cluster: {server: 'https://other'}}]\n");
   setenv("KUBECONFIG", (first + ":" + folder_ + "/missing:" + second).c_str(), 1);
   const auto config = LoadKubeconfig("", "");
   ASSERT_TRUE(config.ok()) << config.status().message();
