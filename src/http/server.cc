@@ -16,7 +16,9 @@ namespace isthmus::http {
 namespace {
 
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-constexpr uint64_t kLingerMs = 2000;
+// How long the peer's end is waited for after ours, and how long a reader may stand still.
+constexpr uint64_t kLingerMs = 500;
+constexpr uint64_t kStallMs = 60 * 1000;
 
 uint64_t Milliseconds(base::Duration duration) {
   return static_cast<uint64_t>(
@@ -101,13 +103,20 @@ void ServerConnection::Close(const base::Status& status, bool quiet) {
 
 void ServerConnection::Linger() {
   if (std::exchange(lingering_, true)) return;
-  deadline_ = uv_now(shared_->loop.uv()) + kLingerMs;
+  deadline_ = 0;
   socket_->Finish();
 }
 
 void ServerConnection::Tick(uint64_t now) {
   const auto self = shared_from_this();
   if (socket_ == nullptr) return;
+  if (lingering_ && deadline_ == 0) {
+    if (socket_->buffered() == 0) {
+      deadline_ = now + kLingerMs;
+    } else if (now - socket_->last_write() > kStallMs) {
+      deadline_ = now;
+    }
+  }
   if (deadline_ != 0 && now >= deadline_) {
     return Close(base::Error(base::Code::kDeadlineExceeded, "the client was too slow"));
   }

@@ -19,6 +19,8 @@ constexpr size_t kMaxVectors = 64;
 // Ciphertext made ahead of the kernel. Plaintext waits as shared slices, which cost nothing.
 constexpr size_t kWireAhead = 64 * 1024;
 constexpr size_t kCopyLimit = 4096;
+// What one waiting write covers: small enough that its end tells of progress on a slow line.
+constexpr size_t kMaxInFlight = 256 * 1024;
 
 // Shared by all connections of a thread: bytes are handed on before the next read.
 char* ReadBuffer() {
@@ -72,12 +74,21 @@ class Queue {
       if (chunks_.front().view().empty()) chunks_.pop_front();
     }
   }
-  /// Takes up to kMaxVectors chunks off the front.
-  std::vector<Chunk> Take() {
+  /// Takes up to kMaxVectors chunks and `limit` bytes off the front.
+  std::vector<Chunk> Take(size_t limit) {
     std::vector<Chunk> taken;
-    while (!chunks_.empty() && taken.size() < kMaxVectors) {
-      size_ -= chunks_.front().view().size();
-      taken.push_back(std::move(chunks_.front()));
+    while (!chunks_.empty() && taken.size() < kMaxVectors && limit > 0) {
+      Chunk& front = chunks_.front();
+      const size_t size = front.view().size();
+      if (size > limit && front.own.empty()) {
+        taken.push_back({front.shared.Sub(front.offset, limit), {}, 0});
+        front.offset += limit;
+        size_ -= limit;
+        break;
+      }
+      limit -= std::min(limit, size);
+      size_ -= size;
+      taken.push_back(std::move(front));
       chunks_.pop_front();
     }
     return taken;
@@ -355,7 +366,7 @@ struct Socket::State {
   void SendLater(Queue& queue) {
     auto* request = new WriteRequest;
     request->write.data = this;
-    request->chunks = queue.Take();
+    request->chunks = queue.Take(kMaxInFlight);
     std::array<uv_buf_t, kMaxVectors> vectors;
     unsigned count = 0;
     for (const Chunk& chunk : request->chunks) {

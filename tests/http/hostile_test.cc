@@ -276,6 +276,25 @@ TEST_F(HostileTest, ClientThatReadsNothingCostsLittle) {
   EXPECT_EQ(server_->connections(), 20u);
 }
 
+TEST_F(HostileTest, SlowReaderOfALastAnswerGetsAllOfIt) {
+  constexpr size_t kSize = 32 << 20;
+  ServerOptions options;
+  options.keepalive = milliseconds(40);  // Makes the server look at its connections often.
+  const base::Slice big(std::string(kSize, 'b'));
+  Serve(options, [&](std::shared_ptr<ServerStream> stream) {
+    stream->SendHeaders(200, {{"content-length", std::to_string(kSize)}});
+    stream->SendData(big, true);
+  });
+  RawClient client(loop_, server_->port());
+  client.Pause(true);
+  client.Send("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+  loop_.RunUntil([] { return false; }, milliseconds(700));
+  client.Pause(false);
+  EXPECT_TRUE(client.WaitForClose());
+  EXPECT_GT(client.received.size(), kSize);
+  EXPECT_TRUE(loop_.RunUntil([&] { return server_->connections() == 0; }, seconds(10)));
+}
+
 TEST_F(HostileTest, PipelineWithoutReadingIsBounded) {
   Serve({}, [](std::shared_ptr<ServerStream> stream) { /* Never answers. */ });
   RawClient client(loop_, server_->port());

