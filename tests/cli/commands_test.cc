@@ -12,31 +12,37 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-Json Pod(const std::string& ns, const std::string& name, Json labels, const std::string& container, bool ready = true) {
+Json Pod(const std::string& ns, const std::string& name, Json labels, const std::string& container,
+         bool ready = true) {
   return {{"apiVersion", "v1"},
           {"kind", "Pod"},
           {"metadata", {{"name", name}, {"namespace", ns}, {"labels", std::move(labels)}}},
           {"spec", {{"containers", {{{"name", container}}}}}},
-          {"status", {{"phase", "Running"}, {"conditions", {{{"type", "Ready"}, {"status", ready ? "True" : "False"}}}}}}};
+          {"status",
+           {{"phase", "Running"},
+            {"conditions", {{{"type", "Ready"}, {"status", ready ? "True" : "False"}}}}}}};
 }
 
 class CommandsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    Add(Pod("istio-system", "istiod-1", {{"app", "istiod"}, {"istio.io/rev", "default"}}, "discovery"));
+    Add(Pod("istio-system", "istiod-1", {{"app", "istiod"}, {"istio.io/rev", "default"}},
+            "discovery"));
     Add(Pod("shop", "cart-1", {{"app", "cart"}}, "istio-proxy", false));
     Add(Pod("shop", "cart-2", {{"app", "cart"}}, "istio-proxy"));
     Add(Pod("shop", "plain", {{"app", "plain"}}, "app"));
     kube_.objects["/apis/apps/v1/namespaces/shop/deployments/cart"] = {
-        {"kind", "Deployment"}, {"metadata", {{"name", "cart"}}}, {"spec", {{"selector", {{"matchLabels", {{"app", "cart"}}}}}}}};
+        {"kind", "Deployment"},
+        {"metadata", {{"name", "cart"}}},
+        {"spec", {{"selector", {{"matchLabels", {{"app", "cart"}}}}}}}};
     kube_.exec = [this](const std::string& what) {
       const auto it = answers_.find(what);
       return it == answers_.end() ? "!unknown request " + what : it->second;
     };
   }
   void Add(const Json& pod) {
-    kube_.objects["/api/v1/namespaces/" + pod["metadata"]["namespace"].get<std::string>() + "/pods/" +
-                  pod["metadata"]["name"].get<std::string>()] = pod;
+    kube_.objects["/api/v1/namespaces/" + pod["metadata"]["namespace"].get<std::string>() +
+                  "/pods/" + pod["metadata"]["name"].get<std::string>()] = pod;
   }
 
   FakeKube kube_;
@@ -53,11 +59,15 @@ TEST_F(CommandsTest, ProxyStatusIsATable) {
   answers_["istiod-1/discovery: pilot-discovery request GET /debug/syncz"] = kSyncz;
   ASSERT_EQ(kube_.Run({"ps"}), 0) << kube_.err;
   EXPECT_EQ(kube_.out,
-            "NAME            CLUSTER      CDS        LDS        EDS                            RDS          ECDS         ISTIOD       VERSION\n"
-            "cart-2.shop     cluster1     SYNCED     SYNCED     SYNCED                         SYNCED       NOT SENT     istiod-1     1.2.3\n"
-            "gw-1.shop       cluster2     SYNCED     STALE      STALE (Never Acknowledged)     NOT SENT     NOT SENT     istiod-1     1.2.3\n");
+            "NAME            CLUSTER      CDS        LDS        EDS                            RDS "
+            "         ECDS         ISTIOD       VERSION\n"
+            "cart-2.shop     cluster1     SYNCED     SYNCED     SYNCED                         "
+            "SYNCED       NOT SENT     istiod-1     1.2.3\n"
+            "gw-1.shop       cluster2     SYNCED     STALE      STALE (Never Acknowledged)     NOT "
+            "SENT     NOT SENT     istiod-1     1.2.3\n");
   ASSERT_EQ(kube_.Run({"x", "ps", "-n", "other"}), 0);
-  EXPECT_EQ(kube_.out, "NAME     CLUSTER     CDS     LDS     EDS     RDS     ECDS     ISTIOD     VERSION\n");
+  EXPECT_EQ(kube_.out,
+            "NAME     CLUSTER     CDS     LDS     EDS     RDS     ECDS     ISTIOD     VERSION\n");
   ASSERT_EQ(kube_.Run({"proxy-status", "-o=json"}), 0);
   EXPECT_THAT(kube_.out, HasSubstr("\"proxy\": \"gw-1.shop\""));
 }
@@ -72,6 +82,21 @@ TEST_F(CommandsTest, ProxyStatusWithoutProxiesOrIstiod) {
   EXPECT_THAT(kube_.err, HasSubstr("no running Istio pods in namespace \"elsewhere\""));
 }
 
+TEST_F(CommandsTest, ProxyStatusOfAPodComparesBothSides) {
+  answers_
+      ["istiod-1/discovery: pilot-discovery request GET /debug/config_dump?proxyID=cart-2.shop"] =
+          R"({"configs":[{"@type":"t/envoy.admin.v3.ClustersConfigDump","dynamicActiveClusters":[
+           {"cluster":{"name":"a","connectTimeout":"1s"}},{"cluster":{"name":"gone"}}]}]})";
+  answers_["cart-2/istio-proxy: pilot-agent request GET config_dump"] =
+      R"({"configs":[{"@type":"t/envoy.admin.v3.ClustersConfigDump","dynamic_active_clusters":[
+           {"cluster":{"name":"a","connect_timeout":"2s"},"last_updated":"x"}]}]})";
+  ASSERT_EQ(kube_.Run({"ps", "cart-2"}), 0) << kube_.err;
+  EXPECT_EQ(kube_.out,
+            "Clusters Don't Match\n  ! a differs, from istiod to Envoy:\n      replace "
+            "/connect_timeout: \"2s\"\n"
+            "  - gone (only in istiod)\nListeners Match\nRoutes Match\n");
+}
+
 constexpr char kClusters[] = R"({"cluster_statuses":[
   {"name":"outbound|9080||cart.shop.svc.cluster.local","host_statuses":[
     {"address":{"socket_address":{"address":"203.0.113.9","port_value":15443}},"health_status":{"eds_health_status":"HEALTHY"}},
@@ -83,11 +108,17 @@ TEST_F(CommandsTest, EndpointsInEveryFormOfThePod) {
   const std::string table =
       "ENDPOINT                         STATUS      OUTLIER CHECK     CLUSTER\n"
       "unix://./etc/istio/proxy/XDS     HEALTHY     OK                xds-grpc\n"
-      "10.1.2.3:9080                    HEALTHY     FAILED            outbound|9080||cart.shop.svc.cluster.local\n"
-      "203.0.113.9:15443                HEALTHY     OK                outbound|9080||cart.shop.svc.cluster.local\n";
-  for (const std::vector<std::string>& line : std::vector<std::vector<std::string>>{
-           {"pc", "endpoint", "cart-2.shop"}, {"pc", "endpoint", "-n", "shop", "cart-2"}, {"proxy-config", "ep", "cart-2"},
-           {"pc", "endpoints", "deploy/cart"}, {"-n", "other", "pc", "ep", "deployment/cart.shop"}, {"pc", "ep", "pod/cart-2", "-nshop"}}) {
+      "10.1.2.3:9080                    HEALTHY     FAILED            "
+      "outbound|9080||cart.shop.svc.cluster.local\n"
+      "203.0.113.9:15443                HEALTHY     OK                "
+      "outbound|9080||cart.shop.svc.cluster.local\n";
+  for (const std::vector<std::string>& line :
+       std::vector<std::vector<std::string>>{{"pc", "endpoint", "cart-2.shop"},
+                                             {"pc", "endpoint", "-n", "shop", "cart-2"},
+                                             {"proxy-config", "ep", "cart-2"},
+                                             {"pc", "endpoints", "deploy/cart"},
+                                             {"-n", "other", "pc", "ep", "deployment/cart.shop"},
+                                             {"pc", "ep", "pod/cart-2", "-nshop"}}) {
     ASSERT_EQ(kube_.Run(line), 0) << kube_.err;
     EXPECT_EQ(kube_.out, table);
   }
@@ -115,8 +146,9 @@ TEST_F(CommandsTest, VersionCountsProxies) {
   answers_["istiod-1/discovery: pilot-discovery request GET /version"] = "1.2.3-abcdef-Clean";
   answers_["istiod-1/discovery: pilot-discovery request GET /debug/syncz"] = kSyncz;
   ASSERT_EQ(kube_.Run({"version"}), 0);
-  EXPECT_EQ(kube_.out, "client version: " + std::string(base::kVersion) +
-                           "\ncontrol plane version: 1.2.3\ndata plane version: 1.2.3 (2 proxies)\n");
+  EXPECT_EQ(kube_.out,
+            "client version: " + std::string(base::kVersion) +
+                "\ncontrol plane version: 1.2.3\ndata plane version: 1.2.3 (2 proxies)\n");
   ASSERT_EQ(kube_.Run({"version", "--remote=false"}), 0);
   EXPECT_EQ(kube_.out, "client version: " + std::string(base::kVersion) + "\n");
   ASSERT_EQ(kube_.Run({"version", "-i", "none"}), 0);
@@ -134,7 +166,8 @@ TEST_F(CommandsTest, RemoteClusters) {
 }
 
 TEST_F(CommandsTest, LogLevels) {
-  answers_["cart-2/istio-proxy: pilot-agent request POST logging?level=debug"] = "active loggers:\n  admin: debug\n";
+  answers_["cart-2/istio-proxy: pilot-agent request POST logging?level=debug"] =
+      "active loggers:\n  admin: debug\n";
   ASSERT_EQ(kube_.Run({"pc", "log", "cart-2", "--level", "debug"}), 0) << kube_.err;
   EXPECT_THAT(kube_.out, StartsWith("cart-2.shop:\nactive loggers:"));
   EXPECT_EQ(kube_.Run({"pc", "log", "cart-2", "--level", "loud"}), 1);
@@ -155,7 +188,8 @@ TEST_F(CommandsTest, WordsThatMakeNoSense) {
 }
 
 TEST_F(CommandsTest, EveryCommandHasHelpWithItsName) {
-  for (const std::string name : {"install", "uninstall", "ps", "version", "analyze", "validate", "kube-inject", "create-remote-secret"}) {
+  for (const std::string name : {"install", "uninstall", "ps", "version", "analyze", "validate",
+                                 "kube-inject", "create-remote-secret"}) {
     ASSERT_EQ(kube_.Run({name, "--help"}), 0);
     EXPECT_THAT(kube_.out, HasSubstr("Examples:")) << name;
     EXPECT_THAT(kube_.out, HasSubstr("Usage: istioctl ")) << name;
@@ -163,7 +197,8 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithItsName) {
 }
 
 TEST_F(CommandsTest, InstallAsksFirstAndStdinIsTheLastFile) {
-  const std::string iop = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {profile: minimal}\n";
+  const std::string iop =
+      "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {profile: minimal}\n";
   EXPECT_EQ(kube_.Run({"install", "-f", "-"}, iop), 1);
   EXPECT_THAT(kube_.out, HasSubstr("profile \"minimal\" into the cluster. Proceed? (y/N)"));
   EXPECT_THAT(kube_.out, HasSubstr("Cancelled."));
@@ -171,15 +206,20 @@ TEST_F(CommandsTest, InstallAsksFirstAndStdinIsTheLastFile) {
   EXPECT_THAT(kube_.err, HasSubstr("must be the last"));
   EXPECT_EQ(kube_.Run({"install", "-y", "--set", "profile=nosuch"}), 1);
   EXPECT_THAT(kube_.err, HasSubstr("nosuch"));
-  EXPECT_EQ(kube_.Run({"manifest", "generate", "-f", "-", "--set", "values.global.network=net7"}, iop), 0);
+  EXPECT_EQ(
+      kube_.Run({"manifest", "generate", "-f", "-", "--set", "values.global.network=net7"}, iop),
+      0);
   EXPECT_THAT(kube_.out, HasSubstr("kind: CustomResourceDefinition"));
   EXPECT_THAT(kube_.out, HasSubstr("net7"));
 }
 
 TEST_F(CommandsTest, ValidateNamesFileObjectAndField) {
-  EXPECT_EQ(kube_.Run({"validate", "-f", std::string(ISTHMUS_SOURCE_DIR) + "/samples"}), 0) << kube_.err;
+  EXPECT_EQ(kube_.Run({"validate", "-f", std::string(ISTHMUS_SOURCE_DIR) + "/samples"}), 0)
+      << kube_.err;
   EXPECT_EQ(kube_.Run({"validate", "-f", "-"},
-                      "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {serverz: []}\n"), 1);
+                      "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: "
+                      "g}\nspec: {serverz: []}\n"),
+            1);
   EXPECT_THAT(kube_.err, HasSubstr("Gateway/g"));
   EXPECT_THAT(kube_.err, HasSubstr("serverz"));
   EXPECT_EQ(kube_.Run({"validate", "-f", "-"}, "a: [\n"), 1);
@@ -188,25 +228,45 @@ TEST_F(CommandsTest, ValidateNamesFileObjectAndField) {
 }
 
 TEST_F(CommandsTest, AnalyzeFindsWhatTopologiesTripOver) {
-  kube_.objects["/api/v1/namespaces/istio-system"] = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", "istio-system"}}}};
+  kube_.objects["/api/v1/namespaces/istio-system"] = {
+      {"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", "istio-system"}}}};
   kube_.objects["/api/v1/configmaps/x"] = {
-      {"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"metadata", {{"name", "istio-sidecar-injector"}, {"namespace", "istio-system"}}},
+      {"apiVersion", "v1"},
+      {"kind", "ConfigMap"},
+      {"metadata", {{"name", "istio-sidecar-injector"}, {"namespace", "istio-system"}}},
       {"data", {{"values", R"({"global":{"network":"n1","multiCluster":{"clusterName":"c1"}}})"}}}};
-  kube_.objects["/api/v1/services/gw"] = {
-      {"apiVersion", "v1"}, {"kind", "Service"},
-      {"metadata", {{"name", "istio-eastwestgateway"}, {"namespace", "istio-system"}, {"labels", {{"topology.istio.io/network", "n1"}}}}}};
+  kube_.objects["/api/v1/services/gw"] = {{"apiVersion", "v1"},
+                                          {"kind", "Service"},
+                                          {"metadata",
+                                           {{"name", "istio-eastwestgateway"},
+                                            {"namespace", "istio-system"},
+                                            {"labels", {{"topology.istio.io/network", "n1"}}}}}};
   kube_.objects["/apis/networking.istio.io/v1/virtualservices/v"] = {
-      {"apiVersion", "networking.istio.io/v1"}, {"kind", "VirtualService"}, {"metadata", {{"name", "front"}, {"namespace", "shop"}}},
-      {"spec", {{"hosts", {"front"}}, {"gateways", {"nogw"}}, {"http", {{{"route", {{{"destination", {{"host", "nohost"}}}}}}}}}}}};
+      {"apiVersion", "networking.istio.io/v1"},
+      {"kind", "VirtualService"},
+      {"metadata", {{"name", "front"}, {"namespace", "shop"}}},
+      {"spec",
+       {{"hosts", {"front"}},
+        {"gateways", {"nogw"}},
+        {"http", {{{"route", {{{"destination", {{"host", "nohost"}}}}}}}}}}}};
   EXPECT_EQ(kube_.Run({"analyze", "-A"}), 79);
   EXPECT_THAT(kube_.out, HasSubstr("Error [ISM0001] (Namespace istio-system)"));
   EXPECT_THAT(kube_.out, HasSubstr("Error [ISM0002] (Service istio-system/istio-eastwestgateway)"));
-  EXPECT_THAT(kube_.out, HasSubstr("Error [IST0101] (VirtualService shop/front) Referenced gateway not found: \"nogw\""));
+  EXPECT_THAT(
+      kube_.out,
+      HasSubstr(
+          "Error [IST0101] (VirtualService shop/front) Referenced gateway not found: \"nogw\""));
   EXPECT_THAT(kube_.out, HasSubstr("Referenced host not found: \"nohost\""));
   EXPECT_EQ(kube_.Run({"analyze", "-A", "--failure-threshold", "None"}), 64);
-  EXPECT_EQ(kube_.Run({"analyze", "-n", "shop", "-S", "IST0101=VirtualService shop/*", "-S", "ISM0001=*", "-S", "ISM0002=*"}), 0) << kube_.out;
+  EXPECT_EQ(kube_.Run({"analyze", "-n", "shop", "-S", "IST0101=VirtualService shop/*", "-S",
+                       "ISM0001=*", "-S", "ISM0002=*"}),
+            0)
+      << kube_.out;
   EXPECT_EQ(kube_.Run({"analyze", "--use-kube=false", "-"}, "a: [\n"), 65);
-  EXPECT_EQ(kube_.Run({"analyze", "--use-kube=false", std::string(ISTHMUS_SOURCE_DIR) + "/samples/helloworld"}), 0) << kube_.out;
+  EXPECT_EQ(kube_.Run({"analyze", "--use-kube=false",
+                       std::string(ISTHMUS_SOURCE_DIR) + "/samples/helloworld"}),
+            0)
+      << kube_.out;
 }
 
 }  // namespace
