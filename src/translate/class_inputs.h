@@ -24,6 +24,7 @@ struct ClassInputs {
   const ProxyClass& proxy;
   const ServiceScope& scope;
   const Destinations& destinations;
+  const SidecarScope* sidecar;  ///< Null: the whole mesh is seen.
   Workshop& workshop;
   /// What must live until the next build to be found again.
   std::vector<std::shared_ptr<const void>>& kept;

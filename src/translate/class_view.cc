@@ -35,9 +35,10 @@ void AddPlace(const World& world, const ProxyClass& proxy, const model::Service&
 ClassView::ClassView(ProxyClass proxy, Workshop* workshop) : proxy_(std::move(proxy)), workshop_(workshop) {}
 
 void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSet& changes) {
-  if (world_ == world) return;
+  if (given_ == world) return;
+  given_ = world;
   const std::shared_ptr<const World> before = std::move(world_);
-  world_ = std::move(world);
+  world_ = Localise(std::move(world));
   Dirty dirty = before == nullptr ? Everything() : WhatIsDirty(*before, changes);
   if (!changes.endpoints.empty() || !changes.services.empty()) {
     if (dirty == Dirty() && UpdateEndpoints(changes.endpoints)) return;
@@ -52,7 +53,25 @@ void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSe
   if (dirty.names) BuildNames();
 }
 
-ClassInputs ClassView::Inputs(Kept* kept) { return {*world_, proxy_, scope_, *this, *workshop_, *kept}; }
+std::shared_ptr<const World> ClassView::Localise(std::shared_ptr<const World> world) {
+  sidecar_ = world->sidecars->Find(proxy_.sidecar);
+  if (sidecar_ == nullptr || !sidecar_->allow_any.has_value() || *sidecar_->allow_any == world->mesh->allow_any) {
+    return world;
+  }
+  if (mesh_before_ != world->mesh) {
+    auto mesh = std::make_shared<MeshSettings>(*world->mesh);
+    mesh->allow_any = *sidecar_->allow_any;
+    own_mesh_ = std::move(mesh);
+    mesh_before_ = world->mesh;
+  }
+  auto own = std::make_shared<World>(*world);
+  own->mesh = own_mesh_;
+  return own;
+}
+
+ClassInputs ClassView::Inputs(Kept* kept) {
+  return {*world_, proxy_, scope_, *this, sidecar_.get(), *workshop_, *kept};
+}
 
 void ClassView::BuildListeners() {
   Kept kept;
@@ -97,6 +116,7 @@ std::shared_ptr<const MergedRule> ClassView::FindRule(const std::string& host) c
 
 ClassView::Dirty ClassView::WhatIsDirty(const World& before, const model::ChangeSet& changes) const {
   const World& now = *world_;
+  if (before.sidecars != now.sidecars || (sidecar_ != nullptr && before.routes != now.routes)) return Everything();
   if (changes.everything || before.mesh != now.mesh || before.services != now.services) return Everything();
   if (proxy_.router() && before.snapshot->configs.gateways.get() != now.snapshot->configs.gateways.get()) {
     return Everything();
@@ -107,6 +127,7 @@ ClassView::Dirty ClassView::WhatIsDirty(const World& before, const model::Change
   }
   if (before.routes != now.routes) dirty.listeners = dirty.routes = true;
   if (before.authentication != now.authentication) dirty.clusters = dirty.endpoints = true;
+  if (proxy_.router() && before.authorization != now.authorization) dirty.listeners = true;
   if (before.gateways != now.gateways) dirty.endpoints = true;
   if (before.unresolved_gateways != now.unresolved_gateways) dirty.clusters = true;
   if (before.snapshot->credentials != now.snapshot->credentials) dirty.secrets = true;
@@ -115,7 +136,18 @@ ClassView::Dirty ClassView::WhatIsDirty(const World& before, const model::Change
 
 void ClassView::BuildScope() {
   if (proxy_.router()) gateway_ports_ = PlanGateway(*world_, proxy_);
-  scope_ = ServiceScope(*world_->services, proxy_.ns, [](const model::Service&) { return true; });
+  // Where rules lead is seen too, when the hosts that they speak for are.
+  std::set<std::string> led_to;
+  if (sidecar_ != nullptr) {
+    for (const auto& [host, rules] : world_->routes->MeshHosts(proxy_.ns)) {
+      if (!sidecar_->Admits(proxy_.ns, rules->meta().ns, host)) continue;
+      led_to.insert(rules->destinations.begin(), rules->destinations.end());
+    }
+  }
+  scope_ = ServiceScope(*world_->services, proxy_.ns, [&](const model::Service& service) {
+    return sidecar_ == nullptr || led_to.contains(service.hostname) ||
+           sidecar_->Admits(proxy_.ns, service.ns, service.hostname);
+  });
   std::unordered_map<std::string, size_t> before = std::move(part_of_);
   std::vector<Part> old = std::move(parts_);
   parts_.clear();

@@ -41,7 +41,6 @@ class ClassView final : private Destinations {
 
   const ProxyClass& proxy() const { return proxy_; }
   const Sets& sets() const { return sets_; }
-  const std::shared_ptr<const World>& world() const { return world_; }
 
  private:
   /// What is kept of one service between updates.
@@ -67,6 +66,8 @@ class ClassView final : private Destinations {
   };
   static Dirty Everything() { return {true, true, true, true, true, true, true}; }
 
+  /// The world with the mesh settings that the class's Sidecar overrides.
+  std::shared_ptr<const World> Localise(std::shared_ptr<const World> world);
   /// Told from the indexes that differ; endpoints are left to the caller.
   Dirty WhatIsDirty(const World& before, const model::ChangeSet& changes) const;
   /// Rebuilds the load assignments of "<hostname>/<namespace>" only; false, with nothing done, when the change
@@ -91,7 +92,11 @@ class ClassView final : private Destinations {
 
   const ProxyClass proxy_;
   Workshop* const workshop_;
-  std::shared_ptr<const World> world_;
+  std::shared_ptr<const World> given_;  ///< As the Translator has it.
+  std::shared_ptr<const World> world_;  ///< As the class sees it; mostly the same.
+  std::shared_ptr<const SidecarScope> sidecar_;
+  std::shared_ptr<const MeshSettings> mesh_before_;  ///< What `own_mesh_` was made from.
+  std::shared_ptr<const MeshSettings> own_mesh_;
   ServiceScope scope_;
   std::vector<Part> parts_;  ///< In the order of the scope.
   std::unordered_map<std::string, size_t> part_of_;  ///< By "<hostname>/<namespace>".

@@ -20,7 +20,8 @@ constexpr uint64_t kMaxWeight = 4294967295;
 /// Gateways into the networks, as one build asks for them again and again.
 class Routes {
  public:
-  Routes(const model::GatewayIndex& index, const ProxyClass& proxy) : index_(index), proxy_(proxy) {}
+  Routes(const model::GatewayIndex& index, const ProxyClass& proxy, bool names)
+      : index_(index), proxy_(proxy), names_(names) {}
 
   struct Ways {
     bool known = false;  ///< There are gateways, usable or not.
@@ -33,7 +34,7 @@ class Routes {
     for (model::NetworkGateway& gateway : index_.Into(network, cluster)) {
       if (gateway.port == 0) continue;
       ways.known = true;
-      if (IsIpAddress(gateway.address) && !proxy_.Reaches(gateway.address)) continue;
+      if (!(IsIpAddress(gateway.address) ? proxy_.Reaches(gateway.address) : names_)) continue;
       ways.usable.push_back(std::move(gateway));
     }
     return ways;
@@ -42,8 +43,14 @@ class Routes {
  private:
   const model::GatewayIndex& index_;
   const ProxyClass& proxy_;
+  const bool names_;  ///< Envoy resolves host names itself.
   std::map<std::pair<model::NetworkId, model::ClusterId>, Ways> ways_;
 };
+
+/// Whether Envoy resolves the names of this service's hosts. Elsewhere it refuses them.
+bool ResolvesNames(const model::Service& service) {
+  return service.resolution == model::Resolution::kDns || service.resolution == model::Resolution::kDnsRoundRobin;
+}
 
 /// One pass over the endpoints of a service for one port and subset.
 class Selection {
@@ -131,7 +138,9 @@ class Selection {
       }
     }
     if (endpoint.address.empty()) return;
-    if (IsIpAddress(endpoint.address) && !in_.proxy.Reaches(endpoint.address)) return;
+    const bool usable = IsIpAddress(endpoint.address) ? in_.proxy.Reaches(endpoint.address)
+                                                      : ResolvesNames(in_.service) || endpoint.address.starts_with("unix:");
+    if (!usable) return;
     group->out.endpoints.push_back({&endpoint, nullptr, weight, mtls});
   }
 
@@ -228,7 +237,7 @@ void WriteEndpoint(const LbEndpoint& endpoint, envoy::config::endpoint::v3::LbEn
 
 void FillLoadAssignment(const EndpointInputs& inputs, const model::Port& port, std::string_view subset, bool sni,
                         Assignment* assignment) {
-  Routes routes(inputs.gateways, inputs.proxy);
+  Routes routes(inputs.gateways, inputs.proxy, ResolvesNames(inputs.service));
   Selection selection(inputs, port, subset, sni);
   std::vector<LocalityGroup> groups = selection.Run(&routes);
   const LocalitySetting setting = ReadLocalitySetting(inputs.mesh, inputs.service, selection.policy());

@@ -4,6 +4,7 @@
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "istio/networking/v1/destination_rule.pb.h"
 #include "istio/networking/v1/gateway.pb.h"
+#include "istio/security/v1/authorization_policy.pb.h"
 #include "translate/filters.h"
 #include "translate/gateway_plan.h"
 #include "translate/names.h"
@@ -67,7 +68,8 @@ std::shared_ptr<const Chains> SniChains(const ClassInputs& in, const ServicePtr&
 /// One listener of a gateway while it is put together.
 class PortBuilder {
  public:
-  PortBuilder(const ClassInputs& in, const GatewayPort& port) : in_(in), mesh_(*in.world.mesh), port_(port) {
+  PortBuilder(const ClassInputs& in, const GatewayPort& port, const WorkloadAuthorization& authorization)
+      : in_(in), mesh_(*in.world.mesh), port_(port), authorization_(authorization) {
     const std::string bind = port.bind.empty() ? in.proxy.wildcard() : port.bind;
     name_ = bind + "_" + std::to_string(port.port);
     head_.set_name(name_);
@@ -115,7 +117,14 @@ class PortBuilder {
     manager.stat_prefix = "outbound_" + name_ + ";";
     manager.route_name = route_name;
     manager.http10 = in_.proxy.http10;
+    manager.authorization = HttpAuthorization(mesh_, authorization_);
     return manager;
+  }
+
+  void AddAuthorization(FilterChain* chain) const {
+    for (const std::string& filter : TcpAuthorization(mesh_, authorization_)) {
+      chain->add_filters()->ParseFromString(filter);
+    }
   }
 
   void AddHttp() {
@@ -167,6 +176,7 @@ class PortBuilder {
       if (routes.empty()) continue;
       FilterChain chain;
       if (tls && !MatchNames(server.ServerNames(), {}, &chain)) return;
+      AddAuthorization(&chain);
       WriteTcpProxy(mesh_, routes.front().target, chain.add_filters());
       if (tls) WriteGatewayTls(mesh_, *server.server, false, chain.mutable_transport_socket());
       Add(&chain);
@@ -184,6 +194,7 @@ class PortBuilder {
         if (!any && names.empty()) continue;
         FilterChain chain;
         if (!MatchNames(names, route.ranges, &chain)) continue;
+        AddAuthorization(&chain);
         WriteTcpProxy(mesh_, route.target, chain.add_filters());
         Add(&chain);
       }
@@ -208,6 +219,7 @@ class PortBuilder {
   const ClassInputs& in_;
   const MeshSettings& mesh_;
   const GatewayPort& port_;
+  const WorkloadAuthorization& authorization_;
   std::string name_;
   Listener head_;
   std::string chains_;
@@ -220,8 +232,9 @@ class PortBuilder {
 
 Resources BuildGatewayListeners(const ClassInputs& in, const std::vector<GatewayPort>& ports) {
   Resources result;
+  const WorkloadAuthorization authorization = in.world.authorization->For(in.proxy.ns, in.proxy.labels);
   for (const GatewayPort& port : ports) {
-    if (auto listener = PortBuilder(in, port).Build()) result.push_back(std::move(listener));
+    if (auto listener = PortBuilder(in, port, authorization).Build()) result.push_back(std::move(listener));
   }
   return result;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "istio/security/v1/authorization_policy.pb.h"
 #include "translate/inbound_listener.h"
 #include "translate/names.h"
 
@@ -57,7 +58,8 @@ std::shared_ptr<const InboundPart> InboundOf(const World& world, const model::Pr
   bool reads_endpoints = false;
   const std::vector<InboundPort> ports = InboundPortsOf(world, proxy, labels, &reads_endpoints);
   const WorkloadMtls mtls = world.authentication->ForWorkload(proxy.ns, labels);
-  InboundInputs inputs{*world.mesh, ports, mtls};
+  const WorkloadAuthorization authorization = world.authorization->For(proxy.ns, labels);
+  InboundInputs inputs{*world.mesh, ports, mtls, authorization};
   auto any = [&](bool v6) {
     return std::any_of(proxy.addresses.begin(), proxy.addresses.end(),
                        [v6](const std::string& address) { return IsIpv6(address) == v6; });
@@ -69,6 +71,10 @@ std::shared_ptr<const InboundPart> InboundOf(const World& world, const model::Pr
   MemoKey key("inbound");
   key.Add(world.mesh).Add(inputs.ipv4).Add(inputs.ipv6).Add(inputs.http10).Add(inputs.tproxy).Add(mtls.mode);
   key.Add(reads_endpoints);
+  for (const auto* list : {&authorization.custom, &authorization.audit, &authorization.deny, &authorization.allow}) {
+    key.Add(list->size());
+    for (const auto& policy : *list) key.Add(policy);
+  }
   key.Add(mtls.ports.size());
   for (const auto& [port, mode] : mtls.ports) key.Add(port).Add(mode);
   for (const InboundPort& port : ports) {

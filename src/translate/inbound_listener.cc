@@ -68,7 +68,9 @@ std::string InlineRoute(const std::string& cluster, int service_port, const std:
 
 class InboundListener {
  public:
-  explicit InboundListener(const InboundInputs& in) : in_(in), mesh_(in.mesh) {}
+  explicit InboundListener(const InboundInputs& in)
+      : in_(in), mesh_(in.mesh), http_authorization_(HttpAuthorization(in.mesh, in.authorization)),
+        tcp_authorization_(TcpAuthorization(in.mesh, in.authorization)) {}
 
   Listener Build() {
     Start();
@@ -188,10 +190,12 @@ class InboundListener {
       manager.inline_route = group.route;
       manager.http2_port = model::IsHttp2(group.protocol);
       manager.http10 = in_.http10;
+      manager.authorization = http_authorization_;
       manager.grpc_web = group.protocol == model::Protocol::kGrpcWeb;
       WriteHttpManager(mesh_, manager, chain->add_filters());
       return;
     }
+    for (const std::string& filter : tcp_authorization_) chain->add_filters()->ParseFromString(filter);
     WriteTcpProxy(mesh_, TcpTarget::To(group.cluster), chain->add_filters());
   }
 
@@ -225,6 +229,8 @@ class InboundListener {
 
   const InboundInputs& in_;
   const MeshSettings& mesh_;
+  const std::vector<std::string> http_authorization_;
+  const std::vector<std::string> tcp_authorization_;
   Listener listener_;
   std::set<int> no_tls_;
   std::set<int> no_http_;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "model/view.h"
+#include "translate/authorization.h"
 #include "translate/clusters.h"
 #include "translate/peer_authentication.h"
 
@@ -14,6 +15,7 @@ struct InboundInputs {
   const MeshSettings& mesh;
   const std::vector<InboundPort>& ports;
   const WorkloadMtls& mtls;
+  const WorkloadAuthorization& authorization;
   bool ipv4 = true;
   bool ipv6 = false;
   bool http10 = false;

@@ -24,6 +24,7 @@ struct ProxyClass {
   bool unprivileged = false;
   bool http10 = false;
   model::Proxy::Interception interception = model::Proxy::Interception::kRedirect;
+  std::string sidecar;       ///< "namespace/name" of the Sidecar object that holds; empty: none.
   model::Labels labels;      ///< Routers: all. Sidecars: those that selectors of outbound configuration name.
   model::Locality locality;  ///< Where some service is balanced by locality.
   std::string node;          ///< Where some service is served by the own node only.

@@ -155,7 +155,8 @@ Resources BuildSidecarRoutes(const ClassInputs& in) {
   // Hosts that only rules know are reached on the port of plain HTTP.
   if (auto plain = shared.find(80); plain != shared.end()) {
     for (const auto& [host, rules] : in.world.routes->MeshHosts(in.proxy.ns)) {
-      if (in.scope.Find(host) == nullptr && HasHttp(*rules)) plain->second.push_back({host, nullptr, rules});
+      const bool seen = in.sidecar == nullptr || in.sidecar->Admits(in.proxy.ns, rules->meta().ns, host);
+      if (seen && in.scope.Find(host) == nullptr && HasHttp(*rules)) plain->second.push_back({host, nullptr, rules});
     }
   }
   const std::string catch_all = CatchAllHost(*in.world.mesh);

@@ -1,6 +1,7 @@
 #include "translate/world.h"
 
 #include "istio/networking/v1/destination_rule.pb.h"
+#include "istio/security/v1/authorization_policy.pb.h"
 #include "translate/names.h"
 
 namespace isthmus::translate {
@@ -49,6 +50,13 @@ std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> s
       same_mesh && old->configs.peer_authentications.get() == snapshot->configs.peer_authentications.get()
           ? previous->authentication
           : std::make_shared<const PeerAuthenticationIndex>(snapshot->configs, snapshot->root_namespace);
+  world->authorization =
+      same_mesh && old->configs.authorization_policies.get() == snapshot->configs.authorization_policies.get()
+          ? previous->authorization
+          : std::make_shared<const AuthorizationIndex>(snapshot->configs, snapshot->root_namespace);
+  world->sidecars = same_mesh && old->configs.sidecars.get() == snapshot->configs.sidecars.get()
+                        ? previous->sidecars
+                        : std::make_shared<const SidecarIndex>(snapshot->configs, snapshot->root_namespace);
   auto gateways = [](const std::shared_ptr<const model::GatewayIndex>& index,
                      const std::shared_ptr<const model::GatewayIndex>* before) {
     if (index == nullptr) return std::make_shared<const model::GatewayIndex>();
@@ -63,7 +71,8 @@ std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> s
 
 bool SameShape(const World& a, const World& b) {
   return a.mesh == b.mesh && a.services == b.services && a.rules == b.rules && a.routes == b.routes &&
-         a.authentication == b.authentication;
+         a.authentication == b.authentication && a.authorization == b.authorization &&
+         a.sidecars == b.sidecars;
 }
 
 std::shared_ptr<const model::Workload> WorkloadOf(const World& world, const model::Proxy& proxy) {
@@ -116,6 +125,7 @@ ProxyClass ClassOf(const World& world, const model::Proxy& proxy, const model::W
     result.labels = labels;
     return result;
   }
+  result.sidecar = world.sidecars->NameFor(proxy.ns, labels);
   auto keep = [&](const std::string& key) {
     if (auto found = labels.find(key); found != labels.end()) result.labels.insert(*found);
   };

@@ -5,11 +5,13 @@
 
 #include "model/proxy.h"
 #include "model/snapshot.h"
+#include "translate/authorization.h"
 #include "translate/destination_rules.h"
 #include "translate/mesh_settings.h"
 #include "translate/peer_authentication.h"
 #include "translate/proxy_class.h"
 #include "translate/service_index.h"
+#include "translate/sidecar_scope.h"
 #include "translate/virtual_services.h"
 
 namespace isthmus::translate {
@@ -23,6 +25,8 @@ struct World {
   std::shared_ptr<const DestinationRuleIndex> rules;
   std::shared_ptr<const VirtualServiceIndex> routes;
   std::shared_ptr<const PeerAuthenticationIndex> authentication;
+  std::shared_ptr<const AuthorizationIndex> authorization;
+  std::shared_ptr<const SidecarIndex> sidecars;
   std::shared_ptr<const model::GatewayIndex> gateways;             ///< Never null.
   std::shared_ptr<const model::GatewayIndex> unresolved_gateways;  ///< Never null.
 

@@ -211,7 +211,7 @@ TEST_P(IncrementalTest, AnySequenceOfChangesEqualsAFreshBuild) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Worlds, IncrementalTest,
-                         testing::Combine(testing::Values("two-networks", "routing", "mtls", "ingress", "egress",
+                         testing::Combine(testing::Values("two-networks", "routing", "mtls", "ingress", "egress", "authorization", "sidecar-scope",
                                                           "locality"),
                                           testing::Values(1u, 2u, 3u)),
                          [](const auto& info) {
