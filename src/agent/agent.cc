@@ -227,6 +227,7 @@ struct Agent::Impl {
     if (!settings().is_sidecar()) targets.clear();
     merger = std::make_unique<MetricsMerger>(loop, metrics, settings().envoy_prometheus_port, std::move(targets));
     ASSIGN_OR_RETURN(auto probes, ParseAppProbes(env().Get("ISTIO_KUBE_APP_PROBERS")), "settings");
+    // The capture rules lead what this user sends to loopback past Envoy, so mTLS does not refuse probes.
     prober = std::make_unique<AppProber>(loop, std::move(probes), "127.0.0.1");
     drainer = std::make_unique<Drainer>(loop, admin, settings().is_sidecar());
     if (settings().proxy.status_port == 0) return {};

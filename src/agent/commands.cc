@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/flags.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "base/strings.h"
@@ -159,7 +160,8 @@ int RunProxy(const std::vector<std::string>& args) {
   std::optional<int> code;
   Agent::Options options;
   options.settings = std::move(*settings);
-  options.launcher = {"/proc/self/exe", "run-envoy"};
+  // Without /proc, Envoy is not bound to our life.
+  if (base::Exists("/proc/self/exe")) options.launcher = {"/proc/self/exe", "run-envoy"};
   options.ended = [&](int exit_code) {
     code = exit_code;
     loop.Stop();

@@ -2,14 +2,15 @@
 #include <gtest/gtest.h>
 
 #include "agent/dns_message.h"
+#include "agent/dns_proxy.h"
 #include "agent/name_table.h"
 #include "agent/wire.h"
-#include "tests/pki/pki_fixture.h"
+#include "http/tcp.h"
+#include "tests/agent/network_fixture.h"
 
 namespace isthmus::agent {
 namespace {
 
-using pki::Must;
 using ::testing::HasSubstr;
 
 std::string Query(const std::string& wire_name, uint16_t type, const std::string& additional = {}) {
@@ -133,6 +134,125 @@ TEST(NameTableTest, RefusesGarbageAndPrintsItself) {
   const NameTable table = Must(NameTable::Parse(Entry("A.Example.", {"10.0.0.1"}, "External")));
   EXPECT_THAT(table.ToJson(), HasSubstr("\"a.example\""));
   EXPECT_THAT(table.ToJson(), HasSubstr("10.0.0.1"));
+}
+
+std::string Framed(const std::string& message) {
+  return std::string({static_cast<char>(message.size() >> 8), static_cast<char>(message.size() & 0xff)}) + message;
+}
+
+/// A proxy with one upstream resolver that is the test's.
+struct DnsProxyTest : NetworkTest {
+  std::unique_ptr<base::UdpSocket> resolver;
+  std::unique_ptr<http::TcpListener> tcp_resolver;
+  std::vector<std::unique_ptr<http::ByteStream>> tcp_streams;
+  std::vector<std::string> asked;
+  bool silent = false;
+  std::shared_ptr<const NameTable> table;
+  std::unique_ptr<DnsProxy> proxy;
+  std::unique_ptr<base::UdpSocket> client;
+  std::vector<std::string> answers;
+
+  void SetUp() override {
+    NetworkTest::SetUp();
+    table = std::make_shared<const NameTable>(Must(NameTable::Parse(Entry("sleep.sample.svc.cluster.local", {"10.1.0.1"}, "Kubernetes"))));
+    const base::SocketAddress any = Must(base::SocketAddress::From("127.0.0.1", 0));
+    resolver = Must(base::UdpSocket::Bind(loop, any, [this](std::string_view query, const base::SocketAddress& from) {
+      asked.emplace_back(query);
+      if (!silent) (void)resolver->Send(Reply(query), from);
+    }));
+    tcp_resolver = Must(http::TcpListener::Listen(loop, "127.0.0.1", resolver->local().port(), [this](std::unique_ptr<http::ByteStream> stream, const std::string&) {
+      auto* raw = stream.get();
+      tcp_streams.push_back(std::move(stream));
+      raw->OnData([this, raw](std::string_view bytes) { raw->Write(base::Slice(Framed(Reply(bytes.substr(2))))); });
+    }));
+    DnsProxyOptions options;
+    options.listen = {any};
+    options.upstreams = {Must(base::SocketAddress::From("127.0.0.1", 1)), resolver->local()};
+    options.scope = {"default", "svc.cluster.local", "default.svc.cluster.local"};
+    options.timeout = 200ms;
+    options.table = [this] { return table; };
+    proxy = std::make_unique<DnsProxy>(loop, metrics, std::move(options));
+    const base::Status status = proxy->Start();
+    ASSERT_TRUE(status.ok()) << status.message();
+    client = Must(base::UdpSocket::Bind(loop, any, [this](std::string_view answer, const base::SocketAddress&) { answers.emplace_back(answer); }));
+  }
+  void TearDown() override {
+    proxy.reset();
+    client.reset();
+    tcp_streams.clear();
+    tcp_resolver.reset();
+    resolver.reset();
+    NetworkTest::TearDown();
+  }
+  /// The question sent back as a response without answers, marked by its code NXDOMAIN.
+  static std::string Reply(std::string_view query) {
+    std::string reply(query);
+    reply[2] = '\x81';
+    reply[3] = '\x83';
+    return reply;
+  }
+  void Ask(const std::string& message) {
+    (void)client->Send(message, Must(base::SocketAddress::From("127.0.0.1", proxy->udp_port())));
+  }
+  int CodeOf(const std::string& answer) { return answer.at(3) & 15; }
+};
+
+TEST_F(DnsProxyTest, HostsOfTheMeshAreAnsweredAndOthersPassedOn) {
+  Ask(Query(std::string("\x05sleep\x06sample\x00", 14), kDnsA));
+  ASSERT_TRUE(Until([&] { return answers.size() == 1; }));
+  EXPECT_TRUE(answers[0].ends_with(std::string("\x0a\x01\x00\x01", 4)));
+  EXPECT_TRUE(asked.empty());
+  const std::string other = Query(std::string("\x03www\x04test\x00", 10), kDnsA);
+  Ask(other);
+  ASSERT_TRUE(Until([&] { return answers.size() == 2; }));
+  EXPECT_EQ(answers[1], Reply(other)) << "as the resolver said it";
+  EXPECT_EQ(asked.at(0), other);
+}
+
+TEST_F(DnsProxyTest, NoAnswerIsAFailureAfterAllResolvers) {
+  silent = true;
+  Ask(Query(std::string("\x03www\x04test\x00", 10), kDnsA));
+  ASSERT_TRUE(Until([&] { return answers.size() == 1; }));
+  EXPECT_EQ(CodeOf(answers[0]), 2);
+  EXPECT_THAT(metrics.Text(), HasSubstr("istio_agent_dns_upstream_failures_total 1"));
+}
+
+TEST_F(DnsProxyTest, WithoutATableEverythingFailsForNow) {
+  table = nullptr;
+  Ask(Query(std::string("\x05sleep\x06sample\x00", 14), kDnsA));
+  ASSERT_TRUE(Until([&] { return answers.size() == 1; }));
+  EXPECT_EQ(CodeOf(answers[0]), 2);
+}
+
+TEST_F(DnsProxyTest, GarbageIsNotAnswered) {
+  Ask("x");
+  Ask(std::string(600, '\xff'));
+  Ask(Query(std::string("\x05sleep\x06sample\x00", 14), kDnsA));
+  ASSERT_TRUE(Until([&] { return !answers.empty(); }));
+  EXPECT_EQ(answers.size(), 1u);
+}
+
+TEST_F(DnsProxyTest, TheSameOverTcp) {
+  std::unique_ptr<http::ByteStream> stream;
+  std::string received;
+  const auto dial = http::DialTcp(loop, {"127.0.0.1", proxy->tcp_port()}, 5s, [&](base::Result<std::unique_ptr<http::ByteStream>> result) {
+    stream = Must(std::move(result));
+    stream->OnData([&](std::string_view bytes) { received += bytes; });
+  });
+  ASSERT_TRUE(Until([&] { return stream != nullptr; }));
+  const std::string known = Framed(Query(std::string("\x05sleep\x06sample\x00", 14), kDnsA));
+  // In two pieces, with the next question right behind.
+  const std::string other = Query(std::string("\x03www\x04test\x00", 10), kDnsA);
+  stream->Write(base::Slice(known.substr(0, 5)));
+  stream->Write(base::Slice(known.substr(5) + Framed(other)));
+  ASSERT_TRUE(Until([&] { return received.size() > 48 + other.size(); }));
+  EXPECT_THAT(received, HasSubstr(std::string("\x0a\x01\x00\x01", 4)));
+  EXPECT_THAT(received, HasSubstr(Framed(Reply(other))));
+}
+
+TEST(ResolvConfTest, SearchDomain) {
+  EXPECT_EQ(FirstSearchDomain("nameserver 1.1.1.1\nsearch Sample.svc.cluster.local svc.cluster.local\noptions ndots:5\n"), "sample.svc.cluster.local");
+  EXPECT_EQ(FirstSearchDomain("nameserver 1.1.1.1\n"), "");
 }
 
 }  // namespace
