@@ -28,6 +28,7 @@ struct Peer {
 };
 
 constexpr size_t kMostUnsent = 4 << 20;
+constexpr size_t kMostEarly = 64 << 10;
 
 std::string Frame(char kind, std::string_view bytes) {
   std::string frame(1, kind);
@@ -46,6 +47,8 @@ struct ContainerInit::Impl {
   Streams streams;
   network::Fd signals;
   std::list<Peer> peers;
+  std::string early;  // Frames of what was printed before anyone attached.
+  bool attached = false;
   std::string input;
   bool input_ended = false;
   pid_t app = -1;
@@ -72,6 +75,8 @@ ContainerInit::ContainerInit(const ContainerConfig& config, int folder_fd, int l
 ContainerInit::~ContainerInit() { delete impl_; }
 
 void ContainerInit::Impl::Send(char kind, std::string_view bytes) {
+  // `kubectl run -i` attaches to a container that is running already; it is to see the first lines too.
+  if (!attached && config.stdin_open && early.size() < kMostEarly) early += Frame(kind, bytes);
   for (Peer& peer : peers)
     // Who does not read is not waited for: the container goes on, they miss output.
     if (peer.to_send.size() < kMostUnsent) peer.to_send += Frame(kind, bytes);
@@ -102,7 +107,9 @@ void ContainerInit::Impl::TakeSignal() {
 
 void ContainerInit::Impl::Accept() {
   network::Fd fd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (fd.valid()) peers.push_back({std::move(fd), {}, {}});
+  if (!fd.valid()) return;
+  attached = true;
+  peers.push_back({std::move(fd), {}, std::exchange(early, {})});
 }
 
 bool ContainerInit::Impl::ReadPeer(Peer& peer) {

@@ -131,6 +131,17 @@ void Cluster::CheckNodes() {
       poll_ = base::Timer::After(shared_.loop, kPollPeriod, [this] { CheckNodes(); });
       return;
     }
+    CheckAccounts();
+  });
+}
+
+// Nodes may be ready before the controllers are; then no pod could be made yet.
+void Cluster::CheckAccounts() {
+  client_->Get(node::kServiceAccounts, "default", "default", [this](const base::Result<Json>& account) {
+    if (!account.ok()) {
+      poll_ = base::Timer::After(shared_.loop, kPollPeriod, [this] { CheckAccounts(); });
+      return;
+    }
     ready_ = true;
     WatchIngress();
     on_ready_({});

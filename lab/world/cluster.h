@@ -59,6 +59,7 @@ class Cluster {
   base::Status WriteKubeconfig() const;
   base::Status ConnectApi();
   void CheckNodes();
+  void CheckAccounts();
   void MakeObjects();
   void MakeMirrorPod();
   void WatchIngress();

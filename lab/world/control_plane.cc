@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/encoding.h"
 #include "base/files.h"
-#include "base/strings.h"
 #include "kubeapi/json.h"
 #include "lab/network/netlink.h"
 #include "pki/signer.h"
@@ -131,13 +130,11 @@ std::vector<ProcessSpec> ControlPlane::Servers(const ClusterSpec& cluster, const
 std::vector<ProcessSpec> ControlPlane::Controllers(const LabSpec& lab, const ClusterSpec& cluster, const std::string& ns) const {
   const std::string data = dirs_.data(cluster.name), pki_dir = dirs_.pki(cluster.name);
   if (!real()) {
-    std::vector<std::string> args = {"--kubeconfig", data + "/controllers.kubeconfig", "--ca-file", pki_dir + "/ca.crt",
-                                     "--ca-key-file", pki_dir + "/ca.key", "--account-key-file", pki_dir + "/sa.key"};
-    std::vector<std::string> fixed;
-    for (const auto& [service, address] : cluster.load_balancer_addresses) fixed.push_back(service + "=" + address);
-    if (!cluster.load_balancer_pool.empty()) args.insert(args.end(), {"--lb-pool", base::Join(cluster.load_balancer_pool, ",")});
-    if (!fixed.empty()) args.insert(args.end(), {"--lb-fixed", base::Join(fixed, ",")});
-    if (lab.token_secrets) args.insert(args.end(), {"--token-secrets", "true"});
+    std::vector<std::string> args = {"--kubeconfig", data + "/controllers.kubeconfig", "--pki-dir", pki_dir};
+    for (const std::string& pool : cluster.load_balancer_pool) args.insert(args.end(), {"--lb-pool", pool});
+    for (const auto& [service, address] : cluster.load_balancer_addresses)
+      args.insert(args.end(), {"--lb-address", service + "=" + address});
+    if (lab.token_secrets) args.push_back("--token-secrets");
     return {Own(cluster, "controllers", std::move(args), ns)};
   }
   const std::string kubeconfig = "--kubeconfig=" + AdminKubeconfig(cluster);
