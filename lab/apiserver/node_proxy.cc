@@ -237,18 +237,34 @@ void NodeProxy::Forward(const std::shared_ptr<http::ServerStream>& stream, const
   auto started = std::make_shared<bool>(false);
   auto upstream = std::make_shared<std::shared_ptr<http::ClientStream>>();
   http::ClientEvents events;
-  events.head = [stream, started](http::ResponseHead answer) {
+  // A kubelet says no in plain text; clients of the API expect a Status.
+  const bool is_log = target.path.starts_with("/containerLogs/");
+  auto refusal = std::make_shared<std::pair<int, std::string>>(0, "");
+  events.head = [stream, started, is_log, refusal](http::ResponseHead answer) {
+    if (is_log && answer.status >= 400) {
+      refusal->first = answer.status;
+      return;
+    }
     *started = true;
     http::Headers headers;
     for (const auto& [name, value] : answer.headers.all())
       if (!IsHopHeader(name)) headers.Add(name, value);
     stream->SendHeaders(answer.status, headers);
   };
-  events.data = [stream, upstream](std::string_view bytes) {
+  events.data = [stream, upstream, refusal](std::string_view bytes) {
+    if (refusal->first != 0) {
+      if (refusal->second.size() < kMostWaiting) refusal->second += bytes;
+      return;
+    }
     stream->SendData(base::Slice::Copy(bytes));
     if (stream->buffered() > kMostWaiting && *upstream) (*upstream)->PauseBody(true);
   };
-  events.close = [stream, started](base::Status status) {
+  events.close = [stream, started, refusal](base::Status status) {
+    if (refusal->first != 0) {
+      kubeapi::ApiError error = kubeapi::BadRequest(base::Trim(refusal->second));
+      error.code = refusal->first;
+      return Refuse(stream, error);
+    }
     if (*started) return status.ok() ? stream->SendData({}, true) : stream->Reset();
     Refuse(stream, Unreachable(status.message()));
   };

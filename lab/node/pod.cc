@@ -226,7 +226,10 @@ void Pod::TryLaunch(PodContainer& container) {
     return container.Wait("ErrImagePull", image.status().message());
   }
   auto config = MakeConfig(container, *image);
-  if (!config.ok()) return container.Wait("CreateContainerConfigError", config.status().message());
+  if (!config.ok()) {
+    context_.source.Event(pod_, container.name(), true, "Failed", "Error: " + config.status().message());
+    return container.Wait("CreateContainerConfigError", config.status().message());
+  }
   config->log_path = container.NextLogPath();
   const std::string message_path = container.NextTerminationLog();
   std::string target = kubeapi::StringAt(container.spec(), {"terminationMessagePath"});
