@@ -200,7 +200,10 @@ void Node::Impl::PodChanged(const std::string& key, const Json* now) {
     if (other != uid && kubeapi::KeyOf(pod->object()) == key) pod->Remove();
   if (now == nullptr) return;
   // What stands for a process of the lab itself (the API server's) is not ours to run.
-  if (!kubeapi::AnnotationOf(*now, "kubernetes.io/config.mirror").empty()) return;
+  if (!kubeapi::AnnotationOf(*now, "kubernetes.io/config.mirror").empty()) {
+    if (kubeapi::IsBeingDeleted(*now)) statuses->Delete(*now);
+    return;
+  }
   if (const auto found = pods.find(uid); found != pods.end()) return found->second->Update(*now);
   const std::string phase = kubeapi::StringAt(*now, {"status", "phase"});
   const bool over = phase == "Succeeded" || phase == "Failed";
