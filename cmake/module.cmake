@@ -46,9 +46,16 @@ function(isthmus_tests name)
   target_include_directories(${program} PRIVATE "${PROJECT_SOURCE_DIR}")
   target_compile_definitions(${program} PRIVATE ISTHMUS_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                              ISTHMUS_THIRD_PARTY="${ISTHMUS_THIRD_PARTY}")
+  set(properties TIMEOUT 120)
+  if(arg_LABELS)
+    list(APPEND properties LABELS "${arg_LABELS}")
+  endif()
+  if(arg_SERIAL)
+    list(APPEND properties RUN_SERIAL ON)
+  endif()
   include(GoogleTest)
   gtest_discover_tests(${program} TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60
-                       PROPERTIES TIMEOUT 120 LABELS "${arg_LABELS}" RUN_SERIAL "${arg_SERIAL}")
+                       PROPERTIES ${properties})
 endfunction()
 
 # Writes the declared arrows to the build folder, for the layering test.
