@@ -137,7 +137,7 @@ Json EndpointJson(const model::Endpoint& endpoint) {
   const model::Locality& place = endpoint.locality;
   std::string label;
   if (!place.empty()) label = place.region + "/" + place.zone + "/" + place.subzone;
-  Json json = {{"Labels", *endpoint.labels},
+  Json json = {{"Labels", endpoint.AllLabels()},
                {"Addresses", endpoint.address.empty() ? Json() : Json::array({endpoint.address})},
                {"ServicePortName", endpoint.port_name},
                {"ServiceAccount", endpoint.service_account},

@@ -120,13 +120,27 @@ std::string Service::AddressFor(const ClusterId& cluster, bool dns_capture) cons
   return default_address;
 }
 
+const std::string* Endpoint::FindLabel(const std::string& key) const {
+  for (const auto* map : {topology.get(), labels.get()}) {
+    if (map == nullptr) continue;
+    if (auto found = map->find(key); found != map->end()) return &found->second;
+  }
+  return nullptr;
+}
+
+Labels Endpoint::AllLabels() const {
+  Labels all = topology ? *topology : Labels();
+  if (labels) all.insert(labels->begin(), labels->end());
+  return all;
+}
+
 bool operator==(const Endpoint& a, const Endpoint& b) {
   return a.address == b.address && a.port == b.port && a.port_name == b.port_name &&
          a.network == b.network && a.cluster == b.cluster && a.locality == b.locality &&
          a.ns == b.ns && a.service_account == b.service_account && a.mtls == b.mtls &&
          a.weight == b.weight && a.health == b.health && a.node == b.node &&
          a.workload == b.workload && a.hostname == b.hostname && SameLabels(a.labels, b.labels) &&
-         SameProvenance(a.provenance, b.provenance);
+         SameLabels(a.topology, b.topology) && SameProvenance(a.provenance, b.provenance);
 }
 
 }  // namespace isthmus::model

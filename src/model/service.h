@@ -105,7 +105,9 @@ struct Endpoint {
   NetworkId network;
   ClusterId cluster;
   Locality locality;
-  std::shared_ptr<const Labels> labels;  ///< Of the workload, with topology labels added. Never null.
+  std::shared_ptr<const Labels> labels;    ///< Of the workload itself. Never null.
+  /// Region, zone, subzone, node, cluster and network as labels; shared by all endpoints of a node. May be null.
+  std::shared_ptr<const Labels> topology;
   std::string ns;
   std::string service_account;  ///< SPIFFE URI; empty when unknown.
   bool mtls = false;            ///< security.istio.io/tlsMode is "istio".
@@ -115,6 +117,11 @@ struct Endpoint {
   std::string workload;  ///< Name of the deployment or pod, for telemetry.
   std::string hostname;  ///< Pod host name of stateful sets.
   std::shared_ptr<const Provenance> provenance;
+
+  /// A label as subsets and failover priorities see it: of the topology, else of the workload; null when absent.
+  const std::string* FindLabel(const std::string& key) const;
+  /// Both in one map, for printing.
+  Labels AllLabels() const;
 };
 bool operator==(const Endpoint& a, const Endpoint& b);
 

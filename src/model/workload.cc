@@ -9,7 +9,8 @@ bool operator==(const Workload& a, const Workload& b) {
   return a.cluster == b.cluster && a.ns == b.ns && a.name == b.name && a.addresses == b.addresses &&
          (a.labels == b.labels || *a.labels == *b.labels) &&
          a.service_account == b.service_account && a.node == b.node && a.locality == b.locality &&
-         a.network == b.network && a.container_ports == b.container_ports;
+         a.network == b.network &&
+         (a.container_ports == b.container_ports || *a.container_ports == *b.container_ports);
 }
 
 WorkloadIndex::ByName& WorkloadIndex::Own(std::shared_ptr<const ByName>& names) {

@@ -21,7 +21,8 @@ struct Workload {
   std::string node;
   Locality locality;
   NetworkId network;
-  std::map<std::string, int> container_ports;  ///< Named ports, for named target ports.
+  /// Named ports, for named target ports; shared by pods of one kind. Never null.
+  std::shared_ptr<const std::map<std::string, int>> container_ports = std::make_shared<const std::map<std::string, int>>();
 };
 /// Labels are compared by value.
 bool operator==(const Workload& a, const Workload& b);

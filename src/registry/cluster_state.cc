@@ -57,12 +57,6 @@ model::Locality LocalityLabel(const model::Labels& labels) {
   return model::Locality::Parse(text);
 }
 
-bool SamePod(const PodRecord& a, const PodRecord& b) {
-  return a.addresses == b.addresses && *a.labels == *b.labels &&
-         a.service_account == b.service_account && a.node == b.node && a.workload == b.workload &&
-         a.container_ports == b.container_ports;
-}
-
 bool SameEndpoint(const SliceEndpoint& a, const SliceEndpoint& b) {
   return std::tie(a.address, a.pod_ns, a.pod, a.node, a.hostname, a.ready, a.serving,
                   a.terminating) == std::tie(b.address, b.pod_ns, b.pod, b.node, b.hostname,
@@ -245,57 +239,65 @@ std::string ClusterState::NamespaceNetwork() const {
   return found == namespaces_.end() ? std::string() : At(*found->second.labels, kNetworkLabel);
 }
 
-LabelsPtr ClusterState::EndpointLabels(model::Labels labels, const model::Locality& locality,
-                                       const std::string& node,
-                                       const model::NetworkId& network) const {
-  if (!locality.region.empty()) labels[kRegionLabel] = locality.region;
-  if (!locality.zone.empty()) labels[kZoneLabel] = locality.zone;
-  if (!locality.subzone.empty()) labels[kSubzoneLabel] = locality.subzone;
-  if (!node.empty()) labels[kHostnameLabel] = node;
-  labels[kClusterLabel] = id_.text();
-  if (!network.empty()) labels.emplace(kNetworkLabel, network.text());
-  return pool_->Intern(std::move(labels));
+LabelsPtr ClusterState::Topology(const model::Labels& labels, const model::Locality& locality,
+                                 const std::string& node, const model::NetworkId& network) const {
+  model::Labels topology;
+  if (!locality.region.empty()) topology[kRegionLabel] = locality.region;
+  if (!locality.zone.empty()) topology[kZoneLabel] = locality.zone;
+  if (!locality.subzone.empty()) topology[kSubzoneLabel] = locality.subzone;
+  if (!node.empty()) topology[kHostnameLabel] = node;
+  topology[kClusterLabel] = id_.text();
+  if (!network.empty() && !labels.contains(kNetworkLabel)) topology[kNetworkLabel] = network.text();
+  return pool_->Intern(std::move(topology));
 }
 
-void ClusterState::Place(const std::string& key, Pod& pod) const {
-  auto workload = std::make_shared<model::Workload>();
-  std::tie(workload->ns, workload->name) = SplitKey(key);
-  workload->cluster = id_;
-  workload->addresses = pod.record.addresses;
-  workload->labels = pod.record.labels;
-  workload->service_account = pod.record.service_account;
-  workload->node = pod.record.node;
-  workload->container_ports = pod.record.container_ports;
-  workload->locality = LocalityLabel(*pod.record.labels);
-  if (workload->locality.empty())
-    if (auto node = nodes_.find(pod.record.node); node != nodes_.end())
-      workload->locality = node->second.locality;
+void ClusterState::Place(model::Workload workload, Pod& pod) const {
+  workload.locality = LocalityLabel(*workload.labels);
+  if (workload.locality.empty())
+    if (auto node = nodes_.find(workload.node); node != nodes_.end())
+      workload.locality = node->second.locality;
   const Placed placed =
-      NetworkOf(*pod.record.labels, pod.record.addresses.empty() ? "" : pod.record.addresses[0]);
-  workload->network = placed.network;
+      NetworkOf(*workload.labels, workload.addresses.empty() ? "" : workload.addresses.front());
+  workload.network = placed.network;
   pod.network_source = placed.source;
-  pod.endpoint_labels =
-      EndpointLabels(*pod.record.labels, workload->locality, pod.record.node, placed.network);
-  pod.workload = std::move(workload);
+  pod.topology = Topology(*workload.labels, workload.locality, workload.node, placed.network);
+  pod.workload = std::make_shared<const model::Workload>(std::move(workload));
+}
+
+bool ClusterState::SamePod(const Pod& pod, const PodRecord& record) {
+  const model::Workload& workload = *pod.workload;
+  return workload.addresses == record.addresses && *workload.labels == *record.labels &&
+         workload.service_account == record.service_account && workload.node == record.node &&
+         pod.owner == record.workload && *workload.container_ports == *record.container_ports;
 }
 
 void ClusterState::PlaceAll() {
-  for (auto& [key, pod] : pods_) Place(key, pod);
+  for (auto& [key, pod] : pods_) Place(*pod.workload, pod);
   MarkAll();
 }
 
 void ClusterState::PutPod(const std::string& key, PodRecord record) {
   auto held = pods_.find(key);
   // Most events about a pod (conditions, container states) do not matter to the mesh.
-  if (held != pods_.end() && SamePod(held->second.record, record)) {
-    if (held->second.record.ready != record.ready && !dirt_.all)
+  if (held != pods_.end() && SamePod(held->second, record)) {
+    if (held->second.ready != record.ready && !dirt_.all)
       dirt_.namespaces.insert(SplitKey(key).first);
-    held->second.record.ready = record.ready;
+    held->second.ready = record.ready;
     return;
   }
   Pod& pod = pods_[key];
-  pod.record = std::move(record);
-  Place(key, pod);
+  pod.owner = std::move(record.workload);
+  pod.ready = record.ready;
+  model::Workload workload;
+  std::tie(workload.ns, workload.name) = SplitKey(key);
+  workload.cluster = id_;
+  workload.addresses = std::move(record.addresses);
+  workload.addresses.shrink_to_fit();
+  workload.labels = std::move(record.labels);
+  workload.service_account = std::move(record.service_account);
+  workload.node = std::move(record.node);
+  workload.container_ports = std::move(record.container_ports);
+  Place(std::move(workload), pod);
   MarkEndpointsOfPod(key);
 }
 
@@ -337,8 +339,8 @@ void ClusterState::PutNode(const std::string& key, const NodeRecord* node) {
     dirt_.gateways = true;
   if (before == (node ? node->locality : model::Locality())) return;
   for (auto& [pod_key, pod] : pods_) {
-    if (pod.record.node != key) continue;
-    Place(pod_key, pod);
+    if (pod.workload->node != key) continue;
+    Place(*pod.workload, pod);
     MarkEndpointsOfPod(pod_key);
   }
   if (dirt_.all) return;
@@ -379,8 +381,9 @@ std::shared_ptr<const model::Workload> ClusterState::FindWorkload(const std::str
   workload->locality = model::Locality::Parse(entry.locality());
   if (workload->locality.empty()) workload->locality = LocalityLabel(*workload->labels);
   workload->network = model::NetworkId(entry.network());
-  for (const auto& [name, port] : entry.ports())
-    workload->container_ports.emplace(name, static_cast<int>(port));
+  LabelPool::Ports ports;
+  for (const auto& [name, port] : entry.ports()) ports.emplace(name, static_cast<int>(port));
+  workload->container_ports = pool_->InternPorts(std::move(ports));
   return workload;
 }
 
@@ -506,20 +509,22 @@ void ClusterState::AddSliceEndpoints(const ServiceRecord& record, const std::str
       // Without the pod neither identity nor network are known: it is sent when the pod is seen.
       if (pod == pods_.end()) continue;
       const Pod& known = pod->second;
-      endpoint.labels = known.endpoint_labels;
+      endpoint.labels = known.workload->labels;
+      endpoint.topology = known.topology;
       endpoint.locality = known.workload->locality;
       endpoint.network = known.workload->network;
-      endpoint.service_account = Identity(item.pod_ns, known.record.service_account);
-      endpoint.mtls = At(*known.record.labels, kTlsModeLabel) == "istio";
-      endpoint.workload = known.record.workload;
-      if (endpoint.node.empty()) endpoint.node = known.record.node;
+      endpoint.service_account = Identity(item.pod_ns, known.workload->service_account);
+      endpoint.mtls = At(*known.workload->labels, kTlsModeLabel) == "istio";
+      endpoint.workload = known.owner;
+      if (endpoint.node.empty()) endpoint.node = known.workload->node;
       source = known.network_source;
     } else {
       if (auto node = nodes_.find(item.node); node != nodes_.end())
         endpoint.locality = node->second.locality;
       const Placed placed = NetworkOf({}, item.address);
       endpoint.network = placed.network;
-      endpoint.labels = EndpointLabels({}, endpoint.locality, item.node, placed.network);
+      endpoint.labels = pool_->Intern({});
+      endpoint.topology = Topology({}, endpoint.locality, item.node, placed.network);
       source = placed.source;
     }
     auto& provenance = provenances[source];
@@ -555,7 +560,8 @@ model::Endpoint ClusterState::EntryEndpoint(const WorkloadEntry& entry, const st
   endpoint.network = model::NetworkId(entry.network());
   const Placed placed = entry.network().empty() ? NetworkOf(labels, entry.address())
                                                 : Placed{endpoint.network, "field network"};
-  endpoint.labels = EndpointLabels(std::move(labels), endpoint.locality, "", placed.network);
+  endpoint.topology = Topology(labels, endpoint.locality, "", placed.network);
+  endpoint.labels = pool_->Intern(std::move(labels));
   endpoint.provenance = std::make_shared<const model::Provenance>(
       model::Provenance{source, entry.network().empty() ? "none" : "field network"});
   return endpoint;
@@ -595,19 +601,20 @@ std::vector<model::Endpoint> ClusterState::SelectEndpoints(const std::string& ns
   const auto [first_pod, last_pod] = InNamespace(pods_, ns);
   for (auto it = first_pod; it != last_pod; ++it) {
     const Pod& pod = it->second;
-    if (!Selects(selector, *pod.record.labels) || pod.record.addresses.empty() || !pod.record.ready)
+    if (!Selects(selector, *pod.workload->labels) || pod.workload->addresses.empty() || !pod.ready)
       continue;
     model::Endpoint endpoint;
-    endpoint.address = pod.record.addresses.front();
+    endpoint.address = pod.workload->addresses.front();
     endpoint.cluster = id_;
     endpoint.ns = ns;
-    endpoint.node = pod.record.node;
-    endpoint.labels = pod.endpoint_labels;
+    endpoint.node = pod.workload->node;
+    endpoint.labels = pod.workload->labels;
+    endpoint.topology = pod.topology;
     endpoint.locality = pod.workload->locality;
     endpoint.network = pod.workload->network;
-    endpoint.service_account = Identity(ns, pod.record.service_account);
-    endpoint.mtls = At(*pod.record.labels, kTlsModeLabel) == "istio";
-    endpoint.workload = pod.record.workload;
+    endpoint.service_account = Identity(ns, pod.workload->service_account);
+    endpoint.mtls = At(*pod.workload->labels, kTlsModeLabel) == "istio";
+    endpoint.workload = pod.owner;
     endpoint.provenance = std::make_shared<const model::Provenance>(model::Provenance{
         fmt::format("{} selects pod {} {}", source, id_.text(), it->first), pod.network_source});
     for (const model::Port& port : ports) {

@@ -101,10 +101,11 @@ class ClusterState {
  private:
   /// A pod with what follows from its node, its cluster and the mesh's networks.
   struct Pod {
-    PodRecord record;
     std::shared_ptr<const model::Workload> workload;
-    LabelsPtr endpoint_labels;
+    LabelsPtr topology;
+    std::string owner;  ///< The workload's name.
     const char* network_source = "";
+    bool ready = false;
   };
   struct Placed {
     model::NetworkId network;
@@ -122,10 +123,12 @@ class ClusterState {
   void RemoveSlice(const std::string& key);
   void RemoveWorkloadEntry(const std::string& key);
 
-  void Place(const std::string& key, Pod& pod) const;
+  static bool SamePod(const Pod& pod, const PodRecord& record);
+  /// Works out locality, network and topology labels.
+  void Place(model::Workload workload, Pod& pod) const;
   Placed NetworkOf(const model::Labels& labels, const std::string& address) const;
-  LabelsPtr EndpointLabels(model::Labels labels, const model::Locality& locality,
-                           const std::string& node, const model::NetworkId& network) const;
+  LabelsPtr Topology(const model::Labels& labels, const model::Locality& locality,
+                     const std::string& node, const model::NetworkId& network) const;
   void PlaceAll();
   void MarkEndpointsOfPod(const std::string& key);
   void MarkEndpointsOfEntry(const std::string& ns, const model::Labels& labels);

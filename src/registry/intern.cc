@@ -32,8 +32,17 @@ std::shared_ptr<const model::Labels> LabelPool::Intern(model::Labels labels) {
   return fresh;
 }
 
+std::shared_ptr<const LabelPool::Ports> LabelPool::InternPorts(Ports ports) {
+  auto& known = ports_[ports];
+  if (auto held = known.lock()) return held;
+  std::shared_ptr<const Ports> fresh(new Ports(std::move(ports)));
+  known = fresh;
+  return fresh;
+}
+
 void LabelPool::Sweep() {
   std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
+  std::erase_if(ports_, [](const auto& entry) { return entry.second.expired(); });
   sweep_at_ = std::max<size_t>(1024, known_.size() * 2);
 }
 

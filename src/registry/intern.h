@@ -1,6 +1,8 @@
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
 #include <unordered_map>
 
 #include "model/service.h"
@@ -13,6 +15,8 @@ class LabelPool {
  public:
   LabelPool() : empty_(std::make_shared<const model::Labels>()) {}
   std::shared_ptr<const model::Labels> Intern(model::Labels labels);
+  using Ports = std::map<std::string, int>;
+  std::shared_ptr<const Ports> InternPorts(Ports ports);
   size_t size() const { return known_.size(); }
 
  private:
@@ -21,6 +25,7 @@ class LabelPool {
   std::shared_ptr<const model::Labels> empty_;
   std::unordered_multimap<size_t, std::weak_ptr<const model::Labels>> known_;
   size_t sweep_at_ = 1024;
+  std::map<Ports, std::weak_ptr<const Ports>> ports_;
 };
 
 }  // namespace isthmus::registry

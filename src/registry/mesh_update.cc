@@ -159,28 +159,31 @@ void MeshState::GatherEntries(Work& work) {
 // ---- Services
 
 std::shared_ptr<const model::Service> MeshState::MergeKubernetes(const std::string& host) const {
-  std::shared_ptr<model::Service> merged;
+  std::vector<std::pair<const ClusterState*, const ServiceRecord*>> records;
+  for (const auto& cluster : clusters_)
+    if (const ServiceRecord* record = cluster->FindService(host))
+      records.emplace_back(cluster.get(), record);
+  if (records.empty()) return nullptr;
+  const auto& [base_cluster, base] = records.front();
+  model::Service merged = *base->service;
+  merged.export_to = ToVisibility(
+      config::ReadExportTo(base->export_to, mesh_->default_service_export_to(), merged.ns));
+  merged.cluster_local = cluster_local_.Contains(host);
+  if (merged.traffic_distribution.empty())
+    merged.traffic_distribution = base_cluster->NamespaceTrafficDistribution(merged.ns);
   std::set<std::string> accounts;
-  for (const auto& cluster : clusters_) {
-    const ServiceRecord* record = cluster->FindService(host);
-    if (record == nullptr) continue;
-    if (merged == nullptr) {
-      merged = std::make_shared<model::Service>(*record->service);
-      merged->export_to = ToVisibility(
-          config::ReadExportTo(record->export_to, mesh_->default_service_export_to(), merged->ns));
-      merged->cluster_local = cluster_local_.Contains(host);
-      if (merged->traffic_distribution.empty())
-        merged->traffic_distribution = cluster->NamespaceTrafficDistribution(merged->ns);
-    } else {
-      for (const auto& [id, vips] : record->service->cluster_vips) merged->cluster_vips[id] = vips;
-    }
+  for (const auto& [cluster, record] : records) {
+    merged.cluster_vips.insert(record->service->cluster_vips.begin(),
+                               record->service->cluster_vips.end());
     accounts.insert(record->service->subject_alt_names.begin(),
                     record->service->subject_alt_names.end());
     for (const std::string& account : record->kubernetes_accounts)
-      accounts.insert(pki::SpiffeId{cluster->context().trust_domain, merged->ns, account}.uri());
+      accounts.insert(pki::SpiffeId{cluster->context().trust_domain, merged.ns, account}.uri());
   }
-  if (merged != nullptr) merged->subject_alt_names.assign(accounts.begin(), accounts.end());
-  return merged;
+  merged.subject_alt_names.assign(accounts.begin(), accounts.end());
+  // Most services are what their one cluster says: then they are the same memory.
+  if (merged == *base->service) return base->service;
+  return std::make_shared<const model::Service>(std::move(merged));
 }
 
 MeshState::ServiceList MeshState::MergeHost(const std::string& host) const {

@@ -184,10 +184,12 @@ std::optional<PodRecord> ReadPod(const Json& object, LabelPool& pool) {
   pod.node = StringAt(object, {"spec", "nodeName"});
   pod.ready = kubeapi::ConditionIsTrue(object, "Ready");
   pod.workload = WorkloadOf(object, kubeapi::NameOf(object));
+  LabelPool::Ports ports;
   for (const Json& container : ListAt(object, {"spec", "containers"}))
     for (const Json& port : ListAt(container, {"ports"}))
       if (std::string name = StringAt(port, {"name"}); !name.empty())
-        pod.container_ports.emplace(std::move(name), PortAt(port, "containerPort"));
+        ports.emplace(std::move(name), PortAt(port, "containerPort"));
+  pod.container_ports = pool.InternPorts(std::move(ports));
   return pod;
 }
 

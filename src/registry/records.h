@@ -50,7 +50,7 @@ struct PodRecord {
   std::string service_account;  ///< "default" when unset.
   std::string node;
   std::string workload;  ///< The deployment's or other owner's name, or the pod's own.
-  std::map<std::string, int> container_ports;
+  std::shared_ptr<const std::map<std::string, int>> container_ports;
   bool ready = false;  ///< Matters only where a ServiceEntry selects the pod itself.
 };
 

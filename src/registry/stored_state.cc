@@ -45,22 +45,23 @@ Json NodeObject(const std::string& key, const NodeRecord& node) {
   return object;
 }
 
-Json PodObject(const std::string& key, const PodRecord& pod) {
+Json PodObject(const std::string& key, const model::Workload& pod, const std::string& owner,
+               bool ready) {
   Json object = Object("Pod", key, *pod.labels);
   object["spec"] = {{"nodeName", pod.node}, {"serviceAccountName", pod.service_account}};
   Json ports = Json::array();
-  for (const auto& [name, port] : pod.container_ports)
+  for (const auto& [name, port] : *pod.container_ports)
     ports.push_back({{"name", name}, {"containerPort", port}});
   if (!ports.empty()) object["spec"]["containers"] = Json::array({{{"ports", std::move(ports)}}});
   Json ips = Json::array();
   for (const std::string& ip : pod.addresses) ips.push_back({{"ip", ip}});
   object["status"] = {{"podIPs", std::move(ips)}};
-  if (pod.ready)
+  if (ready)
     object["status"]["conditions"] = Json::array({{{"type", "Ready"}, {"status", "True"}}});
   // Any owner of another kind than ReplicaSet and Job gives its name as it is.
-  if (pod.workload != object["metadata"]["name"])
+  if (owner != pod.name)
     object["metadata"]["ownerReferences"] =
-        Json::array({{{"kind", "Workload"}, {"name", pod.workload}, {"controller", true}}});
+        Json::array({{{"kind", "Workload"}, {"name", owner}, {"controller", true}}});
   return object;
 }
 
@@ -155,7 +156,7 @@ void ClusterState::Export(const std::function<void(const Json&)>& sink) const {
     sink(object);
   }
   for (const auto& [key, record] : nodes_) sink(NodeObject(key, record));
-  for (const auto& [key, pod] : pods_) sink(PodObject(key, pod.record));
+  for (const auto& [key, pod] : pods_) sink(PodObject(key, *pod.workload, pod.owner, pod.ready));
   for (const auto& [key, record] : services_) sink(ServiceObject(key, record));
   for (const auto& [service, slices] : slices_) {
     const std::string ns(base::Cut(service, "/").first);

@@ -91,7 +91,12 @@ class Selection {
 
   bool Included(const model::Endpoint& endpoint) const {
     if (endpoint.port_name != port_.name) return false;
-    if (subset_ != nullptr && !SelectsMap(subset_->labels(), *endpoint.labels)) return false;
+    if (subset_ != nullptr) {
+      for (const auto& [key, value] : subset_->labels()) {
+        const std::string* label = endpoint.FindLabel(key);
+        if (label == nullptr || *label != value) return false;
+      }
+    }
     const ProxyClass& proxy = in_.proxy;
     if (in_.service.node_local && endpoint.node != proxy.node) return false;
     if (in_.service.cluster_local && endpoint.cluster != proxy.cluster) return false;

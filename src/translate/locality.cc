@@ -96,7 +96,7 @@ std::string LabelOf(const LbEndpoint& endpoint, const std::string& key) {
     return "";
   }
   const model::Endpoint& e = *endpoint.endpoint;
-  if (auto found = e.labels->find(key); found != e.labels->end()) return found->second;
+  if (const std::string* label = e.FindLabel(key)) return *label;
   if (key == kRegion) return e.locality.region;
   if (key == kZone) return e.locality.zone;
   if (key == kSubzone) return e.locality.subzone;

@@ -68,7 +68,7 @@ TEST_F(RecordedWorldTest, EndpointsCarryWhatIstioSays) {
   EXPECT_EQ(e.workload, "helloworld-0");
   EXPECT_EQ(e.node, "node-2");
   EXPECT_EQ(e.health, model::Health::kHealthy);
-  EXPECT_EQ(*e.labels, (model::Labels{{"app", "helloworld"},
+  EXPECT_EQ(e.AllLabels(), (model::Labels{{"app", "helloworld"},
                                       {"kubernetes.io/hostname", "node-2"},
                                       {"security.istio.io/tlsMode", "istio"},
                                       {"topology.istio.io/cluster", "cluster2"},
