@@ -89,7 +89,7 @@ Json ValueSchema(const FieldDescriptor& field) {
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_STRING:
       return field.type() == FieldDescriptor::TYPE_BYTES
-                 ? Json{{"type", "string"}, {"format", "binary"}}
+                 ? Json{{"type", "string"}, {"format", "byte"}}
                  : Json{{"type", "string"}};
     case FieldDescriptor::CPPTYPE_BOOL:
       return {{"type", "boolean"}};

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/duration.h"
+#include "base/encoding.h"
 
 namespace isthmus::config {
 namespace {
@@ -224,6 +225,11 @@ class Reader {
     switch (field->cpp_type()) {
       case FieldDescriptor::CPPTYPE_STRING:
         if (!value.is_string()) return Wrong(path, value, "a string (use quotes)");
+        if (field->type() == FieldDescriptor::TYPE_BYTES) {
+          auto bytes = base::Base64Decode(value.get_ref<const std::string&>());
+          if (!bytes.ok()) return Wrong(path, value, "base64");
+          return reflection->SetString(&message, field, std::move(*bytes));
+        }
         if (add)
           reflection->AddString(&message, field, value.get_ref<const std::string&>());
         else

@@ -1,6 +1,5 @@
 #include "registry/cluster_watch.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -87,6 +86,7 @@ void ClusterWatch::OnHealth(Source& source, Need need, const std::string& plural
   if (source.failing == failing) return;
   source.failing = failing;
   failing_ += failing ? 1 : -1;
+  if (failing && failing_ == 1) failing_since_ = std::chrono::steady_clock::now();
   // One server, many watches: its first failure and its full recovery are told.
   if (failing ? failing_ == 1 : failing_ == 0) events_.health(failing ? status.In(plural) : status);
 }
@@ -94,10 +94,7 @@ void ClusterWatch::OnHealth(Source& source, Need need, const std::string& plural
 bool ClusterWatch::synced() const { return waiting_ == 0; }
 
 base::Duration ClusterWatch::stale_for() const {
-  base::Duration longest{0};
-  for (const auto& source : sources_)
-    if (source->failing) longest = std::max(longest, source->informer->stale_for());
-  return longest;
+  return failing_ == 0 ? base::Duration::zero() : std::chrono::steady_clock::now() - failing_since_;
 }
 
 }  // namespace isthmus::registry

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -42,7 +43,7 @@ class ClusterWatch {
   ClusterWatch& operator=(const ClusterWatch&) = delete;
 
   bool synced() const;
-  /// How long the least heard of its watches has been without its server; zero when all are well.
+  /// How long some watch has been without its server; zero when all are well.
   base::Duration stale_for() const;
 
  private:
@@ -64,6 +65,7 @@ class ClusterWatch {
   std::vector<std::unique_ptr<Source>> sources_;
   size_t waiting_ = 0;
   size_t failing_ = 0;
+  std::chrono::steady_clock::time_point failing_since_;
 };
 
 }  // namespace isthmus::registry

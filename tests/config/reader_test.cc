@@ -86,6 +86,14 @@ configPatches:
   EXPECT_EQ(value.fields().at("n").number_value(), 1);
 }
 
+TEST(ReaderTest, DecodesBytes) {
+  const auto vs = Read<VirtualService>("http: [{directResponse: {status: 200, body: {bytes: aGVsbG8=}}}]");
+  EXPECT_EQ(vs.http(0).direct_response().body().bytes(), "hello");
+  ReadReport report;
+  Read<VirtualService>("http: [{directResponse: {body: {bytes: '!'}}}]", &report);
+  EXPECT_EQ(report.errors.size(), 1u);
+}
+
 TEST(ReaderTest, TellsUnknownFieldsAndGoesOn) {
   ReadReport report;
   const auto vs =
