@@ -33,7 +33,7 @@ TEST(LabSpecTest, ReadsTheDemo) {
 }
 
 TEST(LabSpecTest, FillsInWhatIsLeftOut) {
-  auto spec = LabSpec::Parse(Topology("  - {name: a, network: n}\n  - {name: b, network: n}\n  - {name: c}\n"));
+  auto spec = LabSpec::Parse(Topology("  - {name: a, network: n1}\n  - {name: b, network: n1}\n  - {name: c}\n"));
   ASSERT_TRUE(spec.ok()) << spec.status().message();
   EXPECT_EQ(spec->clusters[1].nodes[0].address, "192.168.229.131");
   EXPECT_EQ(spec->clusters[1].service_range, "10.69.0.0/16");
@@ -43,7 +43,7 @@ TEST(LabSpecTest, FillsInWhatIsLeftOut) {
 }
 
 TEST(LabSpecTest, RoutedGroupsReplaceNetworks) {
-  auto spec = LabSpec::Parse(Topology("  - {name: a, network: n}\n  - {name: b, network: n}\n", "  lab: {routed: []}\n"));
+  auto spec = LabSpec::Parse(Topology("  - {name: a, network: n1}\n  - {name: b, network: n1}\n", "  lab: {routed: []}\n"));
   ASSERT_TRUE(spec.ok());
   EXPECT_FALSE(spec->Routed("a", "b"));
   EXPECT_THAT(ErrorOf(Topology("  - {name: a}\n", "  lab: {routed: [[a, x]]}\n")), HasSubstr("no lab cluster x"));
@@ -62,8 +62,8 @@ TEST(LabSpecTest, TellsWhereTheFileIsWrong) {
 }
 
 TEST(LabSpecTest, OverlapsCountOnlyWhereClustersMeet) {
-  const std::string a = "  - {name: a, network: n, lab: {serviceCIDR: 10.68.0.0/16, nodes: [{address: 10.1.0.1, podCIDR: 172.20.0.0/24}]}}\n";
-  const std::string near = "  - {name: b, network: n, lab: {nodes: [{address: 10.1.0.2, podCIDR: 172.20.0.0/16}]}}\n";
+  const std::string a = "  - {name: a, network: n1, lab: {serviceCIDR: 10.68.0.0/16, nodes: [{address: 10.1.0.1, podCIDR: 172.20.0.0/24}]}}\n";
+  const std::string near = "  - {name: b, network: n1, lab: {nodes: [{address: 10.1.0.2, podCIDR: 172.20.0.0/16}]}}\n";
   const std::string far = "  - {name: b, network: m, lab: {nodes: [{address: 10.1.0.2, podCIDR: 172.20.0.0/24}]}}\n";
   EXPECT_THAT(ErrorOf(Topology(a + near)), HasSubstr("overlaps"));
   EXPECT_EQ(ErrorOf(Topology(a + far)), "no error");
