@@ -142,6 +142,7 @@ struct ControlPlane::Impl {
   std::shared_ptr<void> authority_changes;
   std::function<void(const Status&)> on_failure;
   base::Timer drain;
+  bool world_read = false;  // The registry has published; before that its snapshot is empty, not true.
   bool serving_now = false;
   bool draining = false;
 };
@@ -298,13 +299,13 @@ Status ControlPlane::Impl::OpenEarly() {
 
 void ControlPlane::Impl::OnSnapshot(std::shared_ptr<const model::Snapshot> snapshot, const model::ChangeSet& changes) {
   translator.Update(std::move(snapshot), changes);
+  world_read = true;
   if (serving_now) return xds.Changed();
   MaybeServe();
 }
 
 void ControlPlane::Impl::MaybeServe() {
-  if (serving_now || draining || registry == nullptr || registry->snapshot() == nullptr || !authority.ready()) return;
-  // In a callback of the registry its own state is not settled yet; the next turn of the loop is soon enough.
+  if (serving_now || draining || !world_read || !authority.ready()) return;
   serving_now = true;
   StartAuthentication();
   const Status opened = OpenServing();

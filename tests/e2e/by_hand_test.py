@@ -8,7 +8,7 @@ import unittest
 import yaml
 
 import lab
-from lab import ROOT, get, isthmus, until
+from lab import ROOT, isthmus, until
 
 ENTRY = "s000-2c-multiprimary-diffnet"
 TOPOLOGY = os.environ.get("ISTHMUS_TEST_BY_HAND_TOPOLOGY", f"topologies/{ENTRY}.yaml")
@@ -93,8 +93,8 @@ class ByHand(unittest.TestCase):
                 for row in self.entry["expected"]["proxy_status"][cluster]["rows"]}
 
     def held_endpoints(self, view):
-        out = self.on(view["viewer"], "istioctl pc endpoint -n istio-system $(kubectl get pod -n istio-system -l app=istio-ingressgateway "
-                                      "-o jsonpath='{.items[0].metadata.name}') | grep productpage")
+        gateway = lab.pod(view["viewer"], "istio-system", "istio-ingressgateway")
+        out = self.on(view["viewer"], f"istioctl pc endpoint -n istio-system {gateway} | grep productpage")
         return {tuple(re.split(r" {2,}", line.strip())) for line in out.splitlines() if view["envoy_cluster"] in line}
 
     def wanted_endpoints(self, view):
@@ -102,8 +102,7 @@ class ByHand(unittest.TestCase):
         for want in view["want"]:
             address = want.get("address")
             if want["kind"] == "pod":
-                ip = get(want["cluster"], "pods", "-n", "istio", "-l", "app=productpage")["items"][0]["status"]["podIP"]
-                address = f"{ip}:{want['port']}"
+                address = f"{lab.pod_ip(want['cluster'], 'istio', 'productpage')}:{want['port']}"
             wanted.add((address, view["status"], view["outlier_check"], view["envoy_cluster"]))
         return wanted
 
