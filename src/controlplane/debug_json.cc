@@ -31,37 +31,6 @@ Json Message(const google::protobuf::Message& message) {
 
 Json OrNull(Json value) { return value.empty() ? Json() : value; }
 
-std::string_view ShownProtocol(model::Protocol protocol) {
-  using model::Protocol;
-  switch (protocol) {
-    case Protocol::kTcp:
-      return "TCP";
-    case Protocol::kUdp:
-      return "UDP";
-    case Protocol::kHttp:
-      return "HTTP";
-    case Protocol::kHttp2:
-      return "HTTP2";
-    case Protocol::kGrpc:
-      return "GRPC";
-    case Protocol::kGrpcWeb:
-      return "GRPC-Web";
-    case Protocol::kHttps:
-      return "HTTPS";
-    case Protocol::kTls:
-      return "TLS";
-    case Protocol::kMongo:
-      return "Mongo";
-    case Protocol::kRedis:
-      return "Redis";
-    case Protocol::kMysql:
-      return "MySQL";
-    case Protocol::kAuto:
-      break;
-  }
-  return "UnsupportedProtocol";
-}
-
 // Istio's numbers of the resolutions.
 int ResolutionNumber(model::Resolution resolution) {
   using model::Resolution;
@@ -91,7 +60,7 @@ Json AddressMap(const std::map<model::ClusterId, std::vector<std::string>>& addr
 Json ServiceJson(const model::Service& service) {
   Json ports = Json::array();
   for (const model::Port& port : service.ports)
-    ports.push_back({{"name", port.name}, {"port", port.number}, {"protocol", ShownProtocol(port.protocol)}});
+    ports.push_back({{"name", port.name}, {"port", port.number}, {"protocol", model::ProtocolName(port.protocol)}});
   Json export_to;
   if (!service.export_to.all)
     for (const std::string& ns : service.export_to.namespaces) export_to[ns] = Json::object();

@@ -106,6 +106,14 @@ std::string ImageName(const Installation& installation, std::string_view image, 
   return hub + "/" + std::string(image) + ":" + tag + (variant.empty() ? "" : "-" + variant);
 }
 
+Json Env(std::string_view name, std::string_view value) { return {{"name", name}, {"value", value}}; }
+
+Json FieldEnv(std::string_view name, std::string_view path) {
+  return {{"name", name}, {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", path}}}}}};
+}
+
+std::string Text(const Json& value) { return value.is_string() ? value.get<std::string>() : kubeapi::ToJson(value); }
+
 Json Role(Json object, Json rules) {
   object["rules"] = std::move(rules);
   return object;

@@ -21,14 +21,6 @@ struct Gateway {
   bool injected = false;
 };
 
-Json Env(std::string_view name, std::string_view value) { return {{"name", name}, {"value", value}}; }
-
-Json FieldEnv(std::string_view name, std::string_view path) {
-  return {{"name", name}, {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", path}}}}}};
-}
-
-std::string Text(const Json& value) { return value.is_string() ? value.get<std::string>() : kubeapi::ToJson(value); }
-
 base::Result<Gateway> Resolve(const Installation& installation, const Json& component, bool ingress) {
   Gateway gateway;
   gateway.component = component;

@@ -12,17 +12,6 @@ using kubeapi::StringAt;
 
 constexpr std::string_view kRbac = "rbac.authorization.k8s.io/v1";
 
-std::string Text(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  return kubeapi::ToJson(value);
-}
-
-Json Env(std::string_view name, std::string_view value) { return {{"name", name}, {"value", value}}; }
-
-Json FieldEnv(std::string_view name, std::string_view path) {
-  return {{"name", name}, {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", path}}}}}};
-}
-
 Json IstiodEnv(const Installation& installation) {
   const Json& values = installation.values;
   std::string cluster = StringAt(values, {"global", "multiCluster", "clusterName"});

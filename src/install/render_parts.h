@@ -31,6 +31,11 @@ std::string Suffix(const Installation& installation);
 Json RbacRules(std::string_view key);
 /// "hub/image:tag" with the variant, as values.global and the component's own hub and tag say.
 std::string ImageName(const Installation& installation, std::string_view image, const Json* component);
+/// An environment variable of a container: a value, or a field of its pod.
+Json Env(std::string_view name, std::string_view value);
+Json FieldEnv(std::string_view name, std::string_view path);
+/// A value of the install file as text: strings as they are, others as JSON.
+std::string Text(const Json& value);
 Json Role(Json object, Json rules);
 Json Binding(Json object, std::string_view role_kind, std::string_view role, std::string_view account,
              const std::string& ns);
