@@ -241,6 +241,7 @@ std::string CronLast(const Json& o, int64_t now) {
   const std::string time = StringAt(o, {"status", "lastScheduleTime"});
   return time.empty() ? "<none>" : HumanAge(time, now);
 }
+std::string CronSuspend(const Json& o, int64_t) { return BoolAt(o, {"spec", "suspend"}) ? "True" : "False"; }
 std::string CronActive(const Json& o, int64_t) { return std::to_string(ListAt(o, {"status", "active"}).size()); }
 std::string ControllerOfRevision(const Json& o, int64_t) {
   for (const Json& owner : ListAt(o, {"metadata", "ownerReferences"}))
@@ -482,11 +483,16 @@ std::string ApiServiceAvailable(const Json& o, int64_t) {
 std::string AccessModes(const Json& o, int64_t) {
   std::vector<std::string> parts;
   const Json& modes = ListAt(o, {"status", "accessModes"});
-  for (const Json& mode : modes.empty() ? ListAt(o, {"spec", "accessModes"}) : modes) {
+  const bool volume = StringAt(o, {"kind"}) == "PersistentVolume";
+  for (const Json& mode : volume ? ListAt(o, {"spec", "accessModes"}) : modes) {
     const std::string text = PlainText(mode);
     parts.push_back(text == "ReadWriteOnce" ? "RWO" : text == "ReadOnlyMany" ? "ROX" : text == "ReadWriteMany" ? "RWX" : "RWOP");
   }
   return JoinTexts(parts);
+}
+std::string AttributesClass(const Json& o, int64_t) {
+  const std::string name = StringAt(o, {"spec", "volumeAttributesClassName"});
+  return name.empty() ? "<unset>" : name;
 }
 std::string VolumeClaim(const Json& o, int64_t) {
   const std::string name = StringAt(o, {"spec", "claimRef", "name"});
@@ -546,7 +552,7 @@ std::map<std::string, std::vector<Column>, std::less<>> MakeColumns() {
       {At("Desired", ".spec.replicas", "integer"), At("Current", ".status.replicas", "integer"),
        At("Ready", ".status.readyReplicas", "integer")}, Selector);
   return {
-      {"configmaps", {Fn("Data", DataCount), kAge}},
+      {"configmaps", {Fn("Data", DataCount, 0, "count"), kAge}},
       {"endpoints", {Fn("Endpoints", EndpointsList), kAge}},
       {"events", events},
       {"events.events.k8s.io", events},
@@ -559,11 +565,11 @@ std::map<std::string, std::vector<Column>, std::less<>> MakeColumns() {
       {"persistentvolumeclaims",
        {At("Status", ".status.phase"), At("Volume", ".spec.volumeName"), At("Capacity", ".status.capacity.storage"),
         Fn("Access Modes", AccessModes), At("StorageClass", ".spec.storageClassName"),
-        At("VolumeAttributesClass", "?.spec.volumeAttributesClassName"), kAge, At("VolumeMode", ".spec.volumeMode", "string", 1)}},
+        Fn("VolumeAttributesClass", AttributesClass), kAge, At("VolumeMode", ".spec.volumeMode", "string", 1)}},
       {"persistentvolumes",
        {At("Capacity", ".spec.capacity.storage"), Fn("Access Modes", AccessModes),
         At("Reclaim Policy", ".spec.persistentVolumeReclaimPolicy"), At("Status", ".status.phase"), Fn("Claim", VolumeClaim),
-        At("StorageClass", ".spec.storageClassName"), At("VolumeAttributesClass", "?.spec.volumeAttributesClassName"),
+        At("StorageClass", ".spec.storageClassName"), Fn("VolumeAttributesClass", AttributesClass),
         At("Reason", ".status.reason"), kAge, At("VolumeMode", ".spec.volumeMode", "string", 1)}},
       {"pods",
        {Fn("Ready", PodReady), Fn("Status", PodStatus), Fn("Restarts", PodRestarts), kAge, Fn("IP", PodIp, 1),
@@ -573,7 +579,7 @@ std::map<std::string, std::vector<Column>, std::less<>> MakeColumns() {
        WorkloadTail({At("Desired", ".spec.replicas", "integer"), At("Current", ".status.replicas", "integer"),
                      At("Ready", ".status.readyReplicas", "integer")}, SelectorMap)},
       {"resourcequotas", {Fn("Request", QuotaRequest), Fn("Limit", QuotaLimit), kAge}},
-      {"secrets", {At("Type", ".type"), Fn("Data", DataCount), kAge}},
+      {"secrets", {At("Type", ".type"), Fn("Data", DataCount, 0, "count"), kAge}},
       {"serviceaccounts", {kAge}},
       {"services",
        {At("Type", ".spec.type"), Fn("Cluster-IP", ServiceCluster), Fn("External-IP", ServiceExternal),
@@ -584,14 +590,14 @@ std::map<std::string, std::vector<Column>, std::less<>> MakeColumns() {
        WorkloadTail({At("Desired", ".status.desiredNumberScheduled", "integer"), At("Current", ".status.currentNumberScheduled", "integer"),
                      At("Ready", ".status.numberReady", "integer"), At("Up-to-date", ".status.updatedNumberScheduled", "integer"),
                      At("Available", ".status.numberAvailable", "integer"), Fn("Node Selector", NodeSelector)}, Selector)},
-      {"deployments.apps", WorkloadTail({Fn("Ready", DeploymentReady), Fn("Up-to-date", UpToDate), Fn("Available", Available)}, Selector)},
+      {"deployments.apps", WorkloadTail({Fn("Ready", DeploymentReady), Fn("Up-to-date", UpToDate, 0, "count"), Fn("Available", Available, 0, "count")}, Selector)},
       {"replicasets.apps", replicas},
       {"statefulsets.apps", WorkloadTail({Fn("Ready", DeploymentReady)}, nullptr)},
       {"horizontalpodautoscalers.autoscaling",
-       {Fn("Reference", HpaReference), Fn("Targets", HpaTargets), Fn("MinPods", HpaMin), Fn("MaxPods", HpaMax),
-        Fn("Replicas", HpaReplicas), kAge}},
+       {Fn("Reference", HpaReference), Fn("Targets", HpaTargets), Fn("MinPods", HpaMin), Fn("MaxPods", HpaMax, 0, "count"),
+        Fn("Replicas", HpaReplicas, 0, "count"), kAge}},
       {"cronjobs.batch",
-       {At("Schedule", ".spec.schedule"), At("Timezone", "?.spec.timeZone"), At("Suspend", ".spec.suspend", "boolean"),
+       {At("Schedule", ".spec.schedule"), At("Timezone", "?.spec.timeZone"), Fn("Suspend", CronSuspend, 0, "boolean"),
         Fn("Active", CronActive, 0, "integer"), Fn("Last Schedule", CronLast), kAge, Fn("Containers", CronContainers, 1),
         Fn("Images", CronImages, 1), At("Selector", "?.spec.jobTemplate.spec.selector", "string", 1)}},
       {"jobs.batch",

@@ -132,7 +132,7 @@ void ValidateCrd(const Json& crd, const Json* old, std::vector<StatusCause>* cau
     causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: {}: must have exactly one version marked as storage version", stored), "spec.versions"});
 }
 
-Kind KindOfCrd(const Json& crd) {
+Kind KindOfCrd(const Json& crd, const std::function<Json(const std::string& version)>& schema) {
   Kind kind;
   kind.custom = true;
   kind.group = StringAt(crd, {"spec", "group"});
@@ -148,10 +148,7 @@ Kind KindOfCrd(const Json& crd) {
     version.name = StringAt(each, {"name"});
     version.served = BoolAt(each, {"served"});
     version.storage = BoolAt(each, {"storage"});
-    const Json* schema = Find(each, {"schema", "openAPIV3Schema"});
-    version.schema = std::make_shared<CustomSchema>(schema);
-    version.type = version.schema->root();
-    version.rules = std::make_shared<kubeapi::ListRules>(schema ? kubeapi::ListRules::FromSchema(*schema) : kubeapi::ListRules());
+    version.schema = std::make_shared<LazySchema>([schema, name = version.name] { return schema(name); });
     version.status = Find(each, {"subresources", "status"}) != nullptr;
     if (Find(each, {"subresources", "scale"})) {
       version.scale_spec = StringAt(each, {"subresources", "scale", "specReplicasPath"});
@@ -174,24 +171,29 @@ Kind KindOfCrd(const Json& crd) {
 
 CrdRegistry::CrdRegistry(Engine& engine) : engine_(engine) {
   engine_.store.List(kCrdKey, "", std::nullopt, [this](const ObjectKey&, std::string_view text) {
-    Kind kind = KindOfCrd(Json::parse(text, nullptr, false));
-    if (!kind.versions.empty()) engine_.kinds.Set(std::make_shared<const Kind>(std::move(kind)));
+    Register(Json::parse(text, nullptr, false));
     return true;
   });
   subscription_ = engine_.store.Observe([this](const StoreEvent& event) { Note(event); });
 }
 
+void CrdRegistry::Register(const Json& crd) {
+  const std::string name = kubeapi::NameOf(crd);
+  Kind kind = KindOfCrd(crd, [this, name](const std::string& version) -> Json {
+    auto text = engine_.store.Get({kCrdKey, "", name});
+    const Json now = text ? Json::parse(*text, nullptr, false) : Json();
+    for (const Json& each : ListAt(now, {"spec", "versions"}))
+      if (StringAt(each, {"name"}) == version)
+        if (const Json* schema = Find(each, {"schema", "openAPIV3Schema"})) return *schema;
+    return Json();
+  });
+  if (!kind.versions.empty()) engine_.kinds.Set(std::make_shared<const Kind>(std::move(kind)));
+}
+
 void CrdRegistry::Note(const StoreEvent& event) {
   if (event.key.resource != kCrdKey) return;
   if (event.kind != StoreEvent::Kind::kDeleted) {
-    const Json crd = Json::parse(*event.object, nullptr, false);
-    // A change of status alone leaves the row as it is.
-    if (event.previous) {
-      const Json before = Json::parse(*event.previous, nullptr, false);
-      if (before.value("spec", Json()) == crd.value("spec", Json())) return;
-    }
-    Kind kind = KindOfCrd(crd);
-    if (!kind.versions.empty()) engine_.kinds.Set(std::make_shared<const Kind>(std::move(kind)));
+    Register(Json::parse(*event.object, nullptr, false));
     return;
   }
   engine_.kinds.Remove(event.key.name);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,8 +14,8 @@ void DefaultCrd(Json* crd);
 /// Accepted names, stored versions and the conditions NamesAccepted and Established, which hold at once here.
 void FinishCrd(const std::string& now, const Json* old, Json* crd);
 void ValidateCrd(const Json& crd, const Json* old, std::vector<kubeapi::StatusCause>* causes);
-/// The row that a CustomResourceDefinition makes.
-Kind KindOfCrd(const Json& crd);
+/// The row that a CustomResourceDefinition makes; `schema` finds the schema of a version when it is needed.
+Kind KindOfCrd(const Json& crd, const std::function<Json(const std::string& version)>& schema);
 
 /// Keeps the table of kinds in step with the CustomResourceDefinitions of the store.
 class CrdRegistry {
@@ -23,6 +24,7 @@ class CrdRegistry {
 
  private:
   void Note(const StoreEvent& event);
+  void Register(const Json& crd);
   Engine& engine_;
   std::shared_ptr<void> subscription_;
 };

@@ -4,6 +4,15 @@
 
 namespace isthmus::lab::apiserver {
 
+const LazySchema::Parts& LazySchema::Compiled() {
+  if (!parts_.schema) {
+    const Json schema = load_();
+    parts_.schema = std::make_unique<CustomSchema>(schema.is_object() ? &schema : nullptr);
+    if (schema.is_object()) parts_.rules = kubeapi::ListRules::FromSchema(schema);
+  }
+  return parts_;
+}
+
 const KindVersion* Kind::FindVersion(std::string_view name) const {
   for (const KindVersion& version : versions)
     if (version.name == name && version.served) return &version;

@@ -27,14 +27,33 @@ struct Column {
   bool custom = false;  ///< Of a CRD: an absent field is an empty cell.
 };
 
+/// The schema of one version of a custom resource, compiled when it is first needed: most definitions of a mesh
+/// never see an object, and their schemas are large.
+class LazySchema {
+ public:
+  /// `load` gives openAPIV3Schema, or null.
+  explicit LazySchema(std::function<Json()> load) : load_(std::move(load)) {}
+  const Type* type() { return Compiled().schema->root(); }
+  const kubeapi::ListRules& rules() { return Compiled().rules; }
+
+ private:
+  struct Parts {
+    std::unique_ptr<CustomSchema> schema;
+    kubeapi::ListRules rules;
+  };
+  const Parts& Compiled();
+  std::function<Json()> load_;
+  Parts parts_;
+};
+
 /// A version under which a kind is served.
 struct KindVersion {
   std::string name;
   bool served = true;
   bool storage = true;
-  const Type* type = nullptr;
-  std::shared_ptr<CustomSchema> schema;  ///< Owns `type`; custom resources only.
-  std::shared_ptr<kubeapi::ListRules> rules;  ///< How lists merge; custom resources only.
+  const Type* type = nullptr;          ///< Built-in kinds.
+  std::shared_ptr<LazySchema> schema;  ///< Custom resources.
+  const Type* shape() const { return schema ? schema->type() : type; }
   std::string deprecation_warning;
   bool status = false;       ///< Has the status subresource.
   std::string scale_spec;    ///< JSONPaths of the scale subresource; empty: none.

@@ -157,6 +157,8 @@ void PrepareJob(Json* job) {
   labels["batch.kubernetes.io/job-name"] = name;
   labels["controller-uid"] = uid;
   labels["job-name"] = name;
+  Json& own = (*job)["metadata"]["labels"];
+  if (!own.is_object() || own.empty()) own = labels;
 }
 
 void ValidatePodSpec(const Json& spec, const std::string& at, std::vector<StatusCause>* causes) {

@@ -73,6 +73,8 @@ Response Reader::List(const Request& request, const RequestInfo& info, const Kin
     if (count++ > 0) items += ',';
     if (table) {
       items += TableRow(version, engine_.Decode(*kind, version, text), output->include, engine_.Now()).dump();
+    } else if (output->form == Output::Form::kObject && !kind->custom && !HasConversion(*kind, version)) {
+      items += text;  // Items of built-in lists do not repeat the list's kind.
     } else {
       items += output->Render(engine_, *kind, version, text);
     }

@@ -1,5 +1,7 @@
 #include "lab/apiserver/server.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 
 #include "base/files.h"
@@ -18,6 +20,7 @@ namespace {
 
 constexpr size_t kMostBody = 6 << 20;        // Kubernetes takes 3 MB; large CRD bundles come near it.
 constexpr size_t kMostUnsent = 32 << 20;     // A watcher that reads so little is cut off; it will list again.
+constexpr size_t kLargeBody = 64 << 10;      // What is parsed of these is given back to the system at once.
 constexpr auto kBookmarkPeriod = std::chrono::seconds(60);
 constexpr int64_t kDefaultWatchSeconds = 1800;
 
@@ -181,8 +184,11 @@ void ApiServer::Impl::OnRequest(const std::shared_ptr<http::ServerStream>& strea
 }
 
 void ApiServer::Impl::Dispatch(const std::shared_ptr<http::ServerStream>& stream, Request request) {
-  handler->Handle(request, [weak = weak_from_this(), stream](Response response) {
+  const bool large_request = request.body.size() > kLargeBody;
+  handler->Handle(request, [weak = weak_from_this(), stream, large_request](Response response) {
+    const bool large = large_request || response.body.size() > kLargeBody;
     if (auto self = weak.lock()) self->Send(stream, std::move(response));
+    if (large) malloc_trim(0);
   });
 }
 

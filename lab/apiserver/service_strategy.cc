@@ -115,8 +115,10 @@ std::vector<StatusCause> AllocateService(const Engine& engine, const Json* old, 
   }
   spec["clusterIP"] = ip;
   spec["clusterIPs"] = Json::array({ip});
-  spec["ipFamilies"] = Json::array({"IPv4"});
-  if (!spec.contains("ipFamilyPolicy")) spec["ipFamilyPolicy"] = "SingleStack";
+  // A headless service without a selector may have endpoints of any family.
+  const bool open = ip == "None" && !Find(spec, {"selector"});
+  if (!spec.contains("ipFamilies")) spec["ipFamilies"] = open ? Json::array({"IPv4", "IPv6"}) : Json::array({"IPv4"});
+  if (!spec.contains("ipFamilyPolicy")) spec["ipFamilyPolicy"] = open ? "RequireDualStack" : "SingleStack";
   if (!spec.contains("internalTrafficPolicy")) spec["internalTrafficPolicy"] = "Cluster";
   const bool external = type == "NodePort" || type == "LoadBalancer";
   if (external && !spec.contains("externalTrafficPolicy")) spec["externalTrafficPolicy"] = "Cluster";

@@ -18,6 +18,9 @@ std::string_view Column(sqlite3_stmt* stmt, int index) {
   return text ? std::string_view(text, sqlite3_column_bytes(stmt, index)) : std::string_view();
 }
 
+/// What an event costs in memory, about.
+size_t SizeOf(const StoreEvent& event) { return event.object->size() + (event.previous ? event.previous->size() : 0) + 200; }
+
 constexpr char kSchema[] =
     "CREATE TABLE IF NOT EXISTS objects(resource TEXT NOT NULL, ns TEXT NOT NULL, name TEXT NOT NULL,"
     " object TEXT NOT NULL);"
@@ -26,6 +29,16 @@ constexpr char kSchema[] =
     "INSERT OR IGNORE INTO facts VALUES('version', '1');";
 
 }  // namespace
+
+const Json& StoreEvent::parsed() const {
+  if (!parsed_) parsed_ = std::make_shared<const Json>(Json::parse(*object, nullptr, false));
+  return *parsed_;
+}
+
+const Json& StoreEvent::parsed_previous() const {
+  if (!parsed_previous_) parsed_previous_ = std::make_shared<const Json>(previous ? Json::parse(*previous, nullptr, false) : Json());
+  return *parsed_previous_;
+}
 
 base::Result<std::unique_ptr<Store>> Store::Open(const std::string& path, size_t history_bytes) {
   std::unique_ptr<Store> store(new Store());
@@ -162,10 +175,10 @@ Status Store::Commit(StoreEvent event, bool remove) {
     return status.In("writing " + event.key.resource + " " + event.key.name);
   }
   version_ = event.version;
-  history_bytes_ += event.object->size() + 200;
+  history_bytes_ += SizeOf(event);
   history_.push_back(event);
   while (history_bytes_ > history_limit_ && history_.size() > 1) {
-    history_bytes_ -= history_.front().object->size() + 200;
+    history_bytes_ -= SizeOf(history_.front());
     history_start_ = history_.front().version;
     history_.pop_front();
   }
@@ -193,8 +206,12 @@ void Store::Deliver(const StoreEvent& event) {
 
 bool Store::Replay(int64_t version, const std::function<void(const StoreEvent&)>& visit) const {
   if (version < history_start_) return false;
-  for (const StoreEvent& event : history_)
-    if (event.version > version) visit(event);
+  for (const StoreEvent& event : history_) {
+    if (event.version <= version) continue;
+    // A copy, so that what is parsed for this visit does not stay in the history.
+    const StoreEvent copy = event;
+    visit(copy);
+  }
   return true;
 }
 

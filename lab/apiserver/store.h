@@ -35,6 +35,14 @@ struct StoreEvent {
   ObjectKey key;
   Text object;    ///< For kDeleted: the last state, with the version of the deletion.
   Text previous;  ///< Null for kAdded.
+
+  /// The texts parsed: once, however many watches look at them.
+  const Json& parsed() const;
+  const Json& parsed_previous() const;
+
+ private:
+  mutable std::shared_ptr<const Json> parsed_;
+  mutable std::shared_ptr<const Json> parsed_previous_;
 };
 
 /// Objects by key with one global version (resourceVersion), and the recent changes in order.

@@ -52,6 +52,8 @@ void DefaultWorkload(const std::string& key, Json* object) {
       SetDefault(Child(strategy, "rollingUpdate"), "partition", 0);
     }
   } else if (key == "jobs.batch") {
+    for (const auto& [field, value] : {std::pair<const char*, Json>("backoffLimit", 6), {"completionMode", "NonIndexed"}, {"podReplacementPolicy", "TerminatingOrFailed"}, {"suspend", false}, {"manualSelector", false}})
+      SetDefault(spec, field, value);
     if (!spec->contains("completions") && !spec->contains("parallelism")) {
       (*spec)["completions"] = 1;
       (*spec)["parallelism"] = 1;
@@ -179,7 +181,8 @@ void ValidateBinding(const Json& object, const Json* old, std::vector<StatusCaus
   Require(object, {"roleRef", "name"}, causes);
   Require(object, {"roleRef", "kind"}, causes);
   if (old && Find(*old, {"roleRef"}) && Find(object, {"roleRef"}) && *Find(*old, {"roleRef"}) != *Find(object, {"roleRef"}))
-    causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: {}: cannot change roleRef", Find(object, {"roleRef"})->dump()), "roleRef"});
+    causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: {{\"APIGroup\":\"{}\",\"Kind\":\"{}\",\"Name\":\"{}\"}}: cannot change roleRef", StringAt(object, {"roleRef", "apiGroup"}),
+                                                         StringAt(object, {"roleRef", "kind"}), StringAt(object, {"roleRef", "name"})), "roleRef"});
   if (const Json* subjects = Find(object, {"subjects"}); subjects && subjects->is_array())
     for (size_t i = 0; i < subjects->size(); ++i) {
       const std::string at = fmt::format("subjects[{}]", i);
@@ -242,6 +245,10 @@ void DefaultKind(const Kind& kind, Json* object) {
     DefaultRbac(kind, object);
   } else if (key == "customresourcedefinitions.apiextensions.k8s.io") {
     DefaultCrd(object);
+  } else if (key == "networkpolicies.networking.k8s.io") {
+    Json types = Json::array({"Ingress"});
+    if (Find(*object, {"spec", "egress"})) types.push_back("Egress");
+    SetDefault(Child(object, "spec"), "policyTypes", std::move(types));
   } else if (key == "namespaces") {
     if (!Find(*object, {"spec", "finalizers"}) && !kubeapi::IsBeingDeleted(*object)) (*object)["spec"]["finalizers"] = Json::array({"kubernetes"});
   }
@@ -262,7 +269,7 @@ void PrepareCreate(const Engine& engine, const Kind& kind, const KindVersion& ve
     (*object)["metadata"]["labels"]["kubernetes.io/hostname"] =
         kubeapi::LabelOf(*object, "kubernetes.io/hostname").empty() ? kubeapi::NameOf(*object) : kubeapi::LabelOf(*object, "kubernetes.io/hostname");
     if (!object->contains("status")) (*object)["status"] = Json::object();
-  } else if (key == "deployments.apps" || key == "jobs.batch") {
+  } else if (key == "deployments.apps" || key == "jobs.batch" || key == "cronjobs.batch") {
     (*object)["status"] = Json::object();
     if (key == "jobs.batch") PrepareJob(object);
   } else if (key == "replicasets.apps" || key == "replicationcontrollers") {
@@ -270,13 +277,14 @@ void PrepareCreate(const Engine& engine, const Kind& kind, const KindVersion& ve
   } else if (key == "statefulsets.apps") {
     (*object)["status"] = {{"replicas", 0}, {"availableReplicas", 0}};
   } else if (key == "daemonsets.apps") {
+    (*object)["metadata"]["annotations"]["deprecated.daemonset.template.generation"] = "1";
     (*object)["status"] = {{"currentNumberScheduled", 0}, {"desiredNumberScheduled", 0}, {"numberMisscheduled", 0}, {"numberReady", 0}};
   } else if (key == "ingresses.networking.k8s.io") {
     (*object)["status"] = {{"loadBalancer", Json::object()}};
   } else if (key == "poddisruptionbudgets.policy") {
     (*object)["status"] = {{"currentHealthy", 0}, {"desiredHealthy", 0}, {"disruptionsAllowed", 0}, {"expectedPods", 0}};
   } else if (key == "horizontalpodautoscalers.autoscaling") {
-    (*object)["status"] = {{"desiredReplicas", 0}, {"currentReplicas", 0}, {"currentMetrics", nullptr}};
+    (*object)["status"] = {{"desiredReplicas", 0}, {"currentMetrics", nullptr}};
   } else if (key == "persistentvolumeclaims" || key == "persistentvolumes") {
     (*object)["status"] = {{"phase", "Pending"}};
   } else if (key == "certificatesigningrequests.certificates.k8s.io") {
@@ -304,6 +312,11 @@ void PrepareUpdate(const Engine& engine, const Kind& kind, const Json& old, cons
       }
   } else if (key == "customresourcedefinitions.apiextensions.k8s.io" && subresource.empty()) {
     FinishCrd(engine.NowText(), &old, object);
+  } else if (key == "services" && subresource == "status") {
+    Json* ingress = Child(Child(Child(object, "status"), "loadBalancer"), "ingress");
+    if (ingress && ingress->is_array())
+      for (Json& each : *ingress)
+        if (!StringAt(each, {"ip"}).empty()) SetDefault(&each, "ipMode", "VIP");
   } else if (key == "secrets" && !Find(*object, {"type"})) {
     (*object)["type"] = StringAt(old, {"type"});
   } else if (key == "jobs.batch" && subresource.empty()) {

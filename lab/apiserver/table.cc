@@ -11,8 +11,7 @@ namespace {
 Json Cell(const Column& column, const Json& object, int64_t now) {
   if (column.cell) {
     std::string text = column.cell(object, now);
-    if (column.type == "integer") return std::atoll(text.c_str());
-    if (column.type == "boolean") return text == "true";
+    if (column.type == "integer" || column.type == "count") return std::atoll(text.c_str());
     return text;
   }
   std::string_view path = column.path;
@@ -80,7 +79,8 @@ Json TableColumns(const KindVersion& version) {
   if (named) add("Name", "string", "name", "Name must be unique within a namespace.", 0);
   for (const Column& column : version.columns) {
     const bool age = column.type == "date" && column.name == "Age" && !column.custom;
-    add(column.name, age ? "string" : column.type, column.format, column.description, column.priority);
+    // Kubernetes declares some counts and truths as strings, and sends numbers all the same.
+    add(column.name, age || column.type == "count" ? "string" : column.type, column.format, column.description, column.priority);
   }
   return columns;
 }

@@ -119,19 +119,23 @@ void Watch::OnEvent(const StoreEvent& event) {
   using Kind = StoreEvent::Kind;
   const char* type = event.kind == Kind::kAdded ? "ADDED" : event.kind == Kind::kModified ? "MODIFIED" : "DELETED";
   if (filter_.needs_object()) {
-    const bool is = filter_.Matches(engine_.Decode(*kind_, *version_, *event.object));
+    const bool is = Picks(event.parsed(), *event.object);
     if (event.kind == Kind::kAdded) {
       if (!is) return;
     } else if (event.kind == Kind::kDeleted) {
-      if (!is && !(event.previous && filter_.Matches(engine_.Decode(*kind_, *version_, *event.previous)))) return;
+      if (!is && !(event.previous && Picks(event.parsed_previous(), *event.previous))) return;
     } else {
       // An object that comes to match is added for this watch, and one that no longer does is deleted.
-      const bool was = event.previous && filter_.Matches(engine_.Decode(*kind_, *version_, *event.previous));
+      const bool was = event.previous && Picks(event.parsed_previous(), *event.previous);
       if (!is && !was) return;
       type = is && was ? "MODIFIED" : is ? "ADDED" : "DELETED";
     }
   }
   Send(type, *event.object);
+}
+
+bool Watch::Picks(const Json& parsed, std::string_view stored) const {
+  return HasConversion(*kind_, *version_) ? filter_.Matches(engine_.Decode(*kind_, *version_, stored)) : filter_.Matches(parsed);
 }
 
 void Watch::Send(const char* type, std::string_view stored) {

@@ -51,6 +51,8 @@ class Watch : public std::enable_shared_from_this<Watch> {
 
  private:
   void OnEvent(const StoreEvent& event);
+  /// Whether the filter picks an object that is known parsed and as text.
+  bool Picks(const Json& parsed, std::string_view stored) const;
   void Send(const char* type, std::string_view stored);
   void SendBookmark(bool initial_end);
 

@@ -22,10 +22,8 @@ using kubeapi::StringAt;
 constexpr int kMostAttempts = 6;
 const Json kNull;
 
-const kubeapi::ListRules& RulesOf(const Kind& kind, const KindVersion& version) {
-  if (!kind.custom) return kubeapi::ListRules::BuiltIn();
-  static const kubeapi::ListRules none;
-  return version.rules ? *version.rules : none;
+const kubeapi::ListRules& RulesOf(const KindVersion& version) {
+  return version.schema ? version.schema->rules() : kubeapi::ListRules::BuiltIn();
 }
 
 /// The object without what a write changes by itself, for telling whether anything was asked for.
@@ -119,10 +117,15 @@ void Writer::Succeed(const OperationPtr& op, int status, const Json& object) {
 std::optional<ApiError> Writer::Shape(Operation& op, Json* object, bool warn) {
   const Kind& kind = op.kind();
   const KindVersion& version = op.version();
-  if (!version.type) return std::nullopt;
+  const Type* type = version.shape();
+  if (!type) return std::nullopt;
   Findings findings;
-  Conform(*version.type, object, &findings);
-  if (!findings.undecodable.empty()) return DecodeError(kind, version, base::Cut(findings.undecodable.front(), ": ").second);
+  Conform(*type, object, &findings);
+  if (!findings.undecodable.empty()) {
+    const std::string why(base::Cut(findings.undecodable.front(), ": ").second);
+    if (op.patch_type.empty() || op.applied) return DecodeError(kind, version, why);
+    return kubeapi::Invalid({}, "", {{"FieldValueInvalid", fmt::format("Invalid value: {}: {}", Json(kubeapi::ToJson(*object)).dump(), why), "patch"}});
+  }
   if (!findings.unknown.empty() && op.strict) {
     std::string text;
     for (const std::string& field : findings.unknown) text += (text.empty() ? "" : ", ") + fmt::format("unknown field \"{}\"", field);
@@ -190,7 +193,7 @@ void Writer::CommitCreate(const OperationPtr& op) {
     if (!causes.empty()) return Fail(op, kubeapi::Invalid(op->resource(), admission.name, std::move(causes)));
   }
   if (!op->applied)
-    object = kubeapi::TrackUpdate(kNull, std::move(object), {op->manager, admission.subresource, engine_.clock.Now()}, RulesOf(kind, op->version()));
+    object = kubeapi::TrackUpdate(kNull, std::move(object), {op->manager, admission.subresource, engine_.clock.Now()}, RulesOf(op->version()));
   if (!admission.dry_run)
     if (auto error = Store(kind, op->version(), &object, nullptr)) return Fail(op, *error);
   Succeed(op, 201, object);
@@ -258,12 +261,17 @@ void Writer::Patch(const Request& request, const RequestInfo& info, KindPtr kind
 
 Outcome<Json> Writer::Patched(Operation& op, const Json& current) {
   if (op.patch_type.empty()) return op.body;
-  const auto& rules = RulesOf(op.kind(), op.version());
+  const auto& rules = RulesOf(op.version());
   if (op.patch_type == "application/merge-patch+json") return kubeapi::ApplyMergePatch(current, op.body);
   if (op.patch_type == "application/json-patch+json") {
     auto patched = kubeapi::ApplyJsonPatch(current, op.body);
     if (patched.ok()) return std::move(*patched);
-    return kubeapi::Invalid(op.resource(), op.admission->name, {{"", "the server rejected our request due to an error in our request: " + patched.status().message(), ""}});
+    // Kubernetes tells no more than this.
+    ApiError error;
+    error.code = 422;
+    error.reason = "Invalid";
+    error.message = "the server rejected our request due to an error in our request";
+    return error;
   }
   if (op.patch_type == "application/strategic-merge-patch+json") {
     auto patched = kubeapi::ApplyStrategicPatch(current, op.body, rules);
@@ -349,7 +357,7 @@ void Writer::CommitUpdate(const OperationPtr& op) {
     object["metadata"]["generation"] = IntAt(old, {"metadata", "generation"}) + 1;
   const bool same = Essence(object) == Essence(old);
   if (!op->applied && !same)
-    object = kubeapi::TrackUpdate(old, std::move(object), {op->manager, admission.subresource, engine_.clock.Now()}, RulesOf(kind, version));
+    object = kubeapi::TrackUpdate(old, std::move(object), {op->manager, admission.subresource, engine_.clock.Now()}, RulesOf(version));
   if (same && (!op->applied || SameOwners(object, old))) return Succeed(op, 200, old);
   if (admission.dry_run) return Succeed(op, 200, object);
   if (ReadyToVanish(kind, object)) {
@@ -397,7 +405,7 @@ Outcome<Json> Writer::Change(const Kind& kind, std::string_view ns, std::string_
   if (object == old) return object;
   if ((kind.custom || HasGeneration(kind)) && SpecOf(object, false) != SpecOf(old, false))
     object["metadata"]["generation"] = IntAt(old, {"metadata", "generation"}) + 1;
-  if (!manager.empty()) object = kubeapi::TrackUpdate(old, std::move(object), {manager, subresource, engine_.clock.Now()}, RulesOf(kind, version));
+  if (!manager.empty()) object = kubeapi::TrackUpdate(old, std::move(object), {manager, subresource, engine_.clock.Now()}, RulesOf(version));
   if (dry_run) return object;
   if (ReadyToVanish(kind, object)) {
     if (auto status = engine_.store.Delete(key, &object, previous); !status.ok()) return kubeapi::InternalError(status.message());
@@ -414,7 +422,7 @@ void Writer::Seed(Json object) {
   if (engine_.store.Get(key)) return;
   const KindVersion& version = kind->storage_version();
   Findings findings;
-  if (version.type) Conform(*version.type, &object, &findings);
+  if (const Type* type = version.shape()) Conform(*type, &object, &findings);
   DefaultKind(*kind, &object);
   Json& metadata = object["metadata"];
   metadata["uid"] = pki::RandomUuid();
