@@ -59,7 +59,10 @@ std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> s
                         : std::make_shared<const SidecarIndex>(snapshot->configs, snapshot->root_namespace);
   auto gateways = [](const std::shared_ptr<const model::GatewayIndex>& index,
                      const std::shared_ptr<const model::GatewayIndex>* before) {
-    if (index == nullptr) return std::make_shared<const model::GatewayIndex>();
+    if (index == nullptr) {
+      const bool none = before != nullptr && (*before)->empty();
+      return none ? *before : std::make_shared<const model::GatewayIndex>();
+    }
     return before != nullptr && **before == *index ? *before : index;
   };
   world->gateways = gateways(snapshot->gateways, previous == nullptr ? nullptr : &previous->gateways);
