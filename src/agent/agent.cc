@@ -227,8 +227,11 @@ struct Agent::Impl {
     if (!settings().is_sidecar()) targets.clear();
     merger = std::make_unique<MetricsMerger>(loop, metrics, settings().envoy_prometheus_port, std::move(targets));
     ASSIGN_OR_RETURN(auto probes, ParseAppProbes(env().Get("ISTIO_KUBE_APP_PROBERS")), "settings");
-    // The capture rules lead what this user sends to loopback past Envoy, so mTLS does not refuse probes.
-    prober = std::make_unique<AppProber>(loop, std::move(probes), "127.0.0.1");
+    // As the kubelet would: to the pod's address. From the address that the capture rules let through.
+    const bool legacy = env().GetBool("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION", false) || settings().ips.empty();
+    const std::string target = legacy ? "127.0.0.1" : settings().ips.front();
+    const std::string source = legacy ? "" : target.find(':') == std::string::npos ? "127.0.0.6" : "::6";
+    prober = std::make_unique<AppProber>(loop, std::move(probes), target, source);
     drainer = std::make_unique<Drainer>(loop, admin, settings().is_sidecar());
     if (settings().proxy.status_port == 0) return {};
     const bool only_v6 = !settings().ips.empty() && settings().ips.front().find(':') != std::string::npos;

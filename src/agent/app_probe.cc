@@ -79,8 +79,9 @@ struct AppProber::Running {
   std::shared_ptr<void> dial;
 };
 
-AppProber::AppProber(base::Loop& loop, std::map<std::string, AppProbe> probes, std::string address)
-    : loop_(loop), probes_(std::move(probes)), address_(std::move(address)) {}
+AppProber::AppProber(base::Loop& loop, std::map<std::string, AppProbe> probes, std::string address,
+                     std::string local_ip)
+    : loop_(loop), probes_(std::move(probes)), address_(std::move(address)), local_ip_(std::move(local_ip)) {}
 AppProber::~AppProber() = default;
 
 void AppProber::Run(const std::string& path, const http::Headers& headers, std::function<void(int, std::string)> done) {
@@ -119,6 +120,7 @@ void AppProber::RunHttp(std::shared_ptr<Running> run, const std::string& target,
     http::ClientOptions options;
     options.url = (probe.tls ? "https://" : "http://") + address.text();
     options.connect_timeout = probe.timeout;
+    options.local_ip = local_ip_;
     if (probe.tls) {
       options.tls.emplace();
       options.tls->alpn = {"http/1.1"};
@@ -151,7 +153,8 @@ void AppProber::RunTcp(std::shared_ptr<Running> run) {
                               if (alive.expired()) return;
                               if (stream.ok()) return Finish(run, 200, "");
                               Finish(run, 500, stream.status().message() + "\n");
-                            });
+                            },
+                            local_ip_);
 }
 
 void AppProber::RunGrpc(std::shared_ptr<Running> run) {
@@ -159,6 +162,7 @@ void AppProber::RunGrpc(std::shared_ptr<Running> run) {
   options.url = "http://" + base::HostPort{address_, static_cast<uint16_t>(run->probe->port)}.text();
   options.http2_prior_knowledge = true;
   options.connect_timeout = run->probe->timeout;
+  options.local_ip = local_ip_;
   run->client = std::make_shared<http::Client>(loop_, std::move(options));
   std::string request;
   if (!run->probe->service.empty()) AppendBytes(request, 1, run->probe->service);

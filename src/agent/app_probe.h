@@ -31,8 +31,9 @@ base::Result<std::map<std::string, AppProbe>> ParseAppProbes(const std::string& 
 /// Runs the application's probes for the kubelet, whose own requests mTLS would refuse. Lives on its loop.
 class AppProber {
  public:
-  /// `address`: where the application listens.
-  AppProber(base::Loop& loop, std::map<std::string, AppProbe> probes, std::string address);
+  /// `address`: where the application listens. `local_ip`: where probes come from, so that the capture rules
+  /// lead them to the application and not to Envoy; empty: anywhere.
+  AppProber(base::Loop& loop, std::map<std::string, AppProbe> probes, std::string address, std::string local_ip);
   ~AppProber();
 
   /// Status and body for the kubelet; 400 for a path that has no probe.
@@ -49,6 +50,7 @@ class AppProber {
   base::Loop& loop_;
   std::map<std::string, AppProbe> probes_;
   std::string address_;
+  std::string local_ip_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

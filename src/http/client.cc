@@ -141,6 +141,7 @@ void Client::Impl::Prepare() {
 
 Route Client::Impl::MakeRoute(bool http1_only) const {
   Route route;
+  route.local_ip = options.local_ip;
   route.unix_path = origin.unix_path;
   route.target = origin.host;
   route.proxy = proxy.host;

@@ -23,6 +23,8 @@ struct ClientOptions {
   /// Speaks HTTP/2 without ALPN over plaintext (gRPC). With TLS, ALPN decides.
   bool http2_prior_knowledge = false;
   base::Duration connect_timeout = std::chrono::seconds(10);
+  /// Where connections come from, an IP address; empty lets the kernel choose.
+  std::string local_ip;
   /// HTTP/2 pings to a server that is silent while requests are under way; zero sends none.
   base::Duration keepalive = std::chrono::seconds(30);
   /// HTTP/1.1 connections at a time; further requests wait.

@@ -38,7 +38,7 @@ void Dialer::Found(base::Result<std::vector<base::SocketAddress>> addresses) {
 
 void Dialer::TryNext() {
   socket_ = std::make_unique<Socket>(loop_, this);
-  socket_->Connect(addresses_[next_address_++]);
+  socket_->Connect(addresses_[next_address_++], route_.local_ip);
 }
 
 void Dialer::OnOpen() {

@@ -20,6 +20,7 @@ struct Route {
   std::string proxy_authorization;
   TlsClientContext* tls = nullptr;  ///< Null is plaintext. Must outlive the dialling.
   bool http1_only = false;
+  std::string local_ip;  ///< Empty: any.
 };
 
 /// An open connection with bytes that came early.

@@ -460,9 +460,15 @@ base::Status Socket::Accept(uv_stream_s* listener, std::unique_ptr<TlsSession> t
   return {};
 }
 
-void Socket::Connect(const base::SocketAddress& address) {
+void Socket::Connect(const base::SocketAddress& address, const std::string& local_ip) {
   state_->InitTcp();
   state_->peer.address = address.text();
+  if (!local_ip.empty()) {
+    const base::Result<base::SocketAddress> local = base::SocketAddress::From(local_ip, 0);
+    if (!local.ok()) return state_->BreakSoon(local.status());
+    if (const int error = uv_tcp_bind(&state_->tcp, local->raw(), 0); error != 0)
+      return state_->BreakSoon(SocketError(error).In("local address " + local_ip));
+  }
   uv_tcp_nodelay(&state_->tcp, 1);
   uv_tcp_keepalive(&state_->tcp, 1, 60);
   state_->connecting.data = state_;

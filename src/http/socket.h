@@ -45,7 +45,8 @@ class Socket {
 
   /// Takes a connection from a listening handle, then calls OnOpen() (after the handshake).
   base::Status Accept(uv_stream_s* listener, std::unique_ptr<TlsSession> tls);
-  void Connect(const base::SocketAddress& address);
+  /// From `local_ip` when it is given.
+  void Connect(const base::SocketAddress& address, const std::string& local_ip = {});
   void ConnectUnix(const std::string& path);
   /// Starts TLS on an open connection. OnOpen() is called again when the handshake is over.
   void StartTls(std::unique_ptr<TlsSession> tls);

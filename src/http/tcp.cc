@@ -95,9 +95,11 @@ struct Splicing : std::enable_shared_from_this<Splicing> {
 }  // namespace
 
 std::shared_ptr<void> DialTcp(base::Loop& loop, base::HostPort target, base::Duration timeout,
-                              std::function<void(base::Result<std::unique_ptr<ByteStream>>)> done) {
+                              std::function<void(base::Result<std::unique_ptr<ByteStream>>)> done,
+                              const std::string& local_ip) {
   Route route;
   route.target = std::move(target);
+  route.local_ip = local_ip;
   return Dial(loop, std::move(route), timeout, std::move(done));
 }
 

@@ -123,7 +123,7 @@ struct StatusTest : NetworkTest {
                             R"(}},"/app-health/a/livez":{"tcpSocket":{"port":)" + port +
                             R"(}},"/app-health/b/readyz":{"httpGet":{"path":"/redirect","port":)" + port +
                             R"(}},"/app-health/b/livez":{"tcpSocket":{"port":1}},"/app-health/c/readyz":{"httpGet":{"path":"/broken","port":)" + port + "}}}")),
-        "127.0.0.1");
+        "127.0.0.1", "127.0.0.6");
     status = std::make_unique<StatusServer>(loop, "127.0.0.1", 0,
                                             StatusActions{*readiness, *merger, *prober, [this] { return table; }, [this] { ++quits; }, [this] { ++drains; }});
     ASSERT_TRUE(status->Start().ok());
@@ -185,9 +185,9 @@ TEST_F(StatusTest, MetricsOfAllPartsThatAnswer) {
   EXPECT_THAT(Ask("/metrics").body, HasSubstr(R"(istio_agent_scrape_failures_total{type="application"})"));
 }
 
-TEST_F(StatusTest, ProbesGoToTheApplication) {
+TEST_F(StatusTest, ProbesGoToTheApplicationFromTheFreeAddress) {
   EXPECT_EQ(Ask("/app-health/a/readyz").body, "fine");
-  EXPECT_EQ(asked.back(), "/ok app.example 127.0.0.1");
+  EXPECT_EQ(asked.back(), "/ok app.example 127.0.0.6");
   EXPECT_EQ(Ask("/app-health/a/livez").status, 200);
   EXPECT_EQ(Ask("/app-health/b/readyz").body, "fine") << "a redirect on the same host is followed";
   EXPECT_EQ(Ask("/app-health/b/livez").status, 500);
