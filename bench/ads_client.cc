@@ -37,21 +37,25 @@ std::pair<size_t, size_t> KeyOf(const std::vector<std::string_view>& resources) 
   return {size, hash};
 }
 
-void AddRoutes(const envoy::config::listener::v3::FilterChain& chain, std::set<std::string>& names) {
+void AddRoutes(const envoy::config::listener::v3::FilterChain& chain,
+               std::set<std::string>& names) {
   for (const auto& filter : chain.filters()) {
     HttpConnectionManager manager;
-    if (filter.typed_config().UnpackTo(&manager) && manager.has_rds()) names.insert(manager.rds().route_config_name());
+    if (filter.typed_config().UnpackTo(&manager) && manager.has_rds())
+      names.insert(manager.rds().route_config_name());
   }
 }
 
 }  // namespace
 
-const std::vector<std::string>& NameCache::EndpointNames(const std::vector<std::string_view>& clusters) {
+const std::vector<std::string>& NameCache::EndpointNames(
+    const std::vector<std::string_view>& clusters) {
   auto [at, fresh] = known_.try_emplace(KeyOf(clusters));
   if (!fresh) return at->second;
   for (std::string_view each : clusters) {
     Cluster cluster;
-    if (!cluster.ParseFromString(std::string(FieldOf(FieldOf(each, kAny), kAnyValue))) || cluster.type() != Cluster::EDS)
+    if (!cluster.ParseFromString(std::string(FieldOf(FieldOf(each, kAny), kAnyValue))) ||
+        cluster.type() != Cluster::EDS)
       continue;
     const std::string& service = cluster.eds_cluster_config().service_name();
     at->second.push_back(service.empty() ? cluster.name() : service);
@@ -59,7 +63,8 @@ const std::vector<std::string>& NameCache::EndpointNames(const std::vector<std::
   return at->second;
 }
 
-const std::vector<std::string>& NameCache::RouteNames(const std::vector<std::string_view>& listeners) {
+const std::vector<std::string>& NameCache::RouteNames(
+    const std::vector<std::string_view>& listeners) {
   auto [at, fresh] = known_.try_emplace(KeyOf(listeners));
   if (!fresh) return at->second;
   std::set<std::string> names;
@@ -75,7 +80,10 @@ const std::vector<std::string>& NameCache::RouteNames(const std::vector<std::str
 
 AdsClient::AdsClient(base::Loop& loop, Options options, NameCache& names, Got got,
                      std::function<void(const base::Status&)> failed)
-    : options_(std::move(options)), names_(names), got_(std::move(got)), failed_(std::move(failed)),
+    : options_(std::move(options)),
+      names_(names),
+      got_(std::move(got)),
+      failed_(std::move(failed)),
       http_(loop, [this] {
         http::ClientOptions client;
         client.url = options_.url;
@@ -85,8 +93,9 @@ AdsClient::AdsClient(base::Loop& loop, Options options, NameCache& names, Got go
 
 void AdsClient::Connect() {
   started_ = std::chrono::steady_clock::now();
-  call_ = rpc::StartCall(http_, "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources", {},
-                         {[this](std::string_view bytes) { OnMessage(bytes); }, failed_});
+  call_ = rpc::StartCall(
+      http_, "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources", {},
+      {[this](std::string_view bytes) { OnMessage(bytes); }, failed_});
   Ask(ads::kClusterType, {});
 }
 

@@ -17,8 +17,8 @@ namespace isthmus::bench {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-/// Names found in responses, shared by all clients: proxies that are sent the same bytes ask for the same names,
-/// so the bytes are parsed once.
+/// Names found in responses, shared by all clients: proxies that are sent the same bytes ask for
+/// the same names, so the bytes are parsed once.
 class NameCache {
  public:
   /// Names of clusters whose endpoints come by EDS.
@@ -30,18 +30,19 @@ class NameCache {
   std::map<std::pair<size_t, size_t>, std::vector<std::string>> known_;
 };
 
-/// One proxy as a server of delta ADS sees it: asks for clusters, their endpoints, listeners and their routes, in
-/// Envoy's order, and acknowledges everything. Lives on the loop.
+/// One proxy as a server of delta ADS sees it: asks for clusters, their endpoints, listeners and
+/// their routes, in Envoy's order, and acknowledges everything. Lives on the loop.
 class AdsClient {
  public:
   struct Options {
-    std::string url;      ///< "http://127.0.0.1:15010"
+    std::string url;  ///< "http://127.0.0.1:15010"
     std::string node_id;
     std::string cluster_id = "Kubernetes";
     std::string ns;
   };
   /// `got` is called after each response with its short type ("CDS", ...) and the names in it.
-  using Got = std::function<void(AdsClient& client, std::string_view type, const std::vector<std::string_view>& names)>;
+  using Got = std::function<void(AdsClient& client, std::string_view type,
+                                 const std::vector<std::string_view>& names)>;
 
   AdsClient(base::Loop& loop, Options options, NameCache& names, Got got,
             std::function<void(const base::Status&)> failed);

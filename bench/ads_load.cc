@@ -22,7 +22,9 @@ using std::chrono::steady_clock;
 
 constexpr auto kPatience = std::chrono::seconds(120);
 
-double Millis(steady_clock::duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
+double Millis(steady_clock::duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
 
 struct Usage {
   double cpu_ms = 0;
@@ -39,12 +41,15 @@ Usage UsageOf(int pid) {
     const auto fields = base::Split(stat->substr(stat->rfind(')') + 2), ' ');
     const double ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
     if (fields.size() > 12)
-      usage.cpu_ms = 1000 * (std::stod(std::string(fields[11])) + std::stod(std::string(fields[12]))) / ticks;
+      usage.cpu_ms =
+          1000 * (std::stod(std::string(fields[11])) + std::stod(std::string(fields[12]))) / ticks;
   }
   const auto status = base::ReadFile(fmt::format("/proc/{}/status", pid));
   if (status.ok()) {
     for (std::string_view line : base::Split(*status, '\n')) {
-      const auto number = [&line] { return std::stod(std::string(base::Trim(line.substr(line.find(':') + 1)))); };
+      const auto number = [&line] {
+        return std::stod(std::string(base::Trim(line.substr(line.find(':') + 1))));
+      };
       if (line.starts_with("VmRSS:")) usage.resident_kb = number();
       if (line.starts_with("RssAnon:")) usage.anonymous_kb = number();
     }
@@ -55,7 +60,9 @@ Usage UsageOf(int pid) {
 std::string Spread(std::vector<double> values) {
   if (values.empty()) return "nothing measured";
   std::sort(values.begin(), values.end());
-  const auto at = [&values](double part) { return values[std::min(values.size() - 1, static_cast<size_t>(part * values.size()))]; };
+  const auto at = [&values](double part) {
+    return values[std::min(values.size() - 1, static_cast<size_t>(part * values.size()))];
+  };
   return fmt::format("p50 {:.1f}  p99 {:.1f}  last {:.1f} ms", at(0.5), at(0.99), values.back());
 }
 
@@ -81,14 +88,16 @@ class Load {
     auto client = kubeclient::Client::Create(loop_, *config);
     if (!client.ok()) return Fail(client.status());
     api_ = std::move(*client);
-    // Our own watch tells when the change could be known: what the server needs after that is its own.
+    // Our own watch tells when the change could be known: what the server needs after that is its
+    // own.
     for (const kubeclient::Resource& resource : {kSlices, kVirtualServices}) {
       kubeclient::InformerEvents events;
       events.changed = [this](const std::string&, const Json*) { seen_ = steady_clock::now(); };
-      informers_.push_back(std::make_unique<kubeclient::Informer>(loop_, *api_, resource, NamespaceName(0),
-                                                                  kubeclient::ListOptions{}, std::move(events)));
+      informers_.push_back(std::make_unique<kubeclient::Informer>(
+          loop_, *api_, resource, NamespaceName(0), kubeclient::ListOptions{}, std::move(events)));
     }
-    return loop_.RunUntil([this] { return informers_[0]->synced() && informers_[1]->synced(); }, kPatience);
+    return loop_.RunUntil([this] { return informers_[0]->synced() && informers_[1]->synced(); },
+                          kPatience);
   }
 
   bool Fail(const base::Status& status) {
@@ -103,7 +112,8 @@ class Load {
     for (int i = 0; i < options_.proxies; ++i) {
       const std::string ns = NamespaceName(i % options_.namespaces);
       AdsClient::Options client{options_.url,
-                                fmt::format("sidecar~{}~{}.{}~{}.svc.cluster.local", PodAddress(i, 0), PodName(i, 0), ns, ns),
+                                fmt::format("sidecar~{}~{}.{}~{}.svc.cluster.local",
+                                            PodAddress(i, 0), PodName(i, 0), ns, ns),
                                 options_.cluster_id, ns};
       clients_.push_back(std::make_unique<AdsClient>(
           loop_, std::move(client), names_,
@@ -115,11 +125,14 @@ class Load {
     }
     const bool all = loop_.RunUntil(
         [this] {
-          return failed_ || std::ranges::all_of(clients_, [](const auto& each) { return each->configured(); });
+          return failed_ ||
+                 std::ranges::all_of(clients_, [](const auto& each) { return each->configured(); });
         },
         kPatience);
     if (failed_) return false;
-    if (!all) return Fail(base::Error(base::Code::kDeadlineExceeded, "not all proxies were configured in time"));
+    if (!all)
+      return Fail(
+          base::Error(base::Code::kDeadlineExceeded, "not all proxies were configured in time"));
     const auto end = steady_clock::now();
     std::vector<double> each;
     size_t bytes = 0;
@@ -129,12 +142,16 @@ class Load {
     }
     Settle(std::chrono::milliseconds(500));
     const Usage after = UsageOf(options_.pid);
-    std::printf("%d proxies configured in %.0f ms, each: %s\n", options_.proxies, Millis(end - start), Spread(each).c_str());
-    std::printf("  %.2f MB of configuration each\n", static_cast<double>(bytes) / options_.proxies / 1e6);
-    std::printf("  server: %.2f ms CPU and %.1f KB resident (%.1f KB anonymous) a proxy; %.1f MB resident in all\n",
-                (after.cpu_ms - before.cpu_ms) / options_.proxies,
-                (after.resident_kb - before.resident_kb) / options_.proxies,
-                (after.anonymous_kb - before.anonymous_kb) / options_.proxies, after.resident_kb / 1024);
+    std::printf("%d proxies configured in %.0f ms, each: %s\n", options_.proxies,
+                Millis(end - start), Spread(each).c_str());
+    std::printf("  %.2f MB of configuration each\n",
+                static_cast<double>(bytes) / options_.proxies / 1e6);
+    std::printf(
+        "  server: %.2f ms CPU and %.1f KB resident (%.1f KB anonymous) a proxy; %.1f MB resident "
+        "in all\n",
+        (after.cpu_ms - before.cpu_ms) / options_.proxies,
+        (after.resident_kb - before.resident_kb) / options_.proxies,
+        (after.anonymous_kb - before.anonymous_kb) / options_.proxies, after.resident_kb / 1024);
     return true;
   }
 
@@ -161,12 +178,14 @@ class Load {
       });
       const bool arrived = loop_.RunUntil(
           [this, &answered] {
-            return failed_ || (answered && seen_ != SteadyTime() && arrivals_.size() >= clients_.size());
+            return failed_ ||
+                   (answered && seen_ != SteadyTime() && arrivals_.size() >= clients_.size());
           },
           std::chrono::seconds(20));
       if (failed_) return;
       if (!arrived) {
-        std::printf("%s %d: only %zu of %zu proxies got it\n", what, made, arrivals_.size(), clients_.size());
+        std::printf("%s %d: only %zu of %zu proxies got it\n", what, made, arrivals_.size(),
+                    clients_.size());
         failed_ = true;
         return;
       }
@@ -181,8 +200,10 @@ class Load {
   }
 
   void ChangeEndpoint(int i, Done done) {
-    const Json patch = Json::array({{{"op", "replace"}, {"path", "/endpoints/0/conditions/ready"}, {"value", i % 2 == 1}}});
-    api_->Patch(kSlices, NamespaceName(0), SliceName(0), kubeclient::PatchType::kJson, patch, std::move(done));
+    const Json patch = Json::array(
+        {{{"op", "replace"}, {"path", "/endpoints/0/conditions/ready"}, {"value", i % 2 == 1}}});
+    api_->Patch(kSlices, NamespaceName(0), SliceName(0), kubeclient::PatchType::kJson, patch,
+                std::move(done));
   }
   void ChangeRoute(int i, Done done) {
     const Json object = RouteOf(0, fmt::format("/v{}", i));

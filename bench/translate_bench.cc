@@ -1,5 +1,6 @@
-// How long translation takes for a mesh of 1,000 services with two ports and five pods each in ten namespaces: a class from cold, one
-// endpoint, one VirtualService, one DestinationRule. Prints the median and the worst of several rounds.
+// How long translation takes for a mesh of 1,000 services with two ports and five pods each in ten
+// namespaces: a class from cold, one endpoint, one VirtualService, one DestinationRule. Prints the
+// median and the worst of several rounds.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,14 +27,18 @@ constexpr int kPods = 5;
 constexpr int kNamespaces = 10;
 
 std::string NamespaceOf(int i) { return "ns" + std::to_string(i % kNamespaces); }
-std::string HostOf(int i) { return "svc" + std::to_string(i) + "." + NamespaceOf(i) + ".svc.cluster.local"; }
+std::string HostOf(int i) {
+  return "svc" + std::to_string(i) + "." + NamespaceOf(i) + ".svc.cluster.local";
+}
 
 std::shared_ptr<const model::ServiceEndpoints> Endpoints(int i, uint32_t weight) {
   auto shard = std::make_shared<model::ServiceEndpoints::Shard>();
   shard->provider = "Kubernetes";
   shard->cluster = model::ClusterId("cluster1");
-  auto labels = std::make_shared<model::Labels>(
-      model::Labels{{"app", "svc" + std::to_string(i)}, {"version", "v1"}, {"topology.istio.io/network", "network1"}});
+  auto labels =
+      std::make_shared<model::Labels>(model::Labels{{"app", "svc" + std::to_string(i)},
+                                                    {"version", "v1"},
+                                                    {"topology.istio.io/network", "network1"}});
   for (int pod = 0; pod < kPods; ++pod) {
     for (const auto& [name, port] : {std::pair("http", 8080), std::pair("tcp", 9090)}) {
       model::Endpoint endpoint;
@@ -71,8 +76,10 @@ std::shared_ptr<model::Snapshot> World() {
     service->name = "svc" + std::to_string(i);
     service->ns = NamespaceOf(i);
     service->created = base::Time(std::chrono::seconds(i));
-    service->ports = {{"http", 80, 8080, 0, model::Protocol::kHttp}, {"tcp", 9090, 9090, 0, model::Protocol::kTcp}};
-    service->cluster_vips[model::ClusterId("cluster1")] = {fmt::format("10.96.{}.{}", i / 250, 1 + i % 250)};
+    service->ports = {{"http", 80, 8080, 0, model::Protocol::kHttp},
+                      {"tcp", 9090, 9090, 0, model::Protocol::kTcp}};
+    service->cluster_vips[model::ClusterId("cluster1")] = {
+        fmt::format("10.96.{}.{}", i / 250, 1 + i % 250)};
     service->selector = {{"app", service->name}};
     (*services)[service->hostname].push_back(service);
     (*endpoints)[service->hostname + "/" + service->ns] = Endpoints(i, 1);
@@ -96,8 +103,8 @@ model::Proxy Sidecar(int i) {
 
 void Report(const char* what, std::vector<double> milliseconds) {
   std::sort(milliseconds.begin(), milliseconds.end());
-  fmt::print("{:<44} {:>9.3f} ms   worst {:>9.3f} ms\n", what, milliseconds[milliseconds.size() / 2],
-             milliseconds.back());
+  fmt::print("{:<44} {:>9.3f} ms   worst {:>9.3f} ms\n", what,
+             milliseconds[milliseconds.size() / 2], milliseconds.back());
 }
 
 template <typename Work>
@@ -142,7 +149,8 @@ void Follow(const char* what, const Change& change) {
     times.push_back(Time([&] {
                       translator.Update(next, changes);
                       for (int i = 0; i < kNamespaces; ++i) translator.ViewFor(Sidecar(i));
-                    }) / kNamespaces);
+                    }) /
+                    kNamespaces);
     snapshot = next;
   }
   Report(what, times);
@@ -180,7 +188,10 @@ void ChangeDestinationRule(int round, model::Snapshot* next, model::ChangeSet* c
   object->meta.ns = "ns0";
   object->meta.name = "rule";
   object->spec.set_host(HostOf(0));
-  object->spec.mutable_traffic_policy()->mutable_connection_pool()->mutable_tcp()->set_max_connections(round + 1);
+  object->spec.mutable_traffic_policy()
+      ->mutable_connection_pool()
+      ->mutable_tcp()
+      ->set_max_connections(round + 1);
   next->configs.destination_rules = std::make_shared<config::ObjectList<v1::DestinationRule>>(
       config::ObjectList<v1::DestinationRule>{object});
   changes->config_kinds = {"DestinationRule"};
@@ -202,7 +213,8 @@ void ChangeService(int round, model::Snapshot* next, model::ChangeSet* changes) 
 
 int main() {
   using namespace isthmus::translate;  // NOLINT: a page of a program.
-  fmt::print("{} services, {} pods each, {} namespaces; times are for one class\n", kServices, kPods, kNamespaces);
+  fmt::print("{} services, {} pods each, {} namespaces; times are for one class\n", kServices,
+             kPods, kNamespaces);
   Cold();
   Follow("endpoint change", ChangeEndpoint);
   Follow("VirtualService change", ChangeVirtualService);

@@ -21,7 +21,8 @@ const Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
 const Resource kServices{"", "v1", "services", "Service", true};
 const Resource kPods{"", "v1", "pods", "Pod", true};
 const Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap", true};
-const Resource kCrds{"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false};
+const Resource kCrds{"apiextensions.k8s.io", "v1", "customresourcedefinitions",
+                     "CustomResourceDefinition", false};
 
 struct Step {
   Resource resource;
@@ -36,11 +37,16 @@ Json PodOf(int service, int pod, const std::string& ns) {
            {{"name", PodName(service, pod)},
             {"namespace", ns},
             {"labels",
-             {{"app", ServiceName(service)}, {"version", "v1"}, {"security.istio.io/tlsMode", "istio"}}}}},
+             {{"app", ServiceName(service)},
+              {"version", "v1"},
+              {"security.istio.io/tlsMode", "istio"}}}}},
           {"spec",
            {{"serviceAccountName", "default"},
             {"containers", Json::array({{{"name", "app"}, {"image", "app"}}})}}},
-          {"status", {{"phase", "Running"}, {"podIP", PodAddress(service, pod)}, {"podIPs", Json::array({{{"ip", PodAddress(service, pod)}}})}}}};
+          {"status",
+           {{"phase", "Running"},
+            {"podIP", PodAddress(service, pod)},
+            {"podIPs", Json::array({{{"ip", PodAddress(service, pod)}}})}}}};
 }
 
 Json ServiceOf(int service, const std::string& ns) {
@@ -49,17 +55,17 @@ Json ServiceOf(int service, const std::string& ns) {
           {"metadata", {{"name", ServiceName(service)}, {"namespace", ns}}},
           {"spec",
            {{"selector", {{"app", ServiceName(service)}}},
-            {"ports",
-             Json::array({{{"name", "http"}, {"port", 80}, {"targetPort", 8080}},
-                          {{"name", "grpc"}, {"port", 9090}, {"targetPort", 9090}}})}}}};
+            {"ports", Json::array({{{"name", "http"}, {"port", 80}, {"targetPort", 8080}},
+                                   {{"name", "grpc"}, {"port", 9090}, {"targetPort", 9090}}})}}}};
 }
 
 Json SliceOf(int service, int pods, const std::string& ns) {
   Json endpoints = Json::array();
   for (int pod = 0; pod < pods; ++pod)
-    endpoints.push_back({{"addresses", Json::array({PodAddress(service, pod)})},
-                         {"conditions", {{"ready", true}}},
-                         {"targetRef", {{"kind", "Pod"}, {"name", PodName(service, pod)}, {"namespace", ns}}}});
+    endpoints.push_back(
+        {{"addresses", Json::array({PodAddress(service, pod)})},
+         {"conditions", {{"ready", true}}},
+         {"targetRef", {{"kind", "Pod"}, {"name", PodName(service, pod)}, {"namespace", ns}}}});
   return {{"apiVersion", "discovery.k8s.io/v1"},
           {"kind", "EndpointSlice"},
           {"metadata",
@@ -68,9 +74,8 @@ Json SliceOf(int service, int pods, const std::string& ns) {
             {"labels", {{"kubernetes.io/service-name", ServiceName(service)}}}}},
           {"addressType", "IPv4"},
           {"endpoints", std::move(endpoints)},
-          {"ports",
-           Json::array({{{"name", "http"}, {"port", 8080}, {"protocol", "TCP"}},
-                        {{"name", "grpc"}, {"port", 9090}, {"protocol", "TCP"}}})}};
+          {"ports", Json::array({{{"name", "http"}, {"port", 8080}, {"protocol", "TCP"}},
+                                 {{"name", "grpc"}, {"port", 9090}, {"protocol", "TCP"}}})}};
 }
 
 // Creates the steps in order, some at once.
@@ -83,8 +88,9 @@ class Writer {
     for (int i = 0; i < kAtOnce; ++i) Next();
     while (written_ < total_ && problem_.empty()) {
       const size_t before = written_;
-      if (!loop_.RunUntil([&] { return written_ >= std::min(total_, before + 1000) || !problem_.empty(); },
-                          std::chrono::seconds(60)))
+      if (!loop_.RunUntil(
+              [&] { return written_ >= std::min(total_, before + 1000) || !problem_.empty(); },
+              std::chrono::seconds(60)))
         problem_ = "the API server does not answer";
       std::fprintf(stderr, "%zu of %zu objects\n", written_, total_);
     }
@@ -97,20 +103,23 @@ class Writer {
     if (steps_.empty() || !problem_.empty()) return;
     auto step = std::make_shared<Step>(std::move(steps_.front()));
     steps_.pop_front();
-    client_.Create(step->resource, kubeapi::NamespaceOf(step->object), step->object, [this, step](base::Result<Json> made) {
-      if (!made.ok() && made.status().code() != base::Code::kAlreadyExists) {
-        problem_ = kubeapi::Describe(step->object) + ": " + made.status().message();
-        return;
-      }
-      if (!step->status || !made.ok()) return Wrote();
-      client_.Patch(step->resource, kubeapi::NamespaceOf(step->object), kubeapi::NameOf(step->object),
-                    kubeclient::PatchType::kMerge, Json{{"status", step->object["status"]}},
-                    [this](base::Result<Json> patched) {
-                      if (!patched.ok()) problem_ = patched.status().message();
-                      Wrote();
-                    },
-                    "status");
-    });
+    client_.Create(step->resource, kubeapi::NamespaceOf(step->object), step->object,
+                   [this, step](base::Result<Json> made) {
+                     if (!made.ok() && made.status().code() != base::Code::kAlreadyExists) {
+                       problem_ = kubeapi::Describe(step->object) + ": " + made.status().message();
+                       return;
+                     }
+                     if (!step->status || !made.ok()) return Wrote();
+                     client_.Patch(
+                         step->resource, kubeapi::NamespaceOf(step->object),
+                         kubeapi::NameOf(step->object), kubeclient::PatchType::kMerge,
+                         Json{{"status", step->object["status"]}},
+                         [this](base::Result<Json> patched) {
+                           if (!patched.ok()) problem_ = patched.status().message();
+                           Wrote();
+                         },
+                         "status");
+                   });
   }
   void Wrote() {
     ++written_;
@@ -148,9 +157,9 @@ Json RouteOf(int service, const std::string& prefix) {
           {"metadata", {{"name", name}, {"namespace", NamespaceName(0)}}},
           {"spec",
            {{"hosts", Json::array({name})},
-            {"http",
-             Json::array({{{"match", Json::array({{{"uri", {{"prefix", prefix}}}}})}, {"route", Json::array({destination})}},
-                          {{"route", Json::array({destination})}}})}}}};
+            {"http", Json::array({{{"match", Json::array({{{"uri", {{"prefix", prefix}}}}})},
+                                   {"route", Json::array({destination})}},
+                                  {{"route", Json::array({destination})}}})}}}};
 }
 
 int WriteWorld(const std::string& kubeconfig, const WorldOptions& options) {
@@ -178,10 +187,14 @@ int WriteWorld(const std::string& kubeconfig, const WorldOptions& options) {
   for (int service = 0; service < options.services; ++service) {
     const std::string ns = NamespaceName(service % options.namespaces);
     rest.push_back({kServices, ServiceOf(service, ns), false});
-    for (int pod = 0; pod < options.pods; ++pod) rest.push_back({kPods, PodOf(service, pod, ns), true});
+    for (int pod = 0; pod < options.pods; ++pod)
+      rest.push_back({kPods, PodOf(service, pod, ns), true});
     rest.push_back({kSlices, SliceOf(service, options.pods, ns), false});
   }
-  return Writer(loop, **client, std::move(first)).Run() && Writer(loop, **client, std::move(rest)).Run() ? 0 : 1;
+  return Writer(loop, **client, std::move(first)).Run() &&
+                 Writer(loop, **client, std::move(rest)).Run()
+             ? 0
+             : 1;
 }
 
 }  // namespace isthmus::bench

@@ -7,15 +7,18 @@
 
 namespace isthmus::bench {
 
-/// The world that the budgets are measured in: services spread over namespaces, each with its pods, two ports each.
+/// The world that the budgets are measured in: services spread over namespaces, each with its pods,
+/// two ports each.
 struct WorldOptions {
   int services = 1000;
   int pods = 5;  ///< Of each service.
   int namespaces = 10;
 };
 
-inline const kubeapi::Resource kSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true};
-inline const kubeapi::Resource kVirtualServices{"networking.istio.io", "v1", "virtualservices", "VirtualService", true};
+inline const kubeapi::Resource kSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice",
+                                       true};
+inline const kubeapi::Resource kVirtualServices{"networking.istio.io", "v1", "virtualservices",
+                                                "VirtualService", true};
 
 std::string NamespaceName(int i);
 std::string ServiceName(int service);
@@ -25,7 +28,8 @@ std::string PodAddress(int service, int pod);
 /// A VirtualService of a service with one match on that prefix.
 kubeapi::Json RouteOf(int service, const std::string& prefix);
 
-/// Writes the world into the API server of the kubeconfig, CRDs included; what is there already stays. The exit code.
+/// Writes the world into the API server of the kubeconfig, CRDs included; what is there already
+/// stays. The exit code.
 int WriteWorld(const std::string& kubeconfig, const WorldOptions& options);
 
 }  // namespace isthmus::bench

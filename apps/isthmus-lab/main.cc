@@ -42,6 +42,7 @@ int main(int argc, char** argv) {
   for (const Command& command : kCommands)
     if (argc > 1 && std::strcmp(argv[1], command.name) == 0) return command.run(argc - 1, argv + 1);
   std::fputs("usage: isthmus-lab <command> [options]\n\n", stderr);
-  for (const Command& command : kCommands) std::fprintf(stderr, "  %-12s %s\n", command.name, command.help);
+  for (const Command& command : kCommands)
+    std::fprintf(stderr, "  %-12s %s\n", command.name, command.help);
   return 2;
 }

@@ -14,7 +14,7 @@ namespace isthmus::lab::apiserver {
 struct Admission {
   KindPtr kind;
   const KindVersion* version = nullptr;  ///< Lives with `kind`.
-  std::string operation;  ///< CREATE UPDATE DELETE CONNECT
+  std::string operation;                 ///< CREATE UPDATE DELETE CONNECT
   std::string subresource;
   std::string ns;
   std::string name;
@@ -26,7 +26,8 @@ struct Admission {
   std::vector<std::string> warnings;  ///< For Warning headers.
 };
 
-/// Asks the admission webhooks. `done` gets the refusal, or nothing when all agree; it may come later.
+/// Asks the admission webhooks. `done` gets the refusal, or nothing when all agree; it may come
+/// later.
 class WebhookDispatcher {
  public:
   using Done = std::function<void(std::optional<kubeapi::ApiError>)>;
@@ -36,8 +37,8 @@ class WebhookDispatcher {
   virtual void Validate(std::shared_ptr<Admission> admission, Done done) = 0;
 };
 
-/// The built-in admission plugins: namespace lifecycle, service accounts, default tolerations, priority.
-/// Changes admission->object; returns the refusal.
+/// The built-in admission plugins: namespace lifecycle, service accounts, default tolerations,
+/// priority. Changes admission->object; returns the refusal.
 std::optional<kubeapi::ApiError> AdmitBuiltin(const Engine& engine, Admission* admission);
 
 }  // namespace isthmus::lab::apiserver

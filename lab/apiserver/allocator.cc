@@ -23,22 +23,25 @@ std::string AddressText(uint32_t value) {
 
 }  // namespace
 
-base::Result<std::unique_ptr<Allocator>> Allocator::Create(Store& store, const std::string& cidr, int port_min, int port_max) {
+base::Result<std::unique_ptr<Allocator>> Allocator::Create(Store& store, const std::string& cidr,
+                                                           int port_min, int port_max) {
   const auto [network, bits] = base::Cut(cidr, "/");
   auto base_address = ParseAddress(std::string(network));
   auto prefix = base::ParseInt(bits);
   if (!base_address || !prefix.ok() || *prefix < 8 || *prefix > 30)
-    return base::Error(base::Code::kInvalidArgument, "service range {}: want an IPv4 range such as 10.96.0.0/16", cidr);
+    return base::Error(base::Code::kInvalidArgument,
+                       "service range {}: want an IPv4 range such as 10.96.0.0/16", cidr);
   if (port_min < 1 || port_max > 65535 || port_min > port_max)
-    return base::Error(base::Code::kInvalidArgument, "node-port range {}-{} is no range of ports", port_min, port_max);
+    return base::Error(base::Code::kInvalidArgument, "node-port range {}-{} is no range of ports",
+                       port_min, port_max);
   std::unique_ptr<Allocator> allocator(new Allocator());
   allocator->cidr_ = cidr;
   allocator->size_ = 1u << (32 - *prefix);
   allocator->base_ = *base_address & ~(allocator->size_ - 1);
   allocator->port_min_ = port_min;
   allocator->port_max_ = port_max;
-  // Starting at a place of the cluster's own keeps two fresh clusters from handing out the same addresses in the
-  // same order, as random allocation does in Kubernetes.
+  // Starting at a place of the cluster's own keeps two fresh clusters from handing out the same
+  // addresses in the same order, as random allocation does in Kubernetes.
   const uint64_t seed = base::Hash64(cidr);
   allocator->next_address_ = static_cast<uint32_t>(seed % allocator->size_);
   allocator->next_port_ = static_cast<int>((seed >> 20) % (port_max - port_min + 1));
@@ -46,7 +49,8 @@ base::Result<std::unique_ptr<Allocator>> Allocator::Create(Store& store, const s
     allocator->Add(key.ns + "/" + key.name, Json::parse(text, nullptr, false));
     return true;
   });
-  allocator->subscription_ = store.Observe([raw = allocator.get()](const StoreEvent& event) { raw->Note(event); });
+  allocator->subscription_ =
+      store.Observe([raw = allocator.get()](const StoreEvent& event) { raw->Note(event); });
   return allocator;
 }
 
@@ -55,7 +59,8 @@ void Allocator::Note(const StoreEvent& event) {
   const std::string owner = event.key.ns + "/" + event.key.name;
   std::erase_if(addresses_, [&](const auto& entry) { return entry.second == owner; });
   std::erase_if(ports_, [&](const auto& entry) { return entry.second == owner; });
-  if (event.kind != StoreEvent::Kind::kDeleted) Add(owner, Json::parse(*event.object, nullptr, false));
+  if (event.kind != StoreEvent::Kind::kDeleted)
+    Add(owner, Json::parse(*event.object, nullptr, false));
 }
 
 void Allocator::Add(const std::string& owner, const Json& service) {
@@ -65,7 +70,8 @@ void Allocator::Add(const std::string& owner, const Json& service) {
     for (const Json& port : *ports)
       if (const int64_t number = kubeapi::IntAt(port, {"nodePort"}))
         ports_[{static_cast<int>(number), kubeapi::StringAt(port, {"protocol"})}] = owner;
-  if (const int64_t port = kubeapi::IntAt(service, {"spec", "healthCheckNodePort"})) ports_[{static_cast<int>(port), "TCP"}] = owner;
+  if (const int64_t port = kubeapi::IntAt(service, {"spec", "healthCheckNodePort"}))
+    ports_[{static_cast<int>(port), "TCP"}] = owner;
 }
 
 bool Allocator::ContainsAddress(const std::string& ip) const {

@@ -11,11 +11,12 @@
 
 namespace isthmus::lab::apiserver {
 
-/// Which service addresses and node ports are taken. Follows the store, so that a deleted service gives back what
-/// it had. Single-threaded with the store.
+/// Which service addresses and node ports are taken. Follows the store, so that a deleted service
+/// gives back what it had. Single-threaded with the store.
 class Allocator {
  public:
-  static base::Result<std::unique_ptr<Allocator>> Create(Store& store, const std::string& cidr, int port_min, int port_max);
+  static base::Result<std::unique_ptr<Allocator>> Create(Store& store, const std::string& cidr,
+                                                         int port_min, int port_max);
 
   bool ContainsAddress(const std::string& ip) const;
   /// A free address; none when the range is used up.

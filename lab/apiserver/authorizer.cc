@@ -22,14 +22,16 @@ std::vector<std::string> Texts(const Json& value, const char* key) {
 }
 
 bool Has(const std::vector<std::string>& list, std::string_view value) {
-  return std::any_of(list.begin(), list.end(), [&](const std::string& each) { return each == value || each == "*"; });
+  return std::any_of(list.begin(), list.end(),
+                     [&](const std::string& each) { return each == value || each == "*"; });
 }
 
 std::vector<PolicyRule> ParseRules(const Json& role) {
   std::vector<PolicyRule> rules;
   if (const Json* list = Find(role, {"rules"}); list && list->is_array())
     for (const Json& each : *list)
-      rules.push_back({Texts(each, "verbs"), Texts(each, "apiGroups"), Texts(each, "resources"), Texts(each, "resourceNames"), Texts(each, "nonResourceURLs")});
+      rules.push_back({Texts(each, "verbs"), Texts(each, "apiGroups"), Texts(each, "resources"),
+                       Texts(each, "resourceNames"), Texts(each, "nonResourceURLs")});
   return rules;
 }
 
@@ -43,11 +45,14 @@ bool UrlMatches(const std::string& pattern, const std::string& path) {
 bool PolicyRule::Allows(const RequestInfo& info) const {
   if (!Has(verbs, info.verb)) return false;
   if (!info.resource_request)
-    return std::any_of(urls.begin(), urls.end(), [&](const std::string& url) { return UrlMatches(url, info.path); });
+    return std::any_of(urls.begin(), urls.end(),
+                       [&](const std::string& url) { return UrlMatches(url, info.path); });
   if (!Has(groups, info.group)) return false;
-  const std::string full = info.subresource.empty() ? info.resource : info.resource + "/" + info.subresource;
+  const std::string full =
+      info.subresource.empty() ? info.resource : info.resource + "/" + info.subresource;
   const bool fits = std::any_of(resources.begin(), resources.end(), [&](const std::string& each) {
-    return each == "*" || each == full || (!info.subresource.empty() && each == "*/" + info.subresource);
+    return each == "*" || each == full ||
+           (!info.subresource.empty() && each == "*/" + info.subresource);
   });
   if (!fits) return false;
   return names.empty() || std::find(names.begin(), names.end(), info.name) != names.end();
@@ -66,13 +71,15 @@ void Authorizer::Load() {
   std::map<std::string, Rules> roles;  // "name" of cluster roles, "ns/name" of roles
   std::map<std::string, Json> labels;
   std::vector<std::pair<std::string, Json>> aggregates;
-  store_.List(std::string("clusterroles") + kGroup, "", std::nullopt, [&](const ObjectKey& key, std::string_view text) {
-    const Json role = Json::parse(text, nullptr, false);
-    roles[key.name] = std::make_shared<const std::vector<PolicyRule>>(ParseRules(role));
-    if (const Json* own = Find(role, {"metadata", "labels"})) labels[key.name] = *own;
-    if (const Json* selectors = Find(role, {"aggregationRule", "clusterRoleSelectors"})) aggregates.emplace_back(key.name, *selectors);
-    return true;
-  });
+  store_.List(std::string("clusterroles") + kGroup, "", std::nullopt,
+              [&](const ObjectKey& key, std::string_view text) {
+                const Json role = Json::parse(text, nullptr, false);
+                roles[key.name] = std::make_shared<const std::vector<PolicyRule>>(ParseRules(role));
+                if (const Json* own = Find(role, {"metadata", "labels"})) labels[key.name] = *own;
+                if (const Json* selectors = Find(role, {"aggregationRule", "clusterRoleSelectors"}))
+                  aggregates.emplace_back(key.name, *selectors);
+                return true;
+              });
   const std::map<std::string, Rules> plain = roles;
   for (const auto& [name, selectors] : aggregates) {
     std::vector<PolicyRule> sum = *roles[name];
@@ -86,31 +93,41 @@ void Authorizer::Load() {
     }
     roles[name] = std::make_shared<const std::vector<PolicyRule>>(std::move(sum));
   }
-  store_.List(std::string("roles") + kGroup, "", std::nullopt, [&](const ObjectKey& key, std::string_view text) {
-    roles[key.ns + "/" + key.name] = std::make_shared<const std::vector<PolicyRule>>(ParseRules(Json::parse(text, nullptr, false)));
-    return true;
-  });
+  store_.List(std::string("roles") + kGroup, "", std::nullopt,
+              [&](const ObjectKey& key, std::string_view text) {
+                roles[key.ns + "/" + key.name] = std::make_shared<const std::vector<PolicyRule>>(
+                    ParseRules(Json::parse(text, nullptr, false)));
+                return true;
+              });
   for (const char* plural : {"clusterrolebindings", "rolebindings"}) {
-    store_.List(std::string(plural) + kGroup, "", std::nullopt, [&](const ObjectKey& key, std::string_view text) {
-      const Json binding = Json::parse(text, nullptr, false);
-      const std::string role = StringAt(binding, {"roleRef", "name"});
-      const bool local = StringAt(binding, {"roleRef", "kind"}) == "Role";
-      auto rules = roles.find(local ? key.ns + "/" + role : role);
-      const Json* subjects = Find(binding, {"subjects"});
-      if (rules == roles.end() || !subjects || !subjects->is_array()) return true;
-      for (const Json& subject : *subjects) {
-        const std::string kind = StringAt(subject, {"kind"}), name = StringAt(subject, {"name"});
-        std::string ns = StringAt(subject, {"namespace"});
-        if (ns.empty()) ns = key.ns;
-        const std::string index = kind == "Group" ? "g:" + name : kind == "User" ? "u:" + name : "u:system:serviceaccount:" + ns + ":" + name;
-        by_subject_[index].push_back({key.ns, key.ns.empty() ? key.name : key.ns + "/" + key.name, role, rules->second});
-      }
-      return true;
-    });
+    store_.List(
+        std::string(plural) + kGroup, "", std::nullopt,
+        [&](const ObjectKey& key, std::string_view text) {
+          const Json binding = Json::parse(text, nullptr, false);
+          const std::string role = StringAt(binding, {"roleRef", "name"});
+          const bool local = StringAt(binding, {"roleRef", "kind"}) == "Role";
+          auto rules = roles.find(local ? key.ns + "/" + role : role);
+          const Json* subjects = Find(binding, {"subjects"});
+          if (rules == roles.end() || !subjects || !subjects->is_array()) return true;
+          for (const Json& subject : *subjects) {
+            const std::string kind = StringAt(subject, {"kind"}),
+                              name = StringAt(subject, {"name"});
+            std::string ns = StringAt(subject, {"namespace"});
+            if (ns.empty()) ns = key.ns;
+            const std::string index = kind == "Group" ? "g:" + name
+                                      : kind == "User"
+                                          ? "u:" + name
+                                          : "u:system:serviceaccount:" + ns + ":" + name;
+            by_subject_[index].push_back(
+                {key.ns, key.ns.empty() ? key.name : key.ns + "/" + key.name, role, rules->second});
+          }
+          return true;
+        });
   }
 }
 
-void Authorizer::Visit(const User& user, const std::string& ns, const std::function<bool(const Grant&)>& visit) {
+void Authorizer::Visit(const User& user, const std::string& ns,
+                       const std::function<bool(const Grant&)>& visit) {
   if (stale_) Load();
   auto each = [&](const std::string& index) {
     auto it = by_subject_.find(index);
@@ -128,15 +145,20 @@ bool Authorizer::Allows(const User& user, const RequestInfo& info, std::string* 
   if (user.InGroup("system:masters")) return true;
   bool allowed = false;
   // A namespace object is reached by rights in that namespace too.
-  const std::string ns = info.resource == "namespaces" && info.group.empty() && info.ns.empty() ? info.name : info.ns;
+  const std::string ns =
+      info.resource == "namespaces" && info.group.empty() && info.ns.empty() ? info.name : info.ns;
   Visit(user, ns, [&](const Grant& grant) {
     for (const PolicyRule& rule : *grant.rules) {
       if (!grant.ns.empty() && !info.resource_request) continue;
       if (!rule.Allows(info)) continue;
       allowed = true;
       if (reason)
-        *reason = grant.ns.empty() ? fmt::format("RBAC: allowed by ClusterRoleBinding \"{}\" of ClusterRole \"{}\"", grant.binding, grant.role)
-                                   : fmt::format("RBAC: allowed by RoleBinding \"{}\" of Role \"{}\"", grant.binding, grant.role);
+        *reason =
+            grant.ns.empty()
+                ? fmt::format("RBAC: allowed by ClusterRoleBinding \"{}\" of ClusterRole \"{}\"",
+                              grant.binding, grant.role)
+                : fmt::format("RBAC: allowed by RoleBinding \"{}\" of Role \"{}\"", grant.binding,
+                              grant.role);
       return false;
     }
     return true;
@@ -163,12 +185,16 @@ kubeapi::ApiError ForbiddenFor(const User& user, const RequestInfo& info) {
     kubeapi::ApiError error;
     error.code = 403;
     error.reason = "Forbidden";
-    error.message = fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"", user.name, info.verb, info.path);
+    error.message = fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"", user.name,
+                                info.verb, info.path);
     return error;
   }
-  const std::string resource = info.subresource.empty() ? info.resource : info.resource + "/" + info.subresource;
-  std::string why = fmt::format("User \"{}\" cannot {} resource \"{}\" in API group \"{}\"", user.name, info.verb, resource, info.group);
-  why += info.ns.empty() ? " at the cluster scope" : fmt::format(" in the namespace \"{}\"", info.ns);
+  const std::string resource =
+      info.subresource.empty() ? info.resource : info.resource + "/" + info.subresource;
+  std::string why = fmt::format("User \"{}\" cannot {} resource \"{}\" in API group \"{}\"",
+                                user.name, info.verb, resource, info.group);
+  why +=
+      info.ns.empty() ? " at the cluster scope" : fmt::format(" in the namespace \"{}\"", info.ns);
   kubeapi::Resource about{info.group, info.version, info.resource, "", !info.ns.empty()};
   return kubeapi::Forbidden(about, info.name, why);
 }

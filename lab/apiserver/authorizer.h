@@ -15,8 +15,9 @@ struct PolicyRule {
   bool Allows(const RequestInfo& info) const;
 };
 
-/// Role-based access control over the Roles and bindings of the store. Members of system:masters may do everything.
-/// Lives with the store; the parsed rules are made again after a change of any role or binding.
+/// Role-based access control over the Roles and bindings of the store. Members of system:masters
+/// may do everything. Lives with the store; the parsed rules are made again after a change of any
+/// role or binding.
 class Authorizer {
  public:
   explicit Authorizer(Store& store);
@@ -33,7 +34,8 @@ class Authorizer {
     std::shared_ptr<const std::vector<PolicyRule>> rules;
   };
   void Load();
-  void Visit(const User& user, const std::string& ns, const std::function<bool(const Grant&)>& visit);
+  void Visit(const User& user, const std::string& ns,
+             const std::function<bool(const Grant&)>& visit);
 
   Store& store_;
   bool stale_ = true;

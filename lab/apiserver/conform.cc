@@ -17,43 +17,66 @@ std::string Child(const std::string& path, std::string_view name) {
 
 const char* WordFor(const Json& value) {
   switch (value.type()) {
-    case Json::value_t::object: return "object";
-    case Json::value_t::array: return "array";
-    case Json::value_t::string: return "string";
-    case Json::value_t::boolean: return "boolean";
-    case Json::value_t::null: return "null";
-    case Json::value_t::number_float: return "number";
-    default: return "integer";
+    case Json::value_t::object:
+      return "object";
+    case Json::value_t::array:
+      return "array";
+    case Json::value_t::string:
+      return "string";
+    case Json::value_t::boolean:
+      return "boolean";
+    case Json::value_t::null:
+      return "null";
+    case Json::value_t::number_float:
+      return "number";
+    default:
+      return "integer";
   }
 }
 
 const char* WordFor(Kind kind) {
   switch (kind) {
-    case Kind::kList: return "array";
+    case Kind::kList:
+      return "array";
     case Kind::kMap:
-    case Kind::kObject: return "object";
-    case Kind::kInteger: return "integer";
-    case Kind::kNumber: return "number";
-    case Kind::kBoolean: return "boolean";
-    default: return "string";
+    case Kind::kObject:
+      return "object";
+    case Kind::kInteger:
+      return "integer";
+    case Kind::kNumber:
+      return "number";
+    case Kind::kBoolean:
+      return "boolean";
+    default:
+      return "string";
   }
 }
 
 bool Fits(Kind kind, const Json& value) {
   switch (kind) {
-    case Kind::kAny: return true;
+    case Kind::kAny:
+      return true;
     case Kind::kString:
     case Kind::kBytes:
-    case Kind::kTime: return value.is_string();
+    case Kind::kTime:
+      return value.is_string();
     case Kind::kInteger:
-      return value.is_number_integer() || (value.is_number_float() && std::nearbyint(value.get<double>()) == value.get<double>());
-    case Kind::kNumber: return value.is_number();
-    case Kind::kBoolean: return value.is_boolean();
-    case Kind::kQuantity: return value.is_string() || value.is_number();
-    case Kind::kIntOrString: return value.is_string() || value.is_number_integer();
-    case Kind::kList: return value.is_array();
+      return value.is_number_integer() ||
+             (value.is_number_float() &&
+              std::nearbyint(value.get<double>()) == value.get<double>());
+    case Kind::kNumber:
+      return value.is_number();
+    case Kind::kBoolean:
+      return value.is_boolean();
+    case Kind::kQuantity:
+      return value.is_string() || value.is_number();
+    case Kind::kIntOrString:
+      return value.is_string() || value.is_number_integer();
+    case Kind::kList:
+      return value.is_array();
     case Kind::kMap:
-    case Kind::kObject: return value.is_object();
+    case Kind::kObject:
+      return value.is_object();
   }
   return false;
 }
@@ -63,7 +86,8 @@ size_t TextLength(const std::string& text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
 }
 
-/// ECMA patterns of schemas, as far as POSIX can say them; one that cannot be compiled checks nothing.
+/// ECMA patterns of schemas, as far as POSIX can say them; one that cannot be compiled checks
+/// nothing.
 bool MatchesPattern(const std::string& pattern, const std::string& text) {
   std::string posix;
   for (size_t i = 0; i < pattern.size(); ++i) {
@@ -72,8 +96,10 @@ bool MatchesPattern(const std::string& pattern, const std::string& text) {
       i += 2;
     } else if (pattern[i] == '\\' && i + 1 < pattern.size()) {
       const char next = pattern[++i];
-      posix += next == 'd' ? std::string("[0-9]") : next == 'w' ? "[A-Za-z0-9_]" : next == 's' ? "[ \t\r\n]"
-                                                                : std::string("\\") + next;
+      posix += next == 'd'   ? std::string("[0-9]")
+               : next == 'w' ? "[A-Za-z0-9_]"
+               : next == 's' ? "[ \t\r\n]"
+                             : std::string("\\") + next;
     } else {
       posix += pattern[i];
     }
@@ -108,43 +134,59 @@ class Walker {
       if (type.custom && type.nullable && value->is_null()) return;
       if (type.custom) {
         Invalid("FieldValueTypeInvalid", path,
-                fmt::format("Invalid value: \"{}\": {} in body must be of type {}: \"{}\"", WordFor(*value), path,
-                            type.kind == Kind::kIntOrString ? "integer,string" : WordFor(type.kind), WordFor(*value)));
+                fmt::format("Invalid value: \"{}\": {} in body must be of type {}: \"{}\"",
+                            WordFor(*value), path,
+                            type.kind == Kind::kIntOrString ? "integer,string" : WordFor(type.kind),
+                            WordFor(*value)));
       } else {
         findings_->undecodable.push_back(
             fmt::format("{}: json: cannot unmarshal {} into Go struct field .{} of type {}", path,
-                        value->is_number() ? "number" : value->is_boolean() ? "bool" : WordFor(*value), path,
-                        type.kind == Kind::kBoolean ? "bool" : type.kind == Kind::kInteger ? "int32" : WordFor(type.kind)));
+                        value->is_number()    ? "number"
+                        : value->is_boolean() ? "bool"
+                                              : WordFor(*value),
+                        path,
+                        type.kind == Kind::kBoolean   ? "bool"
+                        : type.kind == Kind::kInteger ? "int32"
+                                                      : WordFor(type.kind)));
       }
       return;
     }
     if (type.custom && type.rules) Check(*type.rules, *value, path);
     switch (type.kind) {
-      case Kind::kObject: Object(type, value, path); break;
+      case Kind::kObject:
+        Object(type, value, path);
+        break;
       case Kind::kMap:
         for (auto it = value->begin(); it != value->end();) {
           if (it->is_null() && !type.custom) {
             it = type.element->kind == Kind::kString ? (*it = "", std::next(it)) : value->erase(it);
             continue;
           }
-          Walk(*type.element, &*it, type.custom ? Child(path, it.key()) : path + "[" + it.key() + "]");
+          Walk(*type.element, &*it,
+               type.custom ? Child(path, it.key()) : path + "[" + it.key() + "]");
           ++it;
         }
         break;
-      case Kind::kList: List(type, value, path); break;
+      case Kind::kList:
+        List(type, value, path);
+        break;
       case Kind::kTime:
-        if (!value->get_ref<const std::string&>().empty() && !base::ParseTime(value->get_ref<const std::string&>()).ok())
-          findings_->undecodable.push_back(fmt::format("{}: parsing time {} as RFC 3339 failed", path, value->dump()));
+        if (!value->get_ref<const std::string&>().empty() &&
+            !base::ParseTime(value->get_ref<const std::string&>()).ok())
+          findings_->undecodable.push_back(
+              fmt::format("{}: parsing time {} as RFC 3339 failed", path, value->dump()));
         break;
       case Kind::kQuantity:
         if (value->is_number()) *value = value->dump();
         break;
-      default: break;
+      default:
+        break;
     }
   }
 
   void List(const Type& type, Json* value, const std::string& path) {
-    for (size_t i = 0; i < value->size(); ++i) Walk(*type.element, &(*value)[i], fmt::format("{}[{}]", path, i));
+    for (size_t i = 0; i < value->size(); ++i)
+      Walk(*type.element, &(*value)[i], fmt::format("{}[{}]", path, i));
     if (!type.custom || type.list_type == Type::ListType::kAtomic) return;
     std::vector<Json> seen;
     for (size_t i = 0; i < value->size(); ++i) {
@@ -156,7 +198,8 @@ class Walker {
         key = keys;
       }
       if (std::find(seen.begin(), seen.end(), key) != seen.end())
-        Invalid("FieldValueDuplicate", fmt::format("{}[{}]", path, i), "Duplicate value: " + key.dump());
+        Invalid("FieldValueDuplicate", fmt::format("{}[{}]", path, i),
+                "Duplicate value: " + key.dump());
       seen.push_back(std::move(key));
     }
   }
@@ -174,10 +217,12 @@ class Walker {
         continue;
       }
       // Go's decoder takes null for "absent", and does not write empty maps and lists back.
-      const bool absent = !field->type->custom
-                              ? it->is_null() || ((field->type->kind == Kind::kMap || field->type->kind == Kind::kList) &&
-                                                  it->empty() && !field->required)
-                              : it->is_null() && !field->type->nullable && field->fallback;
+      const bool absent =
+          !field->type->custom
+              ? it->is_null() ||
+                    ((field->type->kind == Kind::kMap || field->type->kind == Kind::kList) &&
+                     it->empty() && !field->required)
+              : it->is_null() && !field->type->nullable && field->fallback;
       if (absent) {
         it = value->erase(it);
         continue;
@@ -190,7 +235,8 @@ class Walker {
         if (field.fallback) {
           it = value->emplace(field.name, *field.fallback).first;
         } else {
-          if (field.required && type.custom) Invalid("FieldValueRequired", Child(path, field.name), "Required value");
+          if (field.required && type.custom)
+            Invalid("FieldValueRequired", Child(path, field.name), "Required value");
           continue;
         }
       }
@@ -200,13 +246,17 @@ class Walker {
 
   void Check(const Json& rules, const Json& value, const std::string& path) {
     auto wrong = [&](std::string what) {
-      Invalid("FieldValueInvalid", path, fmt::format("Invalid value: {}: {} in body {}", value.dump(), path, what));
+      Invalid("FieldValueInvalid", path,
+              fmt::format("Invalid value: {}: {} in body {}", value.dump(), path, what));
     };
     if (const Json* allowed = kubeapi::Find(rules, {"enum"}); allowed && allowed->is_array()) {
       if (std::find(allowed->begin(), allowed->end(), value) == allowed->end()) {
         std::string names;
-        for (const Json& name : *allowed) names += (names.empty() ? "" : ", ") + (name.is_string() ? "\"" + name.get<std::string>() + "\"" : name.dump());
-        Invalid("FieldValueNotSupported", path, fmt::format("Unsupported value: {}: supported values: {}", value.dump(), names));
+        for (const Json& name : *allowed)
+          names += (names.empty() ? "" : ", ") +
+                   (name.is_string() ? "\"" + name.get<std::string>() + "\"" : name.dump());
+        Invalid("FieldValueNotSupported", path,
+                fmt::format("Unsupported value: {}: supported values: {}", value.dump(), names));
       }
     }
     auto number = [&](const char* key) -> std::optional<double> {
@@ -216,24 +266,34 @@ class Walker {
     if (value.is_string()) {
       const std::string& text = value.get_ref<const std::string&>();
       const std::string pattern = kubeapi::StringAt(rules, {"pattern"});
-      if (!pattern.empty() && !MatchesPattern(pattern, text)) wrong(fmt::format("should match '{}'", pattern));
-      if (auto n = number("minLength"); n && TextLength(text) < *n) wrong(fmt::format("should be at least {} chars long", *n));
+      if (!pattern.empty() && !MatchesPattern(pattern, text))
+        wrong(fmt::format("should match '{}'", pattern));
+      if (auto n = number("minLength"); n && TextLength(text) < *n)
+        wrong(fmt::format("should be at least {} chars long", *n));
       if (auto n = number("maxLength"); n && TextLength(text) > *n)
-        Invalid("FieldValueTooLong", path, fmt::format("Too long: may not be more than {} bytes", *n));
-      if (kubeapi::StringAt(rules, {"format"}) == "date-time" && !base::ParseTime(text).ok()) wrong("must be of type date-time: " + value.dump());
+        Invalid("FieldValueTooLong", path,
+                fmt::format("Too long: may not be more than {} bytes", *n));
+      if (kubeapi::StringAt(rules, {"format"}) == "date-time" && !base::ParseTime(text).ok())
+        wrong("must be of type date-time: " + value.dump());
     } else if (value.is_number()) {
       const double v = value.get<double>();
-      if (auto n = number("minimum"); n && (v < *n || (v == *n && kubeapi::BoolAt(rules, {"exclusiveMinimum"}))))
+      if (auto n = number("minimum");
+          n && (v < *n || (v == *n && kubeapi::BoolAt(rules, {"exclusiveMinimum"}))))
         wrong(fmt::format("should be greater than or equal to {}", *n));
-      if (auto n = number("maximum"); n && (v > *n || (v == *n && kubeapi::BoolAt(rules, {"exclusiveMaximum"}))))
+      if (auto n = number("maximum");
+          n && (v > *n || (v == *n && kubeapi::BoolAt(rules, {"exclusiveMaximum"}))))
         wrong(fmt::format("should be less than or equal to {}", *n));
     } else if (value.is_array()) {
-      if (auto n = number("minItems"); n && value.size() < *n) wrong(fmt::format("should have at least {} items", *n));
+      if (auto n = number("minItems"); n && value.size() < *n)
+        wrong(fmt::format("should have at least {} items", *n));
       if (auto n = number("maxItems"); n && value.size() > *n)
-        Invalid("FieldValueTooMany", path, fmt::format("Too many: {}: must have at most {} items", value.size(), *n));
+        Invalid("FieldValueTooMany", path,
+                fmt::format("Too many: {}: must have at most {} items", value.size(), *n));
     } else if (value.is_object()) {
-      if (auto n = number("minProperties"); n && value.size() < *n) wrong(fmt::format("should have at least {} properties", *n));
-      if (auto n = number("maxProperties"); n && value.size() > *n) wrong(fmt::format("should have at most {} properties", *n));
+      if (auto n = number("minProperties"); n && value.size() < *n)
+        wrong(fmt::format("should have at least {} properties", *n));
+      if (auto n = number("maxProperties"); n && value.size() > *n)
+        wrong(fmt::format("should have at most {} properties", *n));
     }
     Combine(rules, value, path);
   }
@@ -247,23 +307,33 @@ class Walker {
       return {good, it->size()};
     };
     if (auto [good, all] = count("oneOf"); all && good != 1)
-      Invalid("FieldValueInvalid", path, fmt::format("Invalid value: {}: {} must validate one and only one schema (oneOf). {}",
-                                                     value.dump(), path.empty() ? "\"\"" : path, good ? "Found more than one valid alternative" : "Found none valid"));
+      Invalid("FieldValueInvalid", path,
+              fmt::format("Invalid value: {}: {} must validate one and only one schema (oneOf). {}",
+                          value.dump(), path.empty() ? "\"\"" : path,
+                          good ? "Found more than one valid alternative" : "Found none valid"));
     if (auto [good, all] = count("anyOf"); all && good == 0)
-      Invalid("FieldValueInvalid", path, fmt::format("Invalid value: {}: {} must validate at least one schema (anyOf)", value.dump(), path));
+      Invalid("FieldValueInvalid", path,
+              fmt::format("Invalid value: {}: {} must validate at least one schema (anyOf)",
+                          value.dump(), path));
     if (auto [good, all] = count("allOf"); good != all)
-      Invalid("FieldValueInvalid", path, fmt::format("Invalid value: {}: {} must validate all the schemas (allOf)", value.dump(), path));
+      Invalid("FieldValueInvalid", path,
+              fmt::format("Invalid value: {}: {} must validate all the schemas (allOf)",
+                          value.dump(), path));
     if (auto it = rules.find("not"); it != rules.end() && Satisfies(*it, value))
-      Invalid("FieldValueInvalid", path, fmt::format("Invalid value: {}: {} must not validate the schema (not)", value.dump(), path));
+      Invalid("FieldValueInvalid", path,
+              fmt::format("Invalid value: {}: {} must not validate the schema (not)", value.dump(),
+                          path));
   }
 
-  /// Whether a value satisfies a non-structural part of a schema, as used inside oneOf, anyOf and not.
+  /// Whether a value satisfies a non-structural part of a schema, as used inside oneOf, anyOf and
+  /// not.
   bool Satisfies(const Json& schema, const Json& value) {
     if (!schema.is_object()) return true;
     Findings scratch;
     Walker walker(&scratch);
     const std::string type = kubeapi::StringAt(schema, {"type"});
-    if (!type.empty() && type != WordFor(value) && !(type == "number" && value.is_number())) return false;
+    if (!type.empty() && type != WordFor(value) && !(type == "number" && value.is_number()))
+      return false;
     walker.Check(schema, value, "");
     if (!scratch.invalid.empty()) return false;
     if (value.is_object()) {
@@ -272,7 +342,8 @@ class Walker {
           if (name.is_string() && !value.contains(name.get_ref<const std::string&>())) return false;
       if (auto it = schema.find("properties"); it != schema.end() && it->is_object())
         for (const auto& [name, child] : it->items())
-          if (auto found = value.find(name); found != value.end() && !Satisfies(child, *found)) return false;
+          if (auto found = value.find(name); found != value.end() && !Satisfies(child, *found))
+            return false;
     }
     if (value.is_array())
       if (auto it = schema.find("items"); it != schema.end())
@@ -287,6 +358,8 @@ class Walker {
 
 }  // namespace
 
-void Conform(const Type& type, Json* value, Findings* findings) { Walker(findings).Walk(type, value, ""); }
+void Conform(const Type& type, Json* value, Findings* findings) {
+  Walker(findings).Walk(type, value, "");
+}
 
 }  // namespace isthmus::lab::apiserver

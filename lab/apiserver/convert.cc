@@ -32,7 +32,9 @@ constexpr char kCpu[] = "targetCPUUtilizationPercentage";
 
 }  // namespace
 
-std::string StorageKey(const Kind& kind) { return IsNewEvent(kind) ? "events" : kind.resource_key(); }
+std::string StorageKey(const Kind& kind) {
+  return IsNewEvent(kind) ? "events" : kind.resource_key();
+}
 
 bool HasConversion(const Kind& kind, const KindVersion& version) {
   return IsNewEvent(kind) || IsOldAutoscaler(kind, version);
@@ -63,9 +65,11 @@ void ToStored(const Kind& kind, const KindVersion& version, Json* object) {
     if (auto it = spec->find(kCpu); it != spec->end()) {
       const Json percent = *it;
       spec->erase(it);
-      (*spec)["metrics"] = Json::array({{{"type", "Resource"},
-                                         {"resource", {{"name", "cpu"},
-                                                       {"target", {{"type", "Utilization"}, {"averageUtilization", percent}}}}}}});
+      (*spec)["metrics"] = Json::array(
+          {{{"type", "Resource"},
+            {"resource",
+             {{"name", "cpu"},
+              {"target", {{"type", "Utilization"}, {"averageUtilization", percent}}}}}}});
     }
   }
 }

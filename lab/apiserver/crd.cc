@@ -28,10 +28,15 @@ std::vector<std::string> Texts(const Json& list) {
   return out;
 }
 
-void SetCondition(const std::string& now, const char* type, const char* reason, const char* message, Json* conditions) {
+void SetCondition(const std::string& now, const char* type, const char* reason, const char* message,
+                  Json* conditions) {
   for (const Json& condition : *conditions)
     if (StringAt(condition, {"type"}) == type) return;
-  conditions->push_back({{"type", type}, {"status", "True"}, {"reason", reason}, {"message", message}, {"lastTransitionTime", now}});
+  conditions->push_back({{"type", type},
+                         {"status", "True"},
+                         {"reason", reason},
+                         {"message", message},
+                         {"lastTransitionTime", now}});
 }
 
 std::vector<Column> CrdColumns(const Json& version) {
@@ -63,11 +68,15 @@ std::tuple<int, int, int> VersionRank(const std::string& name) {
   int major = 0, minor = 0, kind = 0;
   size_t at = 1;
   if (name.empty() || name[0] != 'v') return {0, 0, 0};
-  while (at < name.size() && isdigit(static_cast<unsigned char>(name[at]))) major = major * 10 + (name[at++] - '0');
+  while (at < name.size() && isdigit(static_cast<unsigned char>(name[at])))
+    major = major * 10 + (name[at++] - '0');
   kind = 3;
-  if (name.compare(at, 5, "alpha") == 0) kind = 1, at += 5;
-  else if (name.compare(at, 4, "beta") == 0) kind = 2, at += 4;
-  while (at < name.size() && isdigit(static_cast<unsigned char>(name[at]))) minor = minor * 10 + (name[at++] - '0');
+  if (name.compare(at, 5, "alpha") == 0)
+    kind = 1, at += 5;
+  else if (name.compare(at, 4, "beta") == 0)
+    kind = 2, at += 4;
+  while (at < name.size() && isdigit(static_cast<unsigned char>(name[at])))
+    minor = minor * 10 + (name[at++] - '0');
   return {kind, major, minor};
 }
 
@@ -78,7 +87,8 @@ void DefaultCrd(Json* crd) {
   Json& names = (*crd)["spec"]["names"];
   if (!names.is_object()) return;
   const std::string kind = StringAt(names, {"kind"});
-  if (StringAt(names, {"singular"}).empty() && !kind.empty()) names["singular"] = base::ToLower(kind);
+  if (StringAt(names, {"singular"}).empty() && !kind.empty())
+    names["singular"] = base::ToLower(kind);
   if (StringAt(names, {"listKind"}).empty() && !kind.empty()) names["listKind"] = kind + "List";
 }
 
@@ -88,17 +98,20 @@ void FinishCrd(const std::string& now, const Json* old, Json* crd) {
   Json& conditions = status["conditions"];
   if (!conditions.is_array()) conditions = Json::array();
   SetCondition(now, "NamesAccepted", "NoConflicts", "no conflicts found", &conditions);
-  SetCondition(now, "Established", "InitialNamesAccepted", "the initial names have been accepted", &conditions);
+  SetCondition(now, "Established", "InitialNamesAccepted", "the initial names have been accepted",
+               &conditions);
   Json& stored = status["storedVersions"];
   if (!stored.is_array()) stored = Json::array();
   for (const Json& version : ListAt(*crd, {"spec", "versions"}))
-    if (BoolAt(version, {"storage"}) && std::find(stored.begin(), stored.end(), version.value("name", Json(""))) == stored.end())
+    if (BoolAt(version, {"storage"}) &&
+        std::find(stored.begin(), stored.end(), version.value("name", Json(""))) == stored.end())
       stored.push_back(StringAt(version, {"name"}));
   (*crd)["status"] = std::move(status);
 }
 
 void ValidateCrd(const Json& crd, const Json* old, std::vector<StatusCause>* causes) {
-  const std::string group = StringAt(crd, {"spec", "group"}), plural = StringAt(crd, {"spec", "names", "plural"});
+  const std::string group = StringAt(crd, {"spec", "group"}),
+                    plural = StringAt(crd, {"spec", "names", "plural"});
   auto require = [&](const std::string& value, const char* field) {
     if (value.empty()) causes->push_back({"FieldValueRequired", "Required value", field});
   };
@@ -107,29 +120,52 @@ void ValidateCrd(const Json& crd, const Json* old, std::vector<StatusCause>* cau
   require(StringAt(crd, {"spec", "names", "kind"}), "spec.names.kind");
   const std::string scope = StringAt(crd, {"spec", "scope"});
   if (scope != "Namespaced" && scope != "Cluster")
-    causes->push_back({"FieldValueNotSupported", fmt::format("Unsupported value: \"{}\": supported values: \"Cluster\", \"Namespaced\"", scope), "spec.scope"});
+    causes->push_back(
+        {"FieldValueNotSupported",
+         fmt::format("Unsupported value: \"{}\": supported values: \"Cluster\", \"Namespaced\"",
+                     scope),
+         "spec.scope"});
   if (kubeapi::NameOf(crd) != plural + "." + group)
-    causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: \"{}\": must be spec.names.plural+\".\"+spec.group", kubeapi::NameOf(crd)), "metadata.name"});
+    causes->push_back(
+        {"FieldValueInvalid",
+         fmt::format("Invalid value: \"{}\": must be spec.names.plural+\".\"+spec.group",
+                     kubeapi::NameOf(crd)),
+         "metadata.name"});
   if (old && StringAt(*old, {"spec", "scope"}) != scope)
-    causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: \"{}\": field is immutable", scope), "spec.scope"});
+    causes->push_back({"FieldValueInvalid",
+                       fmt::format("Invalid value: \"{}\": field is immutable", scope),
+                       "spec.scope"});
   if (old && StringAt(*old, {"spec", "names", "kind"}) != StringAt(crd, {"spec", "names", "kind"}))
-    causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: \"{}\": field is immutable", StringAt(crd, {"spec", "names", "kind"})), "spec.names.kind"});
+    causes->push_back({"FieldValueInvalid",
+                       fmt::format("Invalid value: \"{}\": field is immutable",
+                                   StringAt(crd, {"spec", "names", "kind"})),
+                       "spec.names.kind"});
   const Json& versions = ListAt(crd, {"spec", "versions"});
   if (versions.empty()) {
-    causes->push_back({"FieldValueRequired", "Required value: must have exactly one version marked as storage version", "spec.versions"});
+    causes->push_back({"FieldValueRequired",
+                       "Required value: must have exactly one version marked as storage version",
+                       "spec.versions"});
     return;
   }
   int stored = 0;
   for (size_t i = 0; i < versions.size(); ++i) {
     stored += BoolAt(versions[i], {"storage"});
-    if (StringAt(versions[i], {"name"}).empty()) causes->push_back({"FieldValueRequired", "Required value", fmt::format("spec.versions[{}].name", i)});
+    if (StringAt(versions[i], {"name"}).empty())
+      causes->push_back(
+          {"FieldValueRequired", "Required value", fmt::format("spec.versions[{}].name", i)});
     if (!Find(versions[i], {"schema", "openAPIV3Schema"}))
-      causes->push_back({"FieldValueRequired", "Required value: schemas are required", fmt::format("spec.versions[{}].schema.openAPIV3Schema", i)});
+      causes->push_back({"FieldValueRequired", "Required value: schemas are required",
+                         fmt::format("spec.versions[{}].schema.openAPIV3Schema", i)});
     else if (StringAt(versions[i], {"schema", "openAPIV3Schema", "type"}) != "object")
-      causes->push_back({"FieldValueRequired", "Required value: must not be empty at the root", fmt::format("spec.versions[{}].schema.openAPIV3Schema.type", i)});
+      causes->push_back({"FieldValueRequired", "Required value: must not be empty at the root",
+                         fmt::format("spec.versions[{}].schema.openAPIV3Schema.type", i)});
   }
   if (stored != 1)
-    causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: {}: must have exactly one version marked as storage version", stored), "spec.versions"});
+    causes->push_back(
+        {"FieldValueInvalid",
+         fmt::format("Invalid value: {}: must have exactly one version marked as storage version",
+                     stored),
+         "spec.versions"});
 }
 
 Kind KindOfCrd(const Json& crd, const std::function<Json(const std::string& version)>& schema) {
@@ -148,7 +184,8 @@ Kind KindOfCrd(const Json& crd, const std::function<Json(const std::string& vers
     version.name = StringAt(each, {"name"});
     version.served = BoolAt(each, {"served"});
     version.storage = BoolAt(each, {"storage"});
-    version.schema = std::make_shared<LazySchema>([schema, name = version.name] { return schema(name); });
+    version.schema =
+        std::make_shared<LazySchema>([schema, name = version.name] { return schema(name); });
     version.status = Find(each, {"subresources", "status"}) != nullptr;
     if (Find(each, {"subresources", "scale"})) {
       version.scale_spec = StringAt(each, {"subresources", "scale", "specReplicasPath"});
@@ -158,14 +195,18 @@ Kind KindOfCrd(const Json& crd, const std::function<Json(const std::string& vers
     if (BoolAt(each, {"deprecated"})) {
       version.deprecation_warning = StringAt(each, {"deprecationWarning"});
       if (version.deprecation_warning.empty())
-        version.deprecation_warning = fmt::format("{}/{} {} is deprecated", kind.group, version.name, kind.kind);
+        version.deprecation_warning =
+            fmt::format("{}/{} {} is deprecated", kind.group, version.name, kind.kind);
     }
     version.columns = CrdColumns(each);
-    for (const Json& field : ListAt(each, {"selectableFields"})) version.selectable_fields.push_back(StringAt(field, {"jsonPath"}));
+    for (const Json& field : ListAt(each, {"selectableFields"}))
+      version.selectable_fields.push_back(StringAt(field, {"jsonPath"}));
     kind.versions.push_back(std::move(version));
   }
   std::stable_sort(kind.versions.begin(), kind.versions.end(),
-                   [](const KindVersion& a, const KindVersion& b) { return VersionRank(a.name) > VersionRank(b.name); });
+                   [](const KindVersion& a, const KindVersion& b) {
+                     return VersionRank(a.name) > VersionRank(b.name);
+                   });
   return kind;
 }
 
@@ -199,10 +240,11 @@ void CrdRegistry::Note(const StoreEvent& event) {
   engine_.kinds.Remove(event.key.name);
   // What was of this kind goes with it.
   std::vector<std::pair<ObjectKey, std::string>> orphans;
-  engine_.store.List(event.key.name, "", std::nullopt, [&](const ObjectKey& key, std::string_view text) {
-    orphans.emplace_back(key, text);
-    return true;
-  });
+  engine_.store.List(event.key.name, "", std::nullopt,
+                     [&](const ObjectKey& key, std::string_view text) {
+                       orphans.emplace_back(key, text);
+                       return true;
+                     });
   for (const auto& [key, text] : orphans) {
     Json object = Json::parse(text, nullptr, false);
     (void)engine_.store.Delete(key, &object, std::make_shared<const std::string>(text));

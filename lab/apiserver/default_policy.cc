@@ -11,7 +11,8 @@ constexpr char kWriteVerbs[] = "create delete deletecollection patch update";
 
 Json Words(const std::string& text) {
   Json out = Json::array();
-  for (const std::string& word : base::SplitList(text, ' ')) out.push_back(word == "core" ? "" : word);
+  for (const std::string& word : base::SplitList(text, ' '))
+    out.push_back(word == "core" ? "" : word);
   return out;
 }
 
@@ -19,43 +20,64 @@ Json Rule(const std::string& verbs, const std::string& groups, const std::string
   return {{"verbs", Words(verbs)}, {"apiGroups", Words(groups)}, {"resources", Words(resources)}};
 }
 
-Json Urls(const std::string& verbs, const std::string& urls) { return {{"verbs", Words(verbs)}, {"nonResourceURLs", Words(urls)}}; }
+Json Urls(const std::string& verbs, const std::string& urls) {
+  return {{"verbs", Words(verbs)}, {"nonResourceURLs", Words(urls)}};
+}
 
 Json Role(const std::string& name, Json rules, Json labels = Json::object()) {
   labels["kubernetes.io/bootstrapping"] = "rbac-defaults";
   return {{"apiVersion", kApi},
           {"kind", "ClusterRole"},
-          {"metadata", {{"name", name}, {"labels", std::move(labels)}, {"annotations", {{"rbac.authorization.kubernetes.io/autoupdate", "true"}}}}},
+          {"metadata",
+           {{"name", name},
+            {"labels", std::move(labels)},
+            {"annotations", {{"rbac.authorization.kubernetes.io/autoupdate", "true"}}}}},
           {"rules", std::move(rules)}};
 }
 
 Json Aggregate(const std::string& name, const std::string& to) {
-  Json role = Role(name, Json::array(), to.empty() ? Json::object() : Json{{"rbac.authorization.k8s.io/aggregate-to-" + to, "true"}});
-  role["aggregationRule"] = {{"clusterRoleSelectors", Json::array({{{"matchLabels", {{"rbac.authorization.k8s.io/aggregate-to-" + name, "true"}}}}})}};
+  Json role = Role(
+      name, Json::array(),
+      to.empty() ? Json::object() : Json{{"rbac.authorization.k8s.io/aggregate-to-" + to, "true"}});
+  role["aggregationRule"] = {
+      {"clusterRoleSelectors",
+       Json::array(
+           {{{"matchLabels", {{"rbac.authorization.k8s.io/aggregate-to-" + name, "true"}}}}})}};
   return role;
 }
 
 Json Binding(const std::string& name, const std::string& role, Json subjects) {
   return {{"apiVersion", kApi},
           {"kind", "ClusterRoleBinding"},
-          {"metadata", {{"name", name}, {"labels", {{"kubernetes.io/bootstrapping", "rbac-defaults"}}}, {"annotations", {{"rbac.authorization.kubernetes.io/autoupdate", "true"}}}}},
-          {"roleRef", {{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", "ClusterRole"}, {"name", role}}},
+          {"metadata",
+           {{"name", name},
+            {"labels", {{"kubernetes.io/bootstrapping", "rbac-defaults"}}},
+            {"annotations", {{"rbac.authorization.kubernetes.io/autoupdate", "true"}}}}},
+          {"roleRef",
+           {{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", "ClusterRole"}, {"name", role}}},
           {"subjects", std::move(subjects)}};
 }
 
-Json Group(const char* name) { return {{"kind", "Group"}, {"apiGroup", "rbac.authorization.k8s.io"}, {"name", name}}; }
-Json UserSubject(const char* name) { return {{"kind", "User"}, {"apiGroup", "rbac.authorization.k8s.io"}, {"name", name}}; }
+Json Group(const char* name) {
+  return {{"kind", "Group"}, {"apiGroup", "rbac.authorization.k8s.io"}, {"name", name}};
+}
+Json UserSubject(const char* name) {
+  return {{"kind", "User"}, {"apiGroup", "rbac.authorization.k8s.io"}, {"name", name}};
+}
 
 /// What view, edit and admin see or change in a namespace.
 Json ViewRules() {
   return Json::array({
       Rule(kReadVerbs, "core",
-           "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale "
-           "serviceaccounts services services/status bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status "
+           "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods "
+           "replicationcontrollers replicationcontrollers/scale "
+           "serviceaccounts services services/status bindings events limitranges namespaces/status "
+           "pods/log pods/status replicationcontrollers/status "
            "resourcequotas resourcequotas/status namespaces"),
       Rule(kReadVerbs, "discovery.k8s.io", "endpointslices"),
       Rule(kReadVerbs, "apps",
-           "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale "
+           "controllerrevisions daemonsets daemonsets/status deployments deployments/scale "
+           "deployments/status replicasets replicasets/scale "
            "replicasets/status statefulsets statefulsets/scale statefulsets/status"),
       Rule(kReadVerbs, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
       Rule(kReadVerbs, "batch", "cronjobs cronjobs/status jobs jobs/status"),
@@ -66,26 +88,31 @@ Json ViewRules() {
 
 Json EditRules() {
   return Json::array({
-      Rule(kReadVerbs, "core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
+      Rule(kReadVerbs, "core",
+           "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
       Rule("impersonate", "core", "serviceaccounts"),
       Rule(kWriteVerbs, "core", "pods pods/attach pods/exec pods/portforward pods/proxy"),
       Rule("create", "core", "pods/eviction serviceaccounts/token"),
       Rule(kWriteVerbs, "core",
-           "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy"),
+           "configmaps events persistentvolumeclaims replicationcontrollers "
+           "replicationcontrollers/scale secrets serviceaccounts services services/proxy"),
       Rule(kWriteVerbs, "apps",
-           "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale"),
+           "daemonsets deployments deployments/rollback deployments/scale replicasets "
+           "replicasets/scale statefulsets statefulsets/scale"),
       Rule(kWriteVerbs, "autoscaling", "horizontalpodautoscalers"),
       Rule(kWriteVerbs, "batch", "cronjobs jobs"),
       Rule(kWriteVerbs, "policy", "poddisruptionbudgets"),
       Rule(kWriteVerbs, "networking.k8s.io", "ingresses networkpolicies"),
-      Rule("create delete deletecollection get list patch update watch", "coordination.k8s.io", "leases"),
+      Rule("create delete deletecollection get list patch update watch", "coordination.k8s.io",
+           "leases"),
   });
 }
 
 Json AdminRules() {
   return Json::array({
       Rule("create", "authorization.k8s.io", "localsubjectaccessreviews"),
-      Rule("create delete deletecollection get list patch update watch", "rbac.authorization.k8s.io", "rolebindings roles"),
+      Rule("create delete deletecollection get list patch update watch",
+           "rbac.authorization.k8s.io", "rolebindings roles"),
   });
 }
 
@@ -100,7 +127,9 @@ Json NodeRules() {
       Rule("get list watch create delete", "core", "pods"),
       Rule("patch update", "core", "pods/status"),
       Rule("create", "core", "pods/eviction serviceaccounts/token"),
-      Rule(kReadVerbs, "core", "configmaps secrets persistentvolumeclaims persistentvolumes serviceaccounts endpoints namespaces"),
+      Rule(kReadVerbs, "core",
+           "configmaps secrets persistentvolumeclaims persistentvolumes serviceaccounts endpoints "
+           "namespaces"),
       Rule(kReadVerbs, "discovery.k8s.io", "endpointslices"),
       Rule("create get list watch", "certificates.k8s.io", "certificatesigningrequests"),
       Rule("create delete get patch update list watch", "coordination.k8s.io", "leases"),
@@ -120,34 +149,65 @@ std::vector<Json> DefaultPolicy() {
   Json view = Aggregate("view", "edit");
   return {
       Role("cluster-admin", Json::array({Rule("*", "*", "*"), Urls("*", "*")})),
-      admin, edit, view,
+      admin,
+      edit,
+      view,
       Role("system:aggregate-to-admin", AdminRules(), {{kToAdmin, "true"}}),
-      // Aggregation here is one level deep, so the wider roles name the narrower ones' parts themselves.
+      // Aggregation here is one level deep, so the wider roles name the narrower ones' parts
+      // themselves.
       Role("system:aggregate-to-edit", EditRules(), {{kToEdit, "true"}, {kToAdmin, "true"}}),
-      Role("system:aggregate-to-view", ViewRules(), {{kToView, "true"}, {kToEdit, "true"}, {kToAdmin, "true"}}),
-      Role("system:discovery", Json::array({Urls("get", "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/")})),
-      Role("system:public-info-viewer", Json::array({Urls("get", "/healthz /livez /readyz /version /version/")})),
-      Role("system:basic-user", Json::array({Rule("create", "authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews"),
-                                             Rule("create", "authentication.k8s.io", "selfsubjectreviews")})),
-      Role("system:service-account-issuer-discovery", Json::array({Urls("get", "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/")})),
-      Role("system:auth-delegator", Json::array({Rule("create", "authentication.k8s.io", "tokenreviews"), Rule("create", "authorization.k8s.io", "subjectaccessreviews")})),
+      Role("system:aggregate-to-view", ViewRules(),
+           {{kToView, "true"}, {kToEdit, "true"}, {kToAdmin, "true"}}),
+      Role("system:discovery",
+           Json::array({Urls("get",
+                             "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* "
+                             "/readyz /version /version/")})),
+      Role("system:public-info-viewer",
+           Json::array({Urls("get", "/healthz /livez /readyz /version /version/")})),
+      Role("system:basic-user",
+           Json::array({Rule("create", "authorization.k8s.io",
+                             "selfsubjectaccessreviews selfsubjectrulesreviews"),
+                        Rule("create", "authentication.k8s.io", "selfsubjectreviews")})),
+      Role("system:service-account-issuer-discovery",
+           Json::array({Urls("get",
+                             "/.well-known/openid-configuration /.well-known/openid-configuration/ "
+                             "/openid/v1/jwks /openid/v1/jwks/")})),
+      Role("system:auth-delegator",
+           Json::array({Rule("create", "authentication.k8s.io", "tokenreviews"),
+                        Rule("create", "authorization.k8s.io", "subjectaccessreviews")})),
       Role("system:node", NodeRules()),
-      Role("system:node-proxier", Json::array({Rule("list watch", "core", "services endpoints"), Rule("get list watch", "core", "nodes"),
-                                               Rule("create patch update", "core events.k8s.io", "events"), Rule("list watch", "discovery.k8s.io", "endpointslices")})),
-      Role("system:node-bootstrapper", Json::array({Rule("create get list watch", "certificates.k8s.io", "certificatesigningrequests")})),
-      Role("system:kubelet-api-admin", Json::array({Rule("get list watch proxy", "core", "nodes"), Rule("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats")})),
+      Role("system:node-proxier",
+           Json::array({Rule("list watch", "core", "services endpoints"),
+                        Rule("get list watch", "core", "nodes"),
+                        Rule("create patch update", "core events.k8s.io", "events"),
+                        Rule("list watch", "discovery.k8s.io", "endpointslices")})),
+      Role("system:node-bootstrapper",
+           Json::array({Rule("create get list watch", "certificates.k8s.io",
+                             "certificatesigningrequests")})),
+      Role("system:kubelet-api-admin",
+           Json::array({Rule("get list watch proxy", "core", "nodes"),
+                        Rule("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats")})),
       Role("system:kube-controller-manager", Json::array({Rule("*", "*", "*"), Urls("*", "*")})),
-      Role("system:kube-scheduler", Json::array({Rule(kReadVerbs, "*", "*"), Rule("create", "core", "bindings pods/binding"), Rule("patch update", "core", "pods/status"),
-                                                 Rule("create patch update", "core events.k8s.io", "events"), Rule("create get update patch", "coordination.k8s.io", "leases")})),
+      Role("system:kube-scheduler",
+           Json::array({Rule(kReadVerbs, "*", "*"), Rule("create", "core", "bindings pods/binding"),
+                        Rule("patch update", "core", "pods/status"),
+                        Rule("create patch update", "core events.k8s.io", "events"),
+                        Rule("create get update patch", "coordination.k8s.io", "leases")})),
       Binding("cluster-admin", "cluster-admin", Json::array({Group("system:masters")})),
       Binding("system:discovery", "system:discovery", Json::array({Group("system:authenticated")})),
-      Binding("system:basic-user", "system:basic-user", Json::array({Group("system:authenticated")})),
-      Binding("system:public-info-viewer", "system:public-info-viewer", Json::array({Group("system:authenticated"), Group("system:unauthenticated")})),
-      Binding("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", Json::array({Group("system:serviceaccounts")})),
+      Binding("system:basic-user", "system:basic-user",
+              Json::array({Group("system:authenticated")})),
+      Binding("system:public-info-viewer", "system:public-info-viewer",
+              Json::array({Group("system:authenticated"), Group("system:unauthenticated")})),
+      Binding("system:service-account-issuer-discovery", "system:service-account-issuer-discovery",
+              Json::array({Group("system:serviceaccounts")})),
       Binding("system:nodes", "system:node", Json::array({Group("system:nodes")})),
-      Binding("system:node-proxier", "system:node-proxier", Json::array({UserSubject("system:kube-proxy")})),
-      Binding("system:kube-controller-manager", "system:kube-controller-manager", Json::array({UserSubject("system:kube-controller-manager")})),
-      Binding("system:kube-scheduler", "system:kube-scheduler", Json::array({UserSubject("system:kube-scheduler")})),
+      Binding("system:node-proxier", "system:node-proxier",
+              Json::array({UserSubject("system:kube-proxy")})),
+      Binding("system:kube-controller-manager", "system:kube-controller-manager",
+              Json::array({UserSubject("system:kube-controller-manager")})),
+      Binding("system:kube-scheduler", "system:kube-scheduler",
+              Json::array({UserSubject("system:kube-scheduler")})),
   };
 }
 

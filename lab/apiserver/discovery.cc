@@ -41,7 +41,9 @@ const SubForm* FormOf(std::string_view name) {
 
 Json Words(std::string_view text) { return base::SplitList(text, ' '); }
 
-std::string VerbsOf(const Kind& kind) { return kind.review ? "create" : "create delete deletecollection get list patch update watch"; }
+std::string VerbsOf(const Kind& kind) {
+  return kind.review ? "create" : "create delete deletecollection get list patch update watch";
+}
 
 std::string ProxyKind(const Kind& kind, const SubForm& form) {
   return form.kind == std::string_view("ProxyOptions") ? kind.kind + "ProxyOptions" : form.kind;
@@ -52,7 +54,11 @@ Json OldResources(const Engine& engine, const std::string& group, const std::str
   for (const KindPtr& kind : engine.kinds.all()) {
     const KindVersion* version = kind->group == group ? kind->FindVersion(version_name) : nullptr;
     if (!version) continue;
-    Json row = {{"name", kind->plural}, {"singularName", kind->singular}, {"namespaced", kind->namespaced}, {"kind", kind->kind}, {"verbs", Words(VerbsOf(*kind))}};
+    Json row = {{"name", kind->plural},
+                {"singularName", kind->singular},
+                {"namespaced", kind->namespaced},
+                {"kind", kind->kind},
+                {"verbs", Words(VerbsOf(*kind))}};
     if (!kind->short_names.empty()) row["shortNames"] = kind->short_names;
     if (!kind->categories.empty()) row["categories"] = kind->categories;
     if (!kind->review) row["storageVersionHash"] = "aGFzaA==";
@@ -60,8 +66,11 @@ Json OldResources(const Engine& engine, const std::string& group, const std::str
     for (const std::string& sub : SubresourcesOf(*kind, *version)) {
       const SubForm* form = FormOf(sub);
       if (!form) continue;
-      Json entry = {{"name", kind->plural + "/" + sub}, {"singularName", ""}, {"namespaced", kind->namespaced},
-                    {"kind", *form->kind ? ProxyKind(*kind, *form) : kind->kind}, {"verbs", Words(form->verbs)}};
+      Json entry = {{"name", kind->plural + "/" + sub},
+                    {"singularName", ""},
+                    {"namespaced", kind->namespaced},
+                    {"kind", *form->kind ? ProxyKind(*kind, *form) : kind->kind},
+                    {"verbs", Words(form->verbs)}};
       if (*form->group) {
         entry["group"] = form->group;
         entry["version"] = form->version;
@@ -77,16 +86,23 @@ Json NewResources(const Engine& engine, const std::string& group, const std::str
   for (const KindPtr& kind : engine.kinds.all()) {
     const KindVersion* version = kind->group == group ? kind->FindVersion(version_name) : nullptr;
     if (!version) continue;
-    auto gvk = [](const std::string& g, const std::string& v, const std::string& k) { return Json{{"group", g}, {"version", v}, {"kind", k}}; };
-    Json row = {{"resource", kind->plural}, {"responseKind", gvk(kind->group, version_name, kind->kind)}, {"scope", kind->namespaced ? "Namespaced" : "Cluster"},
-                {"singularResource", kind->singular}, {"verbs", Words(VerbsOf(*kind))}};
+    auto gvk = [](const std::string& g, const std::string& v, const std::string& k) {
+      return Json{{"group", g}, {"version", v}, {"kind", k}};
+    };
+    Json row = {{"resource", kind->plural},
+                {"responseKind", gvk(kind->group, version_name, kind->kind)},
+                {"scope", kind->namespaced ? "Namespaced" : "Cluster"},
+                {"singularResource", kind->singular},
+                {"verbs", Words(VerbsOf(*kind))}};
     if (!kind->short_names.empty()) row["shortNames"] = kind->short_names;
     if (!kind->categories.empty()) row["categories"] = kind->categories;
     for (const std::string& sub : SubresourcesOf(*kind, *version)) {
       const SubForm* form = FormOf(sub);
       if (!form) continue;
-      const Json response = *form->kind ? gvk(form->group, form->version, ProxyKind(*kind, *form)) : gvk(kind->group, version_name, kind->kind);
-      row["subresources"].push_back({{"subresource", sub}, {"responseKind", response}, {"verbs", Words(form->verbs)}});
+      const Json response = *form->kind ? gvk(form->group, form->version, ProxyKind(*kind, *form))
+                                        : gvk(kind->group, version_name, kind->kind);
+      row["subresources"].push_back(
+          {{"subresource", sub}, {"responseKind", response}, {"verbs", Words(form->verbs)}});
     }
     resources.push_back(std::move(row));
   }
@@ -97,17 +113,21 @@ Json NewResources(const Engine& engine, const std::string& group, const std::str
 std::vector<std::pair<std::string, std::vector<std::string>>> Groups(const Engine& engine) {
   std::vector<std::pair<std::string, std::vector<std::string>>> groups;
   for (const KindPtr& kind : engine.kinds.all()) {
-    auto it = std::find_if(groups.begin(), groups.end(), [&](const auto& each) { return each.first == kind->group; });
+    auto it = std::find_if(groups.begin(), groups.end(),
+                           [&](const auto& each) { return each.first == kind->group; });
     if (it == groups.end()) it = groups.insert(groups.end(), {kind->group, {}});
     for (const KindVersion& version : kind->versions)
-      if (version.served && std::find(it->second.begin(), it->second.end(), version.name) == it->second.end()) it->second.push_back(version.name);
+      if (version.served &&
+          std::find(it->second.begin(), it->second.end(), version.name) == it->second.end())
+        it->second.push_back(version.name);
   }
   return groups;
 }
 
 Json OldGroup(const std::string& name, const std::vector<std::string>& versions) {
   Json list = Json::array();
-  for (const std::string& version : versions) list.push_back({{"groupVersion", name + "/" + version}, {"version", version}});
+  for (const std::string& version : versions)
+    list.push_back({{"groupVersion", name + "/" + version}, {"version", version}});
   return {{"name", name}, {"versions", list}, {"preferredVersion", list[0]}};
 }
 
@@ -128,11 +148,17 @@ Response Aggregated(const Engine& engine, const std::string& form, bool core) {
     Json item = {{"metadata", {{"creationTimestamp", nullptr}}}, {"versions", Json::array()}};
     if (!group.empty()) item["metadata"]["name"] = group;
     for (const std::string& version : versions)
-      item["versions"].push_back({{"version", version}, {"freshness", "Current"}, {"resources", NewResources(engine, group, version)}});
+      item["versions"].push_back({{"version", version},
+                                  {"freshness", "Current"},
+                                  {"resources", NewResources(engine, group, version)}});
     items.push_back(std::move(item));
   }
-  Response response = JsonResponse(200, {{"kind", "APIGroupDiscoveryList"}, {"apiVersion", "apidiscovery.k8s.io/" + form}, {"metadata", Json::object()}, {"items", std::move(items)}});
-  response.content_type = "application/json;g=apidiscovery.k8s.io;v=" + form + ";as=APIGroupDiscoveryList";
+  Response response = JsonResponse(200, {{"kind", "APIGroupDiscoveryList"},
+                                         {"apiVersion", "apidiscovery.k8s.io/" + form},
+                                         {"metadata", Json::object()},
+                                         {"items", std::move(items)}});
+  response.content_type =
+      "application/json;g=apidiscovery.k8s.io;v=" + form + ";as=APIGroupDiscoveryList";
   return response;
 }
 
@@ -151,13 +177,17 @@ std::optional<Response> Discover(const Engine& engine, const Request& request) {
   while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
   if (path == "/api" || path == "/apis") {
     const bool core = path == "/api";
-    if (const std::string form = AggregatedVersion(request); !form.empty()) return Aggregated(engine, form, core);
+    if (const std::string form = AggregatedVersion(request); !form.empty())
+      return Aggregated(engine, form, core);
     if (core)
-      return JsonResponse(200, {{"kind", "APIVersions"}, {"versions", {"v1"}}, {"serverAddressByClientCIDRs", Json::array()}});
+      return JsonResponse(200, {{"kind", "APIVersions"},
+                                {"versions", {"v1"}},
+                                {"serverAddressByClientCIDRs", Json::array()}});
     Json groups = Json::array();
     for (const auto& [group, versions] : Groups(engine))
       if (!group.empty() && !versions.empty()) groups.push_back(OldGroup(group, versions));
-    return JsonResponse(200, {{"kind", "APIGroupList"}, {"apiVersion", "v1"}, {"groups", std::move(groups)}});
+    return JsonResponse(
+        200, {{"kind", "APIGroupList"}, {"apiVersion", "v1"}, {"groups", std::move(groups)}});
   }
   const auto parts = base::Split(path.substr(1), '/');
   std::string group, version;
@@ -180,7 +210,10 @@ std::optional<Response> Discover(const Engine& engine, const Request& request) {
   }
   Json resources = OldResources(engine, group, version);
   if (resources.empty()) return std::nullopt;
-  return JsonResponse(200, {{"kind", "APIResourceList"}, {"apiVersion", "v1"}, {"groupVersion", group.empty() ? version : group + "/" + version}, {"resources", std::move(resources)}});
+  return JsonResponse(200, {{"kind", "APIResourceList"},
+                            {"apiVersion", "v1"},
+                            {"groupVersion", group.empty() ? version : group + "/" + version},
+                            {"resources", std::move(resources)}});
 }
 
 }  // namespace isthmus::lab::apiserver

@@ -7,8 +7,9 @@
 
 namespace isthmus::lab::apiserver {
 
-/// The documents that tell clients what is served: /api, /apis, /api/v1, /apis/<group>[/<version>], each in the
-/// old form or (for /api and /apis) the aggregated one. Nothing when the path is none of them or not served.
+/// The documents that tell clients what is served: /api, /apis, /api/v1, /apis/<group>[/<version>],
+/// each in the old form or (for /api and /apis) the aggregated one. Nothing when the path is none
+/// of them or not served.
 std::optional<Response> Discover(const Engine& engine, const Request& request);
 
 /// The subresources of a kind at a version, status and scale among them.

@@ -31,7 +31,8 @@ std::optional<Json> Engine::Get(const Kind& kind, const KindVersion& version, st
   return Decode(kind, version, *text);
 }
 
-std::optional<Json> Engine::Get(std::string_view resource_key, std::string_view ns, std::string_view name) const {
+std::optional<Json> Engine::Get(std::string_view resource_key, std::string_view ns,
+                                std::string_view name) const {
   KindPtr kind = kinds.FindByKey(resource_key);
   return kind ? Get(*kind, kind->storage_version(), ns, name) : std::nullopt;
 }

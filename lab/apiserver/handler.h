@@ -21,11 +21,12 @@ struct HandlerOptions {
   std::string git_version = "v1.32.0";
 };
 
-/// The API server without sockets: a request in, a response out. What needs the network (webhooks, the kubelet's
-/// streams) is plugged in or left to the caller. Lives on the store's thread.
+/// The API server without sockets: a request in, a response out. What needs the network (webhooks,
+/// the kubelet's streams) is plugged in or left to the caller. Lives on the store's thread.
 class Handler {
  public:
-  static base::Result<std::unique_ptr<Handler>> Create(Store& store, const base::Clock& clock, HandlerOptions options);
+  static base::Result<std::unique_ptr<Handler>> Create(Store& store, const base::Clock& clock,
+                                                       HandlerOptions options);
   ~Handler();
 
   /// Answers. `done` may be called inside the call.
@@ -38,8 +39,8 @@ class Handler {
   /// Requests that are answered by a node: exec, attach, port-forward, logs, proxies.
   static bool IsConnect(const RequestInfo& info);
 
-  /// Writes what every cluster has from the start: namespaces, default policy, the service "kubernetes" (at
-  /// `address` and `port`), priority classes. Call once before serving.
+  /// Writes what every cluster has from the start: namespaces, default policy, the service
+  /// "kubernetes" (at `address` and `port`), priority classes. Call once before serving.
   void Bootstrap(const std::string& address, int port);
 
   Engine& engine() { return *engine_; }
@@ -47,8 +48,10 @@ class Handler {
 
  private:
   Handler(Store& store, const base::Clock& clock, HandlerOptions options);
-  void HandleResource(const Request& request, const RequestInfo& info, std::function<void(Response)> done);
-  void HandleSubresource(const Request& request, const RequestInfo& info, const KindPtr& kind, const KindVersion& version, std::function<void(Response)> done);
+  void HandleResource(const Request& request, const RequestInfo& info,
+                      std::function<void(Response)> done);
+  void HandleSubresource(const Request& request, const RequestInfo& info, const KindPtr& kind,
+                         const KindVersion& version, std::function<void(Response)> done);
   std::optional<Response> HandlePath(const Request& request);
 
   HandlerOptions options_;

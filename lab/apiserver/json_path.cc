@@ -19,7 +19,8 @@ std::string TakeKey(std::string_view* path) {
 std::string_view Unquoted(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  if (text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front())
+  if (text.size() >= 2 && (text.front() == '"' || text.front() == '\'') &&
+      text.back() == text.front())
     text = text.substr(1, text.size() - 2);
   return text;
 }
@@ -48,7 +49,8 @@ std::vector<const Json*> Filter(const std::vector<const Json*>& values, std::str
   } else if (inside.size() > 1 && (inside[0] == '\'' || inside[0] == '"')) {
     for (const Json* value : values)
       if (value->is_object())
-        if (auto it = value->find(std::string(Unquoted(inside))); it != value->end()) out.push_back(&*it);
+        if (auto it = value->find(std::string(Unquoted(inside))); it != value->end())
+          out.push_back(&*it);
   } else {
     char* end = nullptr;
     const std::string digits(inside);
@@ -80,7 +82,8 @@ std::vector<const Json*> EvaluatePath(const Json& value, std::string_view path) 
       size_t end = 1;
       char quote = 0;
       while (end < path.size() && (quote || path[end] != ']')) {
-        if (quote ? path[end] == quote : (path[end] == '"' || path[end] == '\'')) quote = quote ? 0 : path[end];
+        if (quote ? path[end] == quote : (path[end] == '"' || path[end] == '\''))
+          quote = quote ? 0 : path[end];
         ++end;
       }
       if (end >= path.size()) return {};

@@ -34,7 +34,8 @@ KindTable::KindTable() {
 }
 
 KindPtr KindTable::Find(std::string_view group, std::string_view plural) const {
-  return FindByKey(group.empty() ? std::string(plural) : std::string(plural) + "." + std::string(group));
+  return FindByKey(group.empty() ? std::string(plural)
+                                 : std::string(plural) + "." + std::string(group));
 }
 
 KindPtr KindTable::FindByKey(std::string_view resource_key) const {

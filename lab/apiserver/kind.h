@@ -14,8 +14,8 @@
 
 namespace isthmus::lab::apiserver {
 
-/// One printed column. The value comes from a JSONPath or, for what no path can say, from a function of the
-/// object and the present time (seconds).
+/// One printed column. The value comes from a JSONPath or, for what no path can say, from a
+/// function of the object and the present time (seconds).
 struct Column {
   std::string name;
   std::string path;  ///< ".spec.type"; a leading "?" prints "<none>" when absent.
@@ -27,8 +27,8 @@ struct Column {
   bool custom = false;  ///< Of a CRD: an absent field is an empty cell.
 };
 
-/// The schema of one version of a custom resource, compiled when it is first needed: most definitions of a mesh
-/// never see an object, and their schemas are large.
+/// The schema of one version of a custom resource, compiled when it is first needed: most
+/// definitions of a mesh never see an object, and their schemas are large.
 class LazySchema {
  public:
   /// `load` gives openAPIV3Schema, or null.
@@ -55,11 +55,11 @@ struct KindVersion {
   std::shared_ptr<LazySchema> schema;  ///< Custom resources.
   const Type* shape() const { return schema ? schema->type() : type; }
   std::string deprecation_warning;
-  bool status = false;       ///< Has the status subresource.
-  std::string scale_spec;    ///< JSONPaths of the scale subresource; empty: none.
+  bool status = false;     ///< Has the status subresource.
+  std::string scale_spec;  ///< JSONPaths of the scale subresource; empty: none.
   std::string scale_status;
   std::string scale_selector;
-  std::vector<Column> columns;  ///< Without NAME; AGE is among them.
+  std::vector<Column> columns;                 ///< Without NAME; AGE is among them.
   std::vector<std::string> selectable_fields;  ///< ".spec.color"
 };
 
@@ -76,8 +76,8 @@ struct Kind {
   bool custom = false;
   /// Only create, and nothing is stored (TokenReview and the like).
   bool review = false;
-  std::vector<KindVersion> versions;          ///< Preferred first.
-  std::vector<std::string> subresources;      ///< Beside status and scale, as "exec".
+  std::vector<KindVersion> versions;      ///< Preferred first.
+  std::vector<std::string> subresources;  ///< Beside status and scale, as "exec".
 
   /// The store's word: "deployments.apps", "pods".
   std::string resource_key() const { return group.empty() ? plural : plural + "." + group; }
@@ -91,8 +91,8 @@ struct Kind {
 
 using KindPtr = std::shared_ptr<const Kind>;
 
-/// Every kind that is served. Rows are shared pointers, so that a request under way keeps the row it began
-/// with when its CRD changes.
+/// Every kind that is served. Rows are shared pointers, so that a request under way keeps the row
+/// it began with when its CRD changes.
 class KindTable {
  public:
   KindTable();

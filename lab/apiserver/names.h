@@ -13,13 +13,15 @@ namespace isthmus::lab::apiserver {
 std::string GenerateName(const std::string& prefix);
 
 /// Checks apiVersion, kind and namespace against where the object was sent, and fills them in.
-std::optional<kubeapi::ApiError> CheckTypeAndPlace(const Kind& kind, const KindVersion& version, const std::string& ns, Json* object);
+std::optional<kubeapi::ApiError> CheckTypeAndPlace(const Kind& kind, const KindVersion& version,
+                                                   const std::string& ns, Json* object);
 
 /// Name, namespace, labels, annotations, finalizers and owner references.
 std::vector<kubeapi::StatusCause> ValidateNames(const Kind& kind, const Json& object);
 
 /// What an update through `subresource` may change: the rest is taken from the present object.
-Json WithSubresource(const Kind& kind, const KindVersion& version, const std::string& subresource, const Json& current, Json update);
+Json WithSubresource(const Kind& kind, const KindVersion& version, const std::string& subresource,
+                     const Json& current, Json update);
 
 /// A deleted object whose last finalizer has gone and whose grace is over.
 bool ReadyToVanish(const Kind& kind, const Json& object);

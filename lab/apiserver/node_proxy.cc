@@ -29,12 +29,15 @@ ApiError Unreachable(const std::string& why) {
 
 /// Headers that belong to one connection, not to the exchange.
 bool IsHopHeader(std::string_view name) {
-  for (std::string_view hop : {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host", "authorization", "content-length"})
+  for (std::string_view hop :
+       {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
+        "upgrade", "host", "authorization", "content-length"})
     if (name == hop) return true;
   return name.starts_with("impersonate-");
 }
 
-/// Two connections joined: what comes in at one goes out at the other. Owns both; ends when either ends.
+/// Two connections joined: what comes in at one goes out at the other. Owns both; ends when either
+/// ends.
 struct Splice : std::enable_shared_from_this<Splice> {
   std::unique_ptr<http::ByteStream> client, node;
 
@@ -55,7 +58,8 @@ struct Splice : std::enable_shared_from_this<Splice> {
 
 }  // namespace
 
-NodeProxy::NodeProxy(base::Loop& loop, Engine& engine, std::shared_ptr<const pki::KeyCertificate> client_certificate)
+NodeProxy::NodeProxy(base::Loop& loop, Engine& engine,
+                     std::shared_ptr<const pki::KeyCertificate> client_certificate)
     : loop_(loop), engine_(engine), certificate_(std::move(client_certificate)) {}
 
 NodeProxy::~NodeProxy() = default;
@@ -68,9 +72,11 @@ Outcome<std::string> NodeProxy::Kubelet(const std::string& name) const {
   for (const char* type : {"InternalIP", "ExternalIP", "Hostname"})
     if (address.empty() && addresses && addresses->is_array())
       for (const Json& each : *addresses)
-        if (StringAt(each, {"type"}) == type && address.empty()) address = StringAt(each, {"address"});
+        if (StringAt(each, {"type"}) == type && address.empty())
+          address = StringAt(each, {"address"});
   if (address.empty()) return Unreachable(fmt::format("node {} has no address yet", name));
-  const int64_t port = IntAt(*node, {"status", "daemonEndpoints", "kubeletEndpoint", "Port"}, 10250);
+  const int64_t port =
+      IntAt(*node, {"status", "daemonEndpoints", "kubeletEndpoint", "Port"}, 10250);
   return "https://" + base::HostPort{address, static_cast<uint16_t>(port)}.text();
 }
 
@@ -80,31 +86,42 @@ Outcome<NodeProxy::Target> NodeProxy::OfPod(const Request& request, const Reques
   if (!pod) return kubeapi::NotFound(pods, info.name);
   const std::string node = StringAt(*pod, {"spec", "nodeName"});
   if (node.empty()) {
-    if (info.subresource == "log") return kubeapi::BadRequest(fmt::format("pod {} does not have a host assigned", info.name));
+    if (info.subresource == "log")
+      return kubeapi::BadRequest(fmt::format("pod {} does not have a host assigned", info.name));
     return kubeapi::BadRequest(fmt::format("pod {} does not have a host assigned", info.name));
   }
   std::string container = request.Query("container");
   if (info.subresource != "portforward") {
     std::vector<std::string> names, init;
-    for (const auto& [field, list] : {std::pair("containers", &names), std::pair("initContainers", &init), std::pair("ephemeralContainers", &init)})
-      if (const Json* containers = Find(*pod, {"spec", field}); containers && containers->is_array())
+    for (const auto& [field, list] :
+         {std::pair("containers", &names), std::pair("initContainers", &init),
+          std::pair("ephemeralContainers", &init)})
+      if (const Json* containers = Find(*pod, {"spec", field});
+          containers && containers->is_array())
         for (const Json& each : *containers) list->push_back(StringAt(each, {"name"}));
     if (container.empty()) {
       if (names.size() != 1) {
-        std::string text = fmt::format("a container name must be specified for pod {}, choose one of: [{}]", info.name, base::Join(names, " "));
-        if (!init.empty()) text += fmt::format(" or one of the init containers: [{}]", base::Join(init, " "));
+        std::string text =
+            fmt::format("a container name must be specified for pod {}, choose one of: [{}]",
+                        info.name, base::Join(names, " "));
+        if (!init.empty())
+          text += fmt::format(" or one of the init containers: [{}]", base::Join(init, " "));
         return kubeapi::BadRequest(text);
       }
       container = names[0];
-    } else if (std::find(names.begin(), names.end(), container) == names.end() && std::find(init.begin(), init.end(), container) == init.end()) {
-      return kubeapi::BadRequest(fmt::format("container {} is not valid for pod {}", container, info.name));
+    } else if (std::find(names.begin(), names.end(), container) == names.end() &&
+               std::find(init.begin(), init.end(), container) == init.end()) {
+      return kubeapi::BadRequest(
+          fmt::format("container {} is not valid for pod {}", container, info.name));
     }
   }
   auto origin = Kubelet(node);
   if (!origin.ok()) return origin.error();
   Target target;
   target.origin = *origin;
-  const char* verb = info.subresource == "log" ? "containerLogs" : info.subresource == "portforward" ? "portForward" : info.subresource.c_str();
+  const char* verb = info.subresource == "log"           ? "containerLogs"
+                     : info.subresource == "portforward" ? "portForward"
+                                                         : info.subresource.c_str();
   target.path = fmt::format("/{}/{}/{}", verb, info.ns, info.name);
   if (info.subresource != "portforward") target.path += "/" + container;
   std::string query;
@@ -112,7 +129,11 @@ Outcome<NodeProxy::Target> NodeProxy::OfPod(const Request& request, const Reques
     if (key == "container") continue;
     // The kubelet has its own words for the streams.
     std::string name = key;
-    if (info.subresource == "exec" || info.subresource == "attach") name = key == "stdin" ? "input" : key == "stdout" ? "output" : key == "stderr" ? "error" : key;
+    if (info.subresource == "exec" || info.subresource == "attach")
+      name = key == "stdin"    ? "input"
+             : key == "stdout" ? "output"
+             : key == "stderr" ? "error"
+                               : key;
     std::string text = value;
     if (name != key || name == "tty") text = value == "true" ? "1" : value == "false" ? "" : value;
     if ((name != key || name == "tty") && text.empty()) continue;
@@ -122,7 +143,8 @@ Outcome<NodeProxy::Target> NodeProxy::OfPod(const Request& request, const Reques
   return target;
 }
 
-Outcome<NodeProxy::Target> NodeProxy::OfProxy(const Request& request, const RequestInfo& info) const {
+Outcome<NodeProxy::Target> NodeProxy::OfProxy(const Request& request,
+                                              const RequestInfo& info) const {
   // The name may carry scheme and port: "https:web:8443", "web:80".
   const auto parts = base::Split(info.name, ':');
   std::string scheme = "http", name = info.name, port;
@@ -141,7 +163,9 @@ Outcome<NodeProxy::Target> NodeProxy::OfProxy(const Request& request, const Requ
     if (port.empty()) {
       const Json* found = Find(*pod, {"spec", "containers"});
       for (const Json& container : found ? *found : Json::array())
-        if (const Json* ports = Find(container, {"ports"}); ports && !ports->empty() && port.empty()) port = std::to_string(IntAt((*ports)[0], {"containerPort"}));
+        if (const Json* ports = Find(container, {"ports"});
+            ports && !ports->empty() && port.empty())
+          port = std::to_string(IntAt((*ports)[0], {"containerPort"}));
     }
     target.origin = fmt::format("{}://{}:{}", scheme, ip, port.empty() ? "80" : port);
   } else {
@@ -151,7 +175,8 @@ Outcome<NodeProxy::Target> NodeProxy::OfProxy(const Request& request, const Requ
     std::string wanted = port;
     if (const Json* ports = Find(*service, {"spec", "ports"}); ports && ports->is_array())
       for (const Json& each : *ports)
-        if (port.empty() || std::to_string(IntAt(each, {"port"})) == port || StringAt(each, {"name"}) == port) {
+        if (port.empty() || std::to_string(IntAt(each, {"port"})) == port ||
+            StringAt(each, {"name"}) == port) {
           wanted = StringAt(each, {"name"});
           break;
         }
@@ -162,19 +187,24 @@ Outcome<NodeProxy::Target> NodeProxy::OfProxy(const Request& request, const Requ
         if (!addresses || addresses->empty() || !ports) continue;
         for (const Json& each : *ports)
           if (StringAt(each, {"name"}) == wanted && target.origin.empty())
-            target.origin = fmt::format("{}://{}:{}", scheme, StringAt((*addresses)[0], {"ip"}), IntAt(each, {"port"}));
+            target.origin = fmt::format("{}://{}:{}", scheme, StringAt((*addresses)[0], {"ip"}),
+                                        IntAt(each, {"port"}));
       }
-    if (target.origin.empty()) return kubeapi::ServiceUnavailable(fmt::format("no endpoints available for service \"{}\"", info.name));
+    if (target.origin.empty())
+      return kubeapi::ServiceUnavailable(
+          fmt::format("no endpoints available for service \"{}\"", info.name));
   }
   for (const std::string& part : info.rest) target.path += "/" + http::UrlEncode(part);
   if (target.path.empty()) target.path = "/";
   std::string query;
-  for (const auto& [key, value] : request.query) query += (query.empty() ? "?" : "&") + http::UrlEncode(key) + "=" + http::UrlEncode(value);
+  for (const auto& [key, value] : request.query)
+    query += (query.empty() ? "?" : "&") + http::UrlEncode(key) + "=" + http::UrlEncode(value);
   target.path += query;
   return target;
 }
 
-Outcome<NodeProxy::Target> NodeProxy::Resolve(const Request& request, const RequestInfo& info) const {
+Outcome<NodeProxy::Target> NodeProxy::Resolve(const Request& request,
+                                              const RequestInfo& info) const {
   return info.subresource == "proxy" ? OfProxy(request, info) : OfPod(request, info);
 }
 
@@ -184,7 +214,8 @@ std::shared_ptr<http::Client> NodeProxy::ClientFor(const std::string& origin) {
     http::ClientOptions options;
     options.url = origin;
     if (origin.starts_with("https://")) {
-      // As a real API server without --kubelet-certificate-authority: kubelets sign their own certificates.
+      // As a real API server without --kubelet-certificate-authority: kubelets sign their own
+      // certificates.
       options.tls.emplace();
       options.tls->certificate = [certificate = certificate_] { return certificate; };
       options.tls->alpn = {"http/1.1"};
@@ -194,11 +225,13 @@ std::shared_ptr<http::Client> NodeProxy::ClientFor(const std::string& origin) {
   return client;
 }
 
-void NodeProxy::Serve(const std::shared_ptr<http::ServerStream>& stream, const Request& request, const RequestInfo& info) {
+void NodeProxy::Serve(const std::shared_ptr<http::ServerStream>& stream, const Request& request,
+                      const RequestInfo& info) {
   auto target = Resolve(request, info);
   if (!target.ok()) return Refuse(stream, target.error());
   if (stream->head().headers.Get("upgrade")) return Upgrade(stream, *target);
-  const bool needs_upgrade = info.subresource == "exec" || info.subresource == "attach" || info.subresource == "portforward";
+  const bool needs_upgrade = info.subresource == "exec" || info.subresource == "attach" ||
+                             info.subresource == "portforward";
   if (needs_upgrade) return Refuse(stream, kubeapi::BadRequest("Upgrade request required"));
   Forward(stream, *target);
 }
@@ -221,7 +254,8 @@ void NodeProxy::Upgrade(const std::shared_ptr<http::ServerStream>& stream, const
     auto splice = std::make_shared<Splice>();
     splice->client = stream->Upgrade(headers);
     splice->node = std::move(answer->second);
-    if (!splice->client) return Refuse(stream, kubeapi::BadRequest("the connection cannot be upgraded; use HTTP/1.1"));
+    if (!splice->client)
+      return Refuse(stream, kubeapi::BadRequest("the connection cannot be upgraded; use HTTP/1.1"));
     splice->Run();
   });
 }
@@ -277,8 +311,13 @@ void NodeProxy::Forward(const std::shared_ptr<http::ServerStream>& stream, const
     upstream->reset();
   });
   if (body) {
-    stream->OnBody([upstream](std::string_view bytes) { if (*upstream) (*upstream)->SendData(base::Slice::Copy(bytes)); },
-                   [upstream] { if (*upstream) (*upstream)->SendData({}, true); });
+    stream->OnBody(
+        [upstream](std::string_view bytes) {
+          if (*upstream) (*upstream)->SendData(base::Slice::Copy(bytes));
+        },
+        [upstream] {
+          if (*upstream) (*upstream)->SendData({}, true);
+        });
   }
   *upstream = client->Open(std::move(head), !body, std::move(events));
 }

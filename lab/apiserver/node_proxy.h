@@ -15,14 +15,16 @@ class ServerStream;
 
 namespace isthmus::lab::apiserver {
 
-/// Passes exec, attach, port-forward and logs on to the kubelet of the pod's node, and proxy requests to pods,
-/// services and nodes. Upgraded connections (SPDY/3.1, WebSocket) go through as raw bytes, so that this server
-/// needs to know neither protocol. Lives on its loop.
+/// Passes exec, attach, port-forward and logs on to the kubelet of the pod's node, and proxy
+/// requests to pods, services and nodes. Upgraded connections (SPDY/3.1, WebSocket) go through as
+/// raw bytes, so that this server needs to know neither protocol. Lives on its loop.
 class NodeProxy {
  public:
-  NodeProxy(base::Loop& loop, Engine& engine, std::shared_ptr<const pki::KeyCertificate> client_certificate);
+  NodeProxy(base::Loop& loop, Engine& engine,
+            std::shared_ptr<const pki::KeyCertificate> client_certificate);
   ~NodeProxy();
-  void Serve(const std::shared_ptr<http::ServerStream>& stream, const Request& request, const RequestInfo& info);
+  void Serve(const std::shared_ptr<http::ServerStream>& stream, const Request& request,
+             const RequestInfo& info);
 
  private:
   struct Target {

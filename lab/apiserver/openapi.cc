@@ -16,7 +16,8 @@ constexpr char kProtobuf[] = "application/com.github.proto-openapi.spec.v2";
 /// "core.v1.Pod" as clients know it: "io.k8s.api.core.v1.Pod".
 std::string DefinitionName(const std::string& type) {
   if (type.starts_with("meta.v1.")) return "io.k8s.apimachinery.pkg.apis." + type;
-  if (type.starts_with("apiextensions.v1.")) return "io.k8s.apiextensions-apiserver.pkg.apis." + type;
+  if (type.starts_with("apiextensions.v1."))
+    return "io.k8s.apiextensions-apiserver.pkg.apis." + type;
   if (type.starts_with("apiregistration.v1.")) return "io.k8s.kube-aggregator.pkg.apis." + type;
   return "io.k8s.api." + type;
 }
@@ -29,7 +30,8 @@ std::string CustomName(const Kind& kind, const std::string& version) {
   return out + version + "." + kind.kind;
 }
 
-Json GroupVersionKind(const std::string& group, const std::string& version, const std::string& kind) {
+Json GroupVersionKind(const std::string& group, const std::string& version,
+                      const std::string& kind) {
   return Json::array({{{"group", group}, {"version", version}, {"kind", kind}}});
 }
 
@@ -59,23 +61,36 @@ class SchemaWriter {
   Json Of(const Type& type) {
     using Kind = Type::Kind;
     switch (type.kind) {
-      case Kind::kString: return {{"type", "string"}};
-      case Kind::kBytes: return {{"type", "string"}, {"format", "byte"}};
-      case Kind::kTime: return {{"type", "string"}, {"format", "date-time"}};
-      case Kind::kInteger: return {{"type", "integer"}, {"format", "int64"}};
-      case Kind::kNumber: return {{"type", "number"}, {"format", "double"}};
-      case Kind::kBoolean: return {{"type", "boolean"}};
-      // kubectl 1.20 checks values itself; both may be numbers or texts, which only a named type says.
-      case Kind::kQuantity: return Named("io.k8s.apimachinery.pkg.api.resource.Quantity", {{"type", "string"}});
-      case Kind::kIntOrString: return Named("io.k8s.apimachinery.pkg.util.intstr.IntOrString", {{"type", "string"}, {"format", "int-or-string"}});
-      case Kind::kAny: return {{"type", "object"}};
+      case Kind::kString:
+        return {{"type", "string"}};
+      case Kind::kBytes:
+        return {{"type", "string"}, {"format", "byte"}};
+      case Kind::kTime:
+        return {{"type", "string"}, {"format", "date-time"}};
+      case Kind::kInteger:
+        return {{"type", "integer"}, {"format", "int64"}};
+      case Kind::kNumber:
+        return {{"type", "number"}, {"format", "double"}};
+      case Kind::kBoolean:
+        return {{"type", "boolean"}};
+      // kubectl 1.20 checks values itself; both may be numbers or texts, which only a named type
+      // says.
+      case Kind::kQuantity:
+        return Named("io.k8s.apimachinery.pkg.api.resource.Quantity", {{"type", "string"}});
+      case Kind::kIntOrString:
+        return Named("io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+                     {{"type", "string"}, {"format", "int-or-string"}});
+      case Kind::kAny:
+        return {{"type", "object"}};
       case Kind::kMap: {
         Json map = {{"type", "object"}, {"additionalProperties", Of(*type.element)}};
         if (type.atomic) map["x-kubernetes-map-type"] = "atomic";
         return map;
       }
-      case Kind::kList: return List(type);
-      case Kind::kObject: break;
+      case Kind::kList:
+        return List(type);
+      case Kind::kObject:
+        break;
     }
     Add(type);
     Json ref = {{"$ref", prefix_ + DefinitionName(type.name)}};
@@ -90,7 +105,8 @@ class SchemaWriter {
       list["x-kubernetes-list-map-keys"] = type.map_keys;
     }
     if (!type.merge_key.empty()) list["x-kubernetes-patch-merge-key"] = type.merge_key;
-    if (!type.merge_key.empty() || type.merge_scalars) list["x-kubernetes-patch-strategy"] = "merge";
+    if (!type.merge_key.empty() || type.merge_scalars)
+      list["x-kubernetes-patch-strategy"] = "merge";
     return list;
   }
   Json Named(const char* name, Json schema) {
@@ -107,8 +123,10 @@ Json Parameters(const std::vector<const char*>& names, bool v3) {
   for (const char* name : names) {
     const char* type = std::string_view(name) == "force" ? "boolean" : "string";
     Json parameter = {{"name", name}, {"in", "query"}};
-    if (v3) parameter["schema"] = {{"type", type}, {"uniqueItems", true}};
-    else parameter["type"] = type;
+    if (v3)
+      parameter["schema"] = {{"type", type}, {"uniqueItems", true}};
+    else
+      parameter["type"] = type;
     list.push_back(std::move(parameter));
   }
   return list;
@@ -116,27 +134,38 @@ Json Parameters(const std::vector<const char*>& names, bool v3) {
 
 /// The paths of a kind, as far as clients look at them: which query parameters a write takes.
 void AddPaths(const Kind& kind, const KindVersion& version, bool v3, Json* paths) {
-  std::string base = kind.group.empty() ? "/api/" + version.name : "/apis/" + kind.group + "/" + version.name;
+  std::string base =
+      kind.group.empty() ? "/api/" + version.name : "/apis/" + kind.group + "/" + version.name;
   if (kind.namespaced) base += "/namespaces/{namespace}";
   base += "/" + kind.plural;
   const Json gvk = GroupVersionKind(kind.group, version.name, kind.kind)[0];
   const Json responses = {{"200", {{"description", "OK"}}}};
-  auto operation = [&](const char* verb, const char* action, const std::vector<const char*>& names) {
-    return Json{{"operationId", std::string(verb) + (kind.namespaced ? "Namespaced" : "") + kind.kind + version.name + kind.group},
-                {"parameters", Parameters(names, v3)}, {"responses", responses}, {"x-kubernetes-action", action}, {"x-kubernetes-group-version-kind", gvk}};
+  auto operation = [&](const char* verb, const char* action,
+                       const std::vector<const char*>& names) {
+    return Json{{"operationId", std::string(verb) + (kind.namespaced ? "Namespaced" : "") +
+                                    kind.kind + version.name + kind.group},
+                {"parameters", Parameters(names, v3)},
+                {"responses", responses},
+                {"x-kubernetes-action", action},
+                {"x-kubernetes-group-version-kind", gvk}};
   };
-  (*paths)[base]["post"] = operation("create", "post", {"dryRun", "fieldManager", "fieldValidation"});
+  (*paths)[base]["post"] =
+      operation("create", "post", {"dryRun", "fieldManager", "fieldValidation"});
   if (kind.review) return;
-  (*paths)[base]["get"] = operation("list", "list", {"labelSelector", "fieldSelector", "limit", "continue", "watch"});
+  (*paths)[base]["get"] =
+      operation("list", "list", {"labelSelector", "fieldSelector", "limit", "continue", "watch"});
   Json& item = (*paths)[base + "/{name}"];
   item["get"] = operation("read", "get", {});
   item["put"] = operation("replace", "put", {"dryRun", "fieldManager", "fieldValidation"});
-  item["patch"] = operation("patch", "patch", {"dryRun", "fieldManager", "fieldValidation", "force"});
-  item["delete"] = operation("delete", "delete", {"dryRun", "gracePeriodSeconds", "propagationPolicy"});
+  item["patch"] =
+      operation("patch", "patch", {"dryRun", "fieldManager", "fieldValidation", "force"});
+  item["delete"] =
+      operation("delete", "delete", {"dryRun", "gracePeriodSeconds", "propagationPolicy"});
 }
 
 /// The schema of a custom kind as its CRD states it, with metadata made whole.
-Json CustomSchemaOf(const Engine& engine, const Kind& kind, const KindVersion& version, const std::string& prefix) {
+Json CustomSchemaOf(const Engine& engine, const Kind& kind, const KindVersion& version,
+                    const std::string& prefix) {
   Json schema = {{"type", "object"}};
   auto crd = engine.Get("customresourcedefinitions.apiextensions.k8s.io", "", kind.resource_key());
   const Json* versions = crd ? Find(*crd, {"spec", "versions"}) : nullptr;
@@ -159,7 +188,8 @@ std::optional<Response> OpenApi::Serve(const Request& request) const {
   if (request.path == "/openapi/v3" || request.path == "/openapi/v3/") return Root();
   const auto parts = base::Split(std::string_view(request.path).substr(1), '/');
   if (parts.size() == 4 && parts[2] == "api") return GroupVersion("", std::string(parts[3]));
-  if (parts.size() == 5 && parts[2] == "apis") return GroupVersion(std::string(parts[3]), std::string(parts[4]));
+  if (parts.size() == 5 && parts[2] == "apis")
+    return GroupVersion(std::string(parts[3]), std::string(parts[4]));
   return std::nullopt;
 }
 
@@ -168,14 +198,18 @@ Response OpenApi::Root() const {
   for (const KindPtr& kind : engine_.kinds.all())
     for (const KindVersion& version : kind->versions) {
       if (!version.served) continue;
-      const std::string path = kind->group.empty() ? "api/" + version.name : "apis/" + kind->group + "/" + version.name;
+      const std::string path =
+          kind->group.empty() ? "api/" + version.name : "apis/" + kind->group + "/" + version.name;
       // Clients keep a document by its hash; any change of the kinds changes all of them.
-      paths[path] = {{"serverRelativeURL", fmt::format("/openapi/v3/{}?hash={:X}", path, base::Hash64(path, engine_.kinds.generation()))}};
+      paths[path] = {
+          {"serverRelativeURL", fmt::format("/openapi/v3/{}?hash={:X}", path,
+                                            base::Hash64(path, engine_.kinds.generation()))}};
     }
   return JsonResponse(200, {{"paths", std::move(paths)}});
 }
 
-std::optional<Response> OpenApi::GroupVersion(const std::string& group, const std::string& version_name) const {
+std::optional<Response> OpenApi::GroupVersion(const std::string& group,
+                                              const std::string& version_name) const {
   static const std::string kPrefix = "#/components/schemas/";
   SchemaWriter writer(kPrefix);
   Json paths = Json::object();
@@ -197,11 +231,14 @@ std::optional<Response> OpenApi::GroupVersion(const std::string& group, const st
     } else {
       continue;
     }
-    writer.schemas()[name]["x-kubernetes-group-version-kind"] = GroupVersionKind(kind->group, version->name, kind->kind);
+    writer.schemas()[name]["x-kubernetes-group-version-kind"] =
+        GroupVersionKind(kind->group, version->name, kind->kind);
   }
   if (!any) return std::nullopt;
   writer.Add(*types.Find("meta.v1.DeleteOptions"));
-  return JsonResponse(200, {{"openapi", "3.0.0"}, {"info", {{"title", "Kubernetes"}, {"version", engine_.git_version}}}, {"paths", std::move(paths)},
+  return JsonResponse(200, {{"openapi", "3.0.0"},
+                            {"info", {{"title", "Kubernetes"}, {"version", engine_.git_version}}},
+                            {"paths", std::move(paths)},
                             {"components", {{"schemas", std::move(writer.schemas())}}}});
 }
 
@@ -224,11 +261,15 @@ Response OpenApi::Version2(const Request& request) const {
       } else {
         continue;
       }
-      writer.schemas()[name]["x-kubernetes-group-version-kind"] = GroupVersionKind(kind->group, version.name, kind->kind);
+      writer.schemas()[name]["x-kubernetes-group-version-kind"] =
+          GroupVersionKind(kind->group, version.name, kind->kind);
     }
-  const Json document = {{"swagger", "2.0"}, {"info", {{"title", "Kubernetes"}, {"version", engine_.git_version}}}, {"paths", std::move(paths)},
+  const Json document = {{"swagger", "2.0"},
+                         {"info", {{"title", "Kubernetes"}, {"version", engine_.git_version}}},
+                         {"paths", std::move(paths)},
                          {"definitions", std::move(writer.schemas())}};
-  if (request.Header("accept").find(kProtobuf) == std::string::npos) return JsonResponse(200, document);
+  if (request.Header("accept").find(kProtobuf) == std::string::npos)
+    return JsonResponse(200, document);
   Response response;
   response.content_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
   response.body = EncodeOpenApi(document);

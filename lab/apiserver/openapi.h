@@ -6,8 +6,9 @@
 
 namespace isthmus::lab::apiserver {
 
-/// The OpenAPI documents: /openapi/v2 (JSON and the protobuf form old kubectl asks for) and /openapi/v3 with one
-/// document a group version. Made when asked for and not kept: clients ask seldom and keep them themselves.
+/// The OpenAPI documents: /openapi/v2 (JSON and the protobuf form old kubectl asks for) and
+/// /openapi/v3 with one document a group version. Made when asked for and not kept: clients ask
+/// seldom and keep them themselves.
 class OpenApi {
  public:
   explicit OpenApi(const Engine& engine) : engine_(engine) {}

@@ -23,7 +23,6 @@ void PutText(int field, std::string_view text, std::string* out) {
   out->append(text);
 }
 
-
 /// vendor_extension: NamedAny{name=1, value=2: Any{yaml=2}}. JSON is YAML.
 void PutExtensions(const Json& node, int field, std::string* out) {
   for (const auto& [key, value] : node.items()) {
@@ -50,10 +49,12 @@ void PutNamedSchemas(const Json& schemas, int field, std::string* out) {
 std::string EncodeSchema(const Json& schema) {
   std::string out;
   if (const std::string ref = StringAt(schema, {"$ref"}); !ref.empty()) PutText(1, ref, &out);
-  if (const std::string format = StringAt(schema, {"format"}); !format.empty()) PutText(2, format, &out);
+  if (const std::string format = StringAt(schema, {"format"}); !format.empty())
+    PutText(2, format, &out);
   if (const Json* required = Find(schema, {"required"}); required && required->is_array())
     for (const Json& name : *required) PutText(19, name.get_ref<const std::string&>(), &out);
-  if (const Json* additional = Find(schema, {"additionalProperties"}); additional && additional->is_object()) {
+  if (const Json* additional = Find(schema, {"additionalProperties"});
+      additional && additional->is_object()) {
     std::string item;
     PutText(1, EncodeSchema(*additional), &item);
     PutText(21, item, &out);
@@ -68,7 +69,8 @@ std::string EncodeSchema(const Json& schema) {
     PutText(1, EncodeSchema(*items), &item);
     PutText(23, item, &out);
   }
-  if (const Json* properties = Find(schema, {"properties"}); properties && properties->is_object()) {
+  if (const Json* properties = Find(schema, {"properties"});
+      properties && properties->is_object()) {
     std::string item;
     PutNamedSchemas(*properties, 1, &item);
     PutText(25, item, &out);
@@ -107,12 +109,14 @@ std::string EncodeOperation(const Json& operation) {
 }
 
 std::string EncodePaths(const Json& paths) {
-  constexpr std::pair<const char*, int> kMethods[] = {{"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5}, {"patch", 8}};
+  constexpr std::pair<const char*, int> kMethods[] = {
+      {"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5}, {"patch", 8}};
   std::string out;
   for (const auto& [path, operations] : paths.items()) {
     std::string item, named;
     for (const auto& [method, field] : kMethods)
-      if (const Json* operation = Find(operations, {method})) PutText(field, EncodeOperation(*operation), &item);
+      if (const Json* operation = Find(operations, {method}))
+        PutText(field, EncodeOperation(*operation), &item);
     PutText(1, path, &named);
     PutText(2, item, &named);
     PutText(2, named, &out);
@@ -129,7 +133,8 @@ std::string EncodeOpenApi(const Json& document) {
   PutText(2, StringAt(document, {"info", "version"}), &info);
   PutText(2, info, &out);
   if (const Json* paths = Find(document, {"paths"})) PutText(8, EncodePaths(*paths), &out);
-  if (const Json* schemas = Find(document, {"definitions"})) PutNamedSchemas(*schemas, 1, &definitions);
+  if (const Json* schemas = Find(document, {"definitions"}))
+    PutNamedSchemas(*schemas, 1, &definitions);
   PutText(9, definitions, &out);
   return out;
 }

@@ -9,8 +9,10 @@ std::string WithType(std::string_view api_version, std::string_view kind, std::s
   std::string out = "{\"kind\":\"";
   out.reserve(stored.size() + 64);
   out.append(kind).append("\",\"apiVersion\":\"").append(api_version).append("\"");
-  if (stored.size() > 2) out.append(",").append(stored.substr(1));
-  else out.append("}");
+  if (stored.size() > 2)
+    out.append(",").append(stored.substr(1));
+  else
+    out.append("}");
   return out;
 }
 
@@ -36,9 +38,12 @@ Outcome<Output> Output::Negotiate(const Request& request) {
     if (!as.empty()) {
       // kubectl 1.20 also offers v1beta1 of the same; v1 comes first there.
       if (group != "meta.k8s.io" || version != "v1") continue;
-      if (as == "Table") output.form = Form::kTable;
-      else if (as == "PartialObjectMetadata" || as == "PartialObjectMetadataList") output.form = Form::kPartial;
-      else continue;
+      if (as == "Table")
+        output.form = Form::kTable;
+      else if (as == "PartialObjectMetadata" || as == "PartialObjectMetadataList")
+        output.form = Form::kPartial;
+      else
+        continue;
     }
     output.yaml = type == "application/yaml";
     return output;
@@ -46,8 +51,9 @@ Outcome<Output> Output::Negotiate(const Request& request) {
   kubeapi::ApiError error;
   error.code = 406;
   error.reason = "NotAcceptable";
-  error.message = "only the following media types are accepted: application/json, application/yaml, "
-                  "application/json;stream=watch";
+  error.message =
+      "only the following media types are accepted: application/json, application/yaml, "
+      "application/json;stream=watch";
   return error;
 }
 
@@ -58,11 +64,15 @@ std::string Output::Render(const Engine& engine, const Kind& kind, const KindVer
   return Shape(engine, version, engine.Decode(kind, version, stored), columns).dump();
 }
 
-Json Output::Shape(const Engine& engine, const KindVersion& version, Json object, bool columns) const {
+Json Output::Shape(const Engine& engine, const KindVersion& version, Json object,
+                   bool columns) const {
   switch (form) {
-    case Form::kObject: return object;
-    case Form::kPartial: return PartialMetadata(object);
-    case Form::kTable: break;
+    case Form::kObject:
+      return object;
+    case Form::kPartial:
+      return PartialMetadata(object);
+    case Form::kTable:
+      break;
   }
   Json table = {{"kind", "Table"}, {"apiVersion", "meta.k8s.io/v1"}, {"metadata", Json::object()}};
   const std::string resource_version = kubeapi::StringAt(object, {"metadata", "resourceVersion"});

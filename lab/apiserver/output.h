@@ -19,10 +19,11 @@ struct Output {
 
   std::string content_type() const { return yaml ? "application/yaml" : "application/json"; }
   /// One stored object as JSON text in this form. `columns`: a Table brings its column definitions.
-  std::string Render(const Engine& engine, const Kind& kind, const KindVersion& version, std::string_view stored,
-                     bool columns = true) const;
+  std::string Render(const Engine& engine, const Kind& kind, const KindVersion& version,
+                     std::string_view stored, bool columns = true) const;
   /// The same of an object at hand.
-  Json Shape(const Engine& engine, const KindVersion& version, Json object, bool columns = true) const;
+  Json Shape(const Engine& engine, const KindVersion& version, Json object,
+             bool columns = true) const;
   /// A response with the text, turned into YAML if asked.
   Response Respond(int status, std::string json) const;
 };

@@ -36,14 +36,18 @@ void DefaultHandler(Json& handler) {
 void DefaultContainer(Json& container) {
   if (!container.is_object()) return;
   if (!container.contains("imagePullPolicy"))
-    container["imagePullPolicy"] = ImageTag(StringAt(container, {"image"})) == "latest" ? "Always" : "IfNotPresent";
-  if (const Json* limits = Find(container, {"resources", "limits"}); limits && limits->is_object()) {
+    container["imagePullPolicy"] =
+        ImageTag(StringAt(container, {"image"})) == "latest" ? "Always" : "IfNotPresent";
+  if (const Json* limits = Find(container, {"resources", "limits"});
+      limits && limits->is_object()) {
     const Json wanted = *limits;
     for (const auto& [resource, amount] : wanted.items())
-      if (!Find(container, {"resources", "requests", resource})) container["resources"]["requests"][resource] = amount;
+      if (!Find(container, {"resources", "requests", resource}))
+        container["resources"]["requests"][resource] = amount;
   }
   for (const char* probe : {"livenessProbe", "readinessProbe", "startupProbe"})
-    if (auto it = container.find(probe); it != container.end() && it->is_object()) DefaultHandler(*it);
+    if (auto it = container.find(probe); it != container.end() && it->is_object())
+      DefaultHandler(*it);
   if (auto it = container.find("lifecycle"); it != container.end() && it->is_object())
     for (Json& hook : *it)
       if (hook.is_object()) DefaultHandler(hook);
@@ -51,8 +55,9 @@ void DefaultContainer(Json& container) {
     for (Json& port : *it) SetDefault(port, "protocol", "TCP");
 }
 
-void ValidateContainers(const Json& spec, const char* field, const std::string& at, std::set<std::string>* names,
-                        const std::set<std::string>& volumes, std::vector<StatusCause>* causes) {
+void ValidateContainers(const Json& spec, const char* field, const std::string& at,
+                        std::set<std::string>* names, const std::set<std::string>& volumes,
+                        std::vector<StatusCause>* causes) {
   const Json* list = Find(spec, {field});
   if (!list || !list->is_array()) return;
   for (size_t i = 0; i < list->size(); ++i) {
@@ -62,34 +67,52 @@ void ValidateContainers(const Json& spec, const char* field, const std::string& 
     if (name.empty()) {
       causes->push_back({"FieldValueRequired", "Required value", here + ".name"});
     } else if (!kubeapi::IsDnsLabel(name)) {
-      causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: \"{}\": a lowercase RFC 1123 label must consist of lower case alphanumeric "
-                                                          "characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or "
-                                                          "'123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')", name), here + ".name"});
+      causes->push_back(
+          {"FieldValueInvalid",
+           fmt::format("Invalid value: \"{}\": a lowercase RFC 1123 label must consist of lower "
+                       "case alphanumeric "
+                       "characters or '-', and must start and end with an alphanumeric character "
+                       "(e.g. 'my-name',  or "
+                       "'123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+                       name),
+           here + ".name"});
     } else if (!names->insert(name).second) {
-      causes->push_back({"FieldValueDuplicate", fmt::format("Duplicate value: \"{}\"", name), here + ".name"});
+      causes->push_back(
+          {"FieldValueDuplicate", fmt::format("Duplicate value: \"{}\"", name), here + ".name"});
     }
-    if (StringAt(container, {"image"}).empty()) causes->push_back({"FieldValueRequired", "Required value", here + ".image"});
+    if (StringAt(container, {"image"}).empty())
+      causes->push_back({"FieldValueRequired", "Required value", here + ".image"});
     if (const Json* mounts = Find(container, {"volumeMounts"}); mounts && mounts->is_array())
       for (size_t m = 0; m < mounts->size(); ++m) {
         const std::string volume = StringAt((*mounts)[m], {"name"});
         if (!volumes.count(volume))
-          causes->push_back({"FieldValueNotFound", fmt::format("Not found: \"{}\"", volume), fmt::format("{}.volumeMounts[{}].name", here, m)});
+          causes->push_back({"FieldValueNotFound", fmt::format("Not found: \"{}\"", volume),
+                             fmt::format("{}.volumeMounts[{}].name", here, m)});
       }
     if (const Json* ports = Find(container, {"ports"}); ports && ports->is_array())
       for (size_t p = 0; p < ports->size(); ++p) {
         const int64_t number = kubeapi::IntAt((*ports)[p], {"containerPort"});
         if (number < 1 || number > 65535)
-          causes->push_back({number == 0 ? "FieldValueRequired" : "FieldValueInvalid",
-                             number == 0 ? "Required value" : fmt::format("Invalid value: {}: must be between 1 and 65535, inclusive", number),
-                             fmt::format("{}.ports[{}].containerPort", here, p)});
+          causes->push_back(
+              {number == 0 ? "FieldValueRequired" : "FieldValueInvalid",
+               number == 0
+                   ? "Required value"
+                   : fmt::format("Invalid value: {}: must be between 1 and 65535, inclusive",
+                                 number),
+               fmt::format("{}.ports[{}].containerPort", here, p)});
       }
     for (const char* part : {"limits", "requests"})
-      if (const Json* amounts = Find(container, {"resources", part}); amounts && amounts->is_object())
+      if (const Json* amounts = Find(container, {"resources", part});
+          amounts && amounts->is_object())
         for (const auto& [resource, amount] : amounts->items())
-          if (!amount.is_string() || !kubeapi::ParseQuantityMilli(amount.get_ref<const std::string&>()).ok())
-            causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: {}: quantities must match the regular expression "
-                                                                "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'", amount.dump()),
-                               fmt::format("{}.resources.{}[{}]", here, part, resource)});
+          if (!amount.is_string() ||
+              !kubeapi::ParseQuantityMilli(amount.get_ref<const std::string&>()).ok())
+            causes->push_back(
+                {"FieldValueInvalid",
+                 fmt::format("Invalid value: {}: quantities must match the regular expression "
+                             "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+                             amount.dump()),
+                 fmt::format("{}.resources.{}[{}]", here, part, resource)});
   }
 }
 
@@ -115,7 +138,9 @@ Json Fixed(Json spec) {
   for (const char* field : {"containers", "initContainers"})
     if (spec.contains(field) && spec[field].is_array())
       for (Json& container : spec[field]) container.erase("image");
-  for (const char* field : {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "ephemeralContainers", "schedulingGates", "nodeName"}) spec.erase(field);
+  for (const char* field : {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds",
+                            "ephemeralContainers", "schedulingGates", "nodeName"})
+    spec.erase(field);
   return spec;
 }
 
@@ -131,15 +156,21 @@ void DefaultPodSpec(Json* spec) {
     if (auto it = spec->find("containers"); it != spec->end() && it->is_array())
       for (Json& container : *it)
         if (auto ports = container.find("ports"); ports != container.end() && ports->is_array())
-          for (Json& port : *ports) SetDefault(port, "hostPort", port.value("containerPort", Json(0)));
+          for (Json& port : *ports)
+            SetDefault(port, "hostPort", port.value("containerPort", Json(0)));
   // The deprecated name of the account is kept in step with the real one.
-  const std::string account = StringAt(*spec, {"serviceAccountName"}), old = StringAt(*spec, {"serviceAccount"});
-  if (!account.empty()) (*spec)["serviceAccount"] = account;
-  else if (!old.empty()) (*spec)["serviceAccountName"] = old;
-  if (!spec->contains("terminationGracePeriodSeconds")) (*spec)["terminationGracePeriodSeconds"] = 30;
+  const std::string account = StringAt(*spec, {"serviceAccountName"}),
+                    old = StringAt(*spec, {"serviceAccount"});
+  if (!account.empty())
+    (*spec)["serviceAccount"] = account;
+  else if (!old.empty())
+    (*spec)["serviceAccountName"] = old;
+  if (!spec->contains("terminationGracePeriodSeconds"))
+    (*spec)["terminationGracePeriodSeconds"] = 30;
   if (auto volumes = spec->find("volumes"); volumes != spec->end() && volumes->is_array())
     for (Json& volume : *volumes)
-      if (volume.is_object() && volume.size() == 1 && volume.contains("name")) volume["emptyDir"] = Json::object();
+      if (volume.is_object() && volume.size() == 1 && volume.contains("name"))
+        volume["emptyDir"] = Json::object();
 }
 
 void PreparePod(Json* pod) {
@@ -163,26 +194,41 @@ void PrepareJob(Json* job) {
 
 void ValidatePodSpec(const Json& spec, const std::string& at, std::vector<StatusCause>* causes) {
   const Json* containers = Find(spec, {"containers"});
-  if (!containers || !containers->is_array() || containers->empty()) causes->push_back({"FieldValueRequired", "Required value", at + ".containers"});
+  if (!containers || !containers->is_array() || containers->empty())
+    causes->push_back({"FieldValueRequired", "Required value", at + ".containers"});
   std::set<std::string> volumes;
   if (const Json* list = Find(spec, {"volumes"}); list && list->is_array())
     for (size_t i = 0; i < list->size(); ++i) {
       const std::string name = StringAt((*list)[i], {"name"});
       const std::string here = fmt::format("{}.volumes[{}]", at, i);
-      if (name.empty()) causes->push_back({"FieldValueRequired", "Required value", here + ".name"});
-      else if (!volumes.insert(name).second) causes->push_back({"FieldValueDuplicate", fmt::format("Duplicate value: \"{}\"", name), here + ".name"});
+      if (name.empty())
+        causes->push_back({"FieldValueRequired", "Required value", here + ".name"});
+      else if (!volumes.insert(name).second)
+        causes->push_back(
+            {"FieldValueDuplicate", fmt::format("Duplicate value: \"{}\"", name), here + ".name"});
       if ((*list)[i].is_object() && (*list)[i].size() > 2)
-        causes->push_back({"FieldValueForbidden", "Forbidden: may not specify more than 1 volume type", here});
+        causes->push_back(
+            {"FieldValueForbidden", "Forbidden: may not specify more than 1 volume type", here});
     }
   std::set<std::string> names;
   ValidateContainers(spec, "initContainers", at, &names, volumes, causes);
   ValidateContainers(spec, "containers", at, &names, volumes, causes);
   const std::string restart = StringAt(spec, {"restartPolicy"});
   if (!restart.empty() && restart != "Always" && restart != "OnFailure" && restart != "Never")
-    causes->push_back({"FieldValueNotSupported", fmt::format("Unsupported value: \"{}\": supported values: \"Always\", \"Never\", \"OnFailure\"", restart), at + ".restartPolicy"});
+    causes->push_back(
+        {"FieldValueNotSupported",
+         fmt::format(
+             "Unsupported value: \"{}\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+             restart),
+         at + ".restartPolicy"});
   const std::string dns = StringAt(spec, {"dnsPolicy"});
-  if (!dns.empty() && dns != "ClusterFirst" && dns != "ClusterFirstWithHostNet" && dns != "Default" && dns != "None")
-    causes->push_back({"FieldValueNotSupported", fmt::format("Unsupported value: \"{}\": supported values: \"ClusterFirst\", \"ClusterFirstWithHostNet\", \"Default\", \"None\"", dns), at + ".dnsPolicy"});
+  if (!dns.empty() && dns != "ClusterFirst" && dns != "ClusterFirstWithHostNet" &&
+      dns != "Default" && dns != "None")
+    causes->push_back({"FieldValueNotSupported",
+                       fmt::format("Unsupported value: \"{}\": supported values: \"ClusterFirst\", "
+                                   "\"ClusterFirstWithHostNet\", \"Default\", \"None\"",
+                                   dns),
+                       at + ".dnsPolicy"});
 }
 
 void ValidatePod(const Json& pod, const Json* old, std::vector<StatusCause>* causes) {
@@ -195,10 +241,16 @@ void ValidatePod(const Json& pod, const Json* old, std::vector<StatusCause>* cau
   if (old && causes->empty()) {
     const Json* before = Find(*old, {"spec"});
     const std::string was = before ? StringAt(*before, {"nodeName"}) : "";
-    if ((before && Fixed(*spec) != Fixed(*before)) || (!was.empty() && was != StringAt(*spec, {"nodeName"})))
-      causes->push_back({"FieldValueForbidden", "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
-                                                "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
-                                                "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)", "spec"});
+    if ((before && Fixed(*spec) != Fixed(*before)) ||
+        (!was.empty() && was != StringAt(*spec, {"nodeName"})))
+      causes->push_back(
+          {"FieldValueForbidden",
+           "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+           "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+           "additions to existing "
+           "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+           "previously negative)",
+           "spec"});
   }
 }
 

@@ -44,7 +44,8 @@ const WireMessage* FindMessage(std::string_view name) {
       const auto words = base::Split(line.substr(1), ' ');
       if (words.size() < 3) continue;
       WireField field{words[1], words[2], false, false};
-      for (size_t i = 3; i < words.size(); ++i) (words[i] == "*" ? field.pointer : field.inlined) = true;
+      for (size_t i = 3; i < words.size(); ++i)
+        (words[i] == "*" ? field.pointer : field.inlined) = true;
       (*current)[static_cast<uint32_t>(*base::ParseInt(words[0]))] = field;
     }
     return all;
@@ -73,9 +74,12 @@ class Cursor {
     piece->number = static_cast<uint32_t>(key >> 3);
     piece->wire_type = static_cast<int>(key & 7);
     switch (piece->wire_type) {
-      case 0: return Varint(&piece->value);
-      case 1: return Fixed(8, &piece->value);
-      case 5: return Fixed(4, &piece->value);
+      case 0:
+        return Varint(&piece->value);
+      case 1:
+        return Fixed(8, &piece->value);
+      case 5:
+        return Fixed(4, &piece->value);
       case 2: {
         uint64_t length = 0;
         if (!Varint(&length) || length > left_.size()) return false;
@@ -83,7 +87,8 @@ class Cursor {
         left_.remove_prefix(length);
         return true;
       }
-      default: return false;
+      default:
+        return false;
     }
   }
 
@@ -102,7 +107,8 @@ class Cursor {
   bool Fixed(size_t size, uint64_t* out) {
     if (left_.size() < size) return false;
     *out = 0;
-    for (size_t i = 0; i < size; ++i) *out |= static_cast<uint64_t>(static_cast<unsigned char>(left_[i])) << (8 * i);
+    for (size_t i = 0; i < size; ++i)
+      *out |= static_cast<uint64_t>(static_cast<unsigned char>(left_[i])) << (8 * i);
     left_.remove_prefix(size);
     return true;
   }
@@ -116,10 +122,12 @@ Json TimeValue(std::string_view bytes, bool micro) {
   Cursor cursor(bytes);
   Piece piece;
   int64_t seconds = 0, nanos = 0;
-  while (!cursor.done() && cursor.Next(&piece)) (piece.number == 1 ? seconds : nanos) = static_cast<int64_t>(piece.value);
+  while (!cursor.done() && cursor.Next(&piece))
+    (piece.number == 1 ? seconds : nanos) = static_cast<int64_t>(piece.value);
   if (bytes.empty()) return nullptr;
   std::string text = base::FormatTime(base::Time(std::chrono::seconds(seconds)));
-  if (micro && text.ends_with("Z")) text = fmt::format("{}.{:06}Z", text.substr(0, text.size() - 1), nanos / 1000);
+  if (micro && text.ends_with("Z"))
+    text = fmt::format("{}.{:06}Z", text.substr(0, text.size() - 1), nanos / 1000);
   return text;
 }
 
@@ -143,7 +151,8 @@ bool Special(std::string_view name, std::string_view bytes, Json* out) {
   } else if (name == "IntOrString") {
     const bool text = first(1).value == 1;
     *out = text ? Json(std::string(first(3).bytes)) : Json(static_cast<int64_t>(first(2).value));
-  } else if (name == "runtime.RawExtension" || name == "meta.v1.FieldsV1" || name == "apiextensions.v1.JSON") {
+  } else if (name == "runtime.RawExtension" || name == "meta.v1.FieldsV1" ||
+             name == "apiextensions.v1.JSON") {
     embedded(1);
   } else if (name == "meta.v1.Duration") {
     *out = fmt::format("{}s", static_cast<double>(static_cast<int64_t>(first(1).value)) / 1e9);
@@ -155,9 +164,12 @@ bool Special(std::string_view name, std::string_view bytes, Json* out) {
   } else if (name.starts_with("apiextensions.v1.JSONSchemaPropsOr")) {
     const Piece schema = first(name.ends_with("Bool") ? 2 : 1);
     const Piece strings = first(2);
-    if (!schema.bytes.empty()) (void)Message("apiextensions.v1.JSONSchemaProps", schema.bytes, 1, out);
-    else if (name.ends_with("Bool")) *out = first(1).value != 0;
-    else *out = Json::array({std::string(strings.bytes)});
+    if (!schema.bytes.empty())
+      (void)Message("apiextensions.v1.JSONSchemaProps", schema.bytes, 1, out);
+    else if (name.ends_with("Bool"))
+      *out = first(1).value != 0;
+    else
+      *out = Json::array({std::string(strings.bytes)});
   } else {
     return false;
   }
@@ -166,20 +178,33 @@ bool Special(std::string_view name, std::string_view bytes, Json* out) {
 
 Status Scalar(char type, const Piece& piece, Json* out) {
   switch (type) {
-    case 's': *out = std::string(piece.bytes); break;
-    case 'y': *out = base::Base64Encode(piece.bytes); break;
-    case 'i': *out = static_cast<int64_t>(piece.value); break;
-    case 'b': *out = piece.value != 0; break;
-    case 'n': *out = std::bit_cast<double>(piece.value); break;
-    default: return Error(Code::kInternal, "unknown wire type {}", type);
+    case 's':
+      *out = std::string(piece.bytes);
+      break;
+    case 'y':
+      *out = base::Base64Encode(piece.bytes);
+      break;
+    case 'i':
+      *out = static_cast<int64_t>(piece.value);
+      break;
+    case 'b':
+      *out = piece.value != 0;
+      break;
+    case 'n':
+      *out = std::bit_cast<double>(piece.value);
+      break;
+    default:
+      return Error(Code::kInternal, "unknown wire type {}", type);
   }
-  if (type == 's' && piece.wire_type != 2) return Error(Code::kInvalidArgument, "a text field has another wire type");
+  if (type == 's' && piece.wire_type != 2)
+    return Error(Code::kInvalidArgument, "a text field has another wire type");
   return {};
 }
 
 Status Value(std::string_view type, const Piece& piece, int depth, Json* out) {
   if (type[0] != '@') return Scalar(type[0], piece, out);
-  if (piece.wire_type != 2) return Error(Code::kInvalidArgument, "a message field has another wire type");
+  if (piece.wire_type != 2)
+    return Error(Code::kInvalidArgument, "a message field has another wire type");
   if (Special(type.substr(1), piece.bytes, out)) return {};
   return Message(type.substr(1), piece.bytes, depth + 1, out);
 }
@@ -200,7 +225,8 @@ Status MapEntry(std::string_view type, std::string_view bytes, int depth, Json* 
 }
 
 bool IsZero(const Json& value) {
-  return (value.is_string() && value.get_ref<const std::string&>().empty()) || (value.is_boolean() && !value.get<bool>()) || (value.is_number() && value == 0);
+  return (value.is_string() && value.get_ref<const std::string&>().empty()) ||
+         (value.is_boolean() && !value.get<bool>()) || (value.is_number() && value == 0);
 }
 
 Status Message(std::string_view name, std::string_view bytes, int depth, Json* out) {
@@ -211,7 +237,8 @@ Status Message(std::string_view name, std::string_view bytes, int depth, Json* o
   Cursor cursor(bytes);
   Piece piece;
   while (!cursor.done()) {
-    if (!cursor.Next(&piece)) return Error(Code::kInvalidArgument, "the protobuf of {} is broken", name);
+    if (!cursor.Next(&piece))
+      return Error(Code::kInvalidArgument, "the protobuf of {} is broken", name);
     auto it = message->find(piece.number);
     if (it == message->end()) continue;
     const WireField& field = it->second;
@@ -239,21 +266,25 @@ Status Message(std::string_view name, std::string_view bytes, int depth, Json* o
 
 base::Result<Json> DecodeProtobuf(std::string_view bytes) {
   constexpr std::string_view kMagic("k8s\0", 4);
-  if (!bytes.starts_with(kMagic)) return Error(Code::kInvalidArgument, "the body does not begin as Kubernetes' protobuf does");
+  if (!bytes.starts_with(kMagic))
+    return Error(Code::kInvalidArgument, "the body does not begin as Kubernetes' protobuf does");
   Cursor cursor(bytes.substr(kMagic.size()));
   Piece piece;
   Json type = Json::object();
   std::string_view raw;
   while (!cursor.done()) {
     if (!cursor.Next(&piece)) return Error(Code::kInvalidArgument, "the protobuf is broken");
-    if (piece.number == 1) RETURN_IF_ERROR(Message("runtime.TypeMeta", piece.bytes, 0, &type), "typeMeta");
+    if (piece.number == 1)
+      RETURN_IF_ERROR(Message("runtime.TypeMeta", piece.bytes, 0, &type), "typeMeta");
     if (piece.number == 2) raw = piece.bytes;
   }
-  const std::string api_version = kubeapi::StringAt(type, {"apiVersion"}), kind = kubeapi::StringAt(type, {"kind"});
+  const std::string api_version = kubeapi::StringAt(type, {"apiVersion"}),
+                    kind = kubeapi::StringAt(type, {"kind"});
   const std::string group(kubeapi::GroupOf(api_version));
   std::string prefix = group.empty() ? "core" : group.substr(0, group.find('.'));
   // Options come under the group version of what they are for.
-  if (kind == "DeleteOptions" || kind == "CreateOptions" || kind == "UpdateOptions" || kind == "PatchOptions" || kind == "GetOptions" || kind == "ListOptions" || kind == "Status")
+  if (kind == "DeleteOptions" || kind == "CreateOptions" || kind == "UpdateOptions" ||
+      kind == "PatchOptions" || kind == "GetOptions" || kind == "ListOptions" || kind == "Status")
     prefix = "meta.v1";
   else
     prefix += "." + std::string(kubeapi::VersionOf(api_version));

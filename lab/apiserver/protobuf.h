@@ -7,9 +7,9 @@
 
 namespace isthmus::lab::apiserver {
 
-/// Reads an object in Kubernetes' protobuf form ("k8s\0", then runtime.Unknown), which typed Go clients send for
-/// built-in kinds. The result is what the same object would be as JSON. Answers are always JSON: those clients
-/// accept it.
+/// Reads an object in Kubernetes' protobuf form ("k8s\0", then runtime.Unknown), which typed Go
+/// clients send for built-in kinds. The result is what the same object would be as JSON. Answers
+/// are always JSON: those clients accept it.
 base::Result<kubeapi::Json> DecodeProtobuf(std::string_view bytes);
 
 }  // namespace isthmus::lab::apiserver

@@ -15,7 +15,8 @@ struct Continue {
 };
 
 std::string EncodeContinue(int64_t version, const ObjectKey& last) {
-  return base::Base64UrlEncode(Json{{"v", "meta.k8s.io/v1"}, {"rv", version}, {"ns", last.ns}, {"start", last.name}}.dump());
+  return base::Base64UrlEncode(
+      Json{{"v", "meta.k8s.io/v1"}, {"rv", version}, {"ns", last.ns}, {"start", last.name}}.dump());
 }
 
 Outcome<Continue> DecodeContinue(const std::string& token) {
@@ -31,7 +32,8 @@ Outcome<Continue> DecodeContinue(const std::string& token) {
 
 }  // namespace
 
-Response Reader::Get(const Request& request, const RequestInfo& info, const KindPtr& kind, const KindVersion& version) const {
+Response Reader::Get(const Request& request, const RequestInfo& info, const KindPtr& kind,
+                     const KindVersion& version) const {
   auto output = Output::Negotiate(request);
   if (!output.ok()) return ErrorResponse(output.error());
   auto text = engine_.store.Get({StorageKey(*kind), kind->namespaced ? info.ns : "", info.name});
@@ -39,7 +41,8 @@ Response Reader::Get(const Request& request, const RequestInfo& info, const Kind
   return output->Respond(200, output->Render(engine_, *kind, version, *text));
 }
 
-Response Reader::List(const Request& request, const RequestInfo& info, const KindPtr& kind, const KindVersion& version) const {
+Response Reader::List(const Request& request, const RequestInfo& info, const KindPtr& kind,
+                      const KindVersion& version) const {
   auto output = Output::Negotiate(request);
   if (!output.ok()) return ErrorResponse(output.error());
   auto filter = Filter::Of(request, info, *kind, version);
@@ -47,7 +50,8 @@ Response Reader::List(const Request& request, const RequestInfo& info, const Kin
   int64_t limit = 0;
   if (const std::string text = request.Query("limit"); !text.empty()) {
     auto parsed = base::ParseInt(text);
-    if (!parsed.ok() || *parsed < 0) return ErrorResponse(kubeapi::BadRequest("limit must be a non-negative integer: " + text));
+    if (!parsed.ok() || *parsed < 0)
+      return ErrorResponse(kubeapi::BadRequest("limit must be a non-negative integer: " + text));
     limit = *parsed;
   }
   int64_t list_version = engine_.store.version();
@@ -55,7 +59,8 @@ Response Reader::List(const Request& request, const RequestInfo& info, const Kin
   if (const std::string token = request.Query("continue"); !token.empty()) {
     auto decoded = DecodeContinue(token);
     if (!decoded.ok()) return ErrorResponse(decoded.error());
-    // Later chunks are of the present state; a watch from the first chunk's version still sees every change.
+    // Later chunks are of the present state; a watch from the first chunk's version still sees
+    // every change.
     list_version = decoded->version;
     after = decoded->after;
   }
@@ -63,24 +68,30 @@ Response Reader::List(const Request& request, const RequestInfo& info, const Kin
   std::string items;
   ObjectKey last;
   int64_t count = 0, remaining = 0;
-  engine_.store.List(StorageKey(*kind), filter->ns, after, [&](const ObjectKey& key, std::string_view text) {
-    if (!filter->MatchesKey(key)) return true;
-    if (filter->needs_object() && !filter->Matches(engine_.Decode(*kind, version, text))) return true;
-    if (limit > 0 && count == limit) {
-      ++remaining;
-      return !filter->needs_object();  // Kubernetes counts the rest only when there is no selector.
-    }
-    if (count++ > 0) items += ',';
-    if (table) {
-      items += TableRow(version, engine_.Decode(*kind, version, text), output->include, engine_.Now()).dump();
-    } else if (output->form == Output::Form::kObject && !kind->custom && !HasConversion(*kind, version)) {
-      items += text;  // Items of built-in lists do not repeat the list's kind.
-    } else {
-      items += output->Render(engine_, *kind, version, text);
-    }
-    last = key;
-    return true;
-  });
+  engine_.store.List(
+      StorageKey(*kind), filter->ns, after, [&](const ObjectKey& key, std::string_view text) {
+        if (!filter->MatchesKey(key)) return true;
+        if (filter->needs_object() && !filter->Matches(engine_.Decode(*kind, version, text)))
+          return true;
+        if (limit > 0 && count == limit) {
+          ++remaining;
+          return !filter->needs_object();  // Kubernetes counts the rest only when there is no
+                                           // selector.
+        }
+        if (count++ > 0) items += ',';
+        if (table) {
+          items += TableRow(version, engine_.Decode(*kind, version, text), output->include,
+                            engine_.Now())
+                       .dump();
+        } else if (output->form == Output::Form::kObject && !kind->custom &&
+                   !HasConversion(*kind, version)) {
+          items += text;  // Items of built-in lists do not repeat the list's kind.
+        } else {
+          items += output->Render(engine_, *kind, version, text);
+        }
+        last = key;
+        return true;
+      });
   Json metadata = {{"resourceVersion", std::to_string(list_version)}};
   if (remaining > 0) {
     metadata["continue"] = EncodeContinue(list_version, last);
@@ -88,15 +99,25 @@ Response Reader::List(const Request& request, const RequestInfo& info, const Kin
   }
   std::string head;
   switch (output->form) {
-    case Output::Form::kObject: head = fmt::format(R"("kind":"{}","apiVersion":"{}")", kind->list_kind, kind->ApiVersion(version)); break;
-    case Output::Form::kPartial: head = R"("kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1")"; break;
-    case Output::Form::kTable: head = R"("kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":)" + TableColumns(version).dump(); break;
+    case Output::Form::kObject:
+      head = fmt::format(R"("kind":"{}","apiVersion":"{}")", kind->list_kind,
+                         kind->ApiVersion(version));
+      break;
+    case Output::Form::kPartial:
+      head = R"("kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1")";
+      break;
+    case Output::Form::kTable:
+      head = R"("kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":)" +
+             TableColumns(version).dump();
+      break;
   }
-  std::string body = "{" + head + ",\"metadata\":" + metadata.dump() + (table ? ",\"rows\":[" : ",\"items\":[") + items + "]}\n";
+  std::string body = "{" + head + ",\"metadata\":" + metadata.dump() +
+                     (table ? ",\"rows\":[" : ",\"items\":[") + items + "]}\n";
   return output->Respond(200, std::move(body));
 }
 
-Response Reader::StartWatch(const Request& request, const RequestInfo& info, const KindPtr& kind, const KindVersion& version) const {
+Response Reader::StartWatch(const Request& request, const RequestInfo& info, const KindPtr& kind,
+                            const KindVersion& version) const {
   auto output = Output::Negotiate(request);
   if (!output.ok()) return ErrorResponse(output.error());
   auto filter = Filter::Of(request, info, *kind, version);
@@ -105,16 +126,23 @@ Response Reader::StartWatch(const Request& request, const RequestInfo& info, con
   const std::string from = request.Query("resourceVersion");
   const bool initial = request.Flag("sendInitialEvents");
   if (initial && request.Query("resourceVersionMatch") != "NotOlderThan") {
-    kubeapi::ApiError error = kubeapi::Invalid({"meta.k8s.io", "v1", "", "ListOptions"}, "",
-        {{"FieldValueForbidden", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan", "resourceVersionMatch"}});
+    kubeapi::ApiError error = kubeapi::Invalid(
+        {"meta.k8s.io", "v1", "", "ListOptions"}, "",
+        {{"FieldValueForbidden",
+          "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+          "resourceVersionMatch"}});
     return ErrorResponse(error);
   }
-  start.present = initial || ((from.empty() || from == "0") && !request.HasQuery("sendInitialEvents"));
+  start.present =
+      initial || ((from.empty() || from == "0") && !request.HasQuery("sendInitialEvents"));
   start.mark_end = initial && request.Flag("allowWatchBookmarks");
   if (!start.present) {
     auto parsed = base::ParseInt(from.empty() ? "0" : from);
     if (!parsed.ok() || *parsed < 0)
-      return ErrorResponse(kubeapi::BadRequest(fmt::format("resourceVersion: Invalid value: \"{}\": strconv.ParseUint: parsing \"{}\": invalid syntax", from, from)));
+      return ErrorResponse(
+          kubeapi::BadRequest(fmt::format("resourceVersion: Invalid value: \"{}\": "
+                                          "strconv.ParseUint: parsing \"{}\": invalid syntax",
+                                          from, from)));
     start.version = *parsed == 0 ? engine_.store.version() : *parsed;
   }
   Response response;

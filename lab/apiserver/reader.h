@@ -9,9 +9,12 @@ namespace isthmus::lab::apiserver {
 class Reader {
  public:
   explicit Reader(const Engine& engine) : engine_(engine) {}
-  Response Get(const Request& request, const RequestInfo& info, const KindPtr& kind, const KindVersion& version) const;
-  Response List(const Request& request, const RequestInfo& info, const KindPtr& kind, const KindVersion& version) const;
-  Response StartWatch(const Request& request, const RequestInfo& info, const KindPtr& kind, const KindVersion& version) const;
+  Response Get(const Request& request, const RequestInfo& info, const KindPtr& kind,
+               const KindVersion& version) const;
+  Response List(const Request& request, const RequestInfo& info, const KindPtr& kind,
+                const KindVersion& version) const;
+  Response StartWatch(const Request& request, const RequestInfo& info, const KindPtr& kind,
+                      const KindVersion& version) const;
 
  private:
   const Engine& engine_;

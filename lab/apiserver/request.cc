@@ -47,7 +47,8 @@ std::string Request::Query(std::string_view name) const {
 }
 
 bool Request::HasQuery(std::string_view name) const {
-  return std::any_of(query.begin(), query.end(), [&](const auto& entry) { return entry.first == name; });
+  return std::any_of(query.begin(), query.end(),
+                     [&](const auto& entry) { return entry.first == name; });
 }
 
 bool Request::Flag(std::string_view name) const {
@@ -84,9 +85,11 @@ RequestInfo RequestInfo::Of(const Request& request) {
   if (old_watch) ++at;
   if (parts[at] == "namespaces" && at + 1 < parts.size()) {
     info.ns = parts[at + 1];
-    // /namespaces/x, /namespaces/x/status and /namespaces/x/finalize are about the namespace itself.
-    const bool own = at + 2 == parts.size() ||
-                     (at + 3 == parts.size() && (parts[at + 2] == "status" || parts[at + 2] == "finalize"));
+    // /namespaces/x, /namespaces/x/status and /namespaces/x/finalize are about the namespace
+    // itself.
+    const bool own =
+        at + 2 == parts.size() ||
+        (at + 3 == parts.size() && (parts[at + 2] == "status" || parts[at + 2] == "finalize"));
     if (!own) at += 2;
   }
   info.resource = parts[at];

@@ -30,9 +30,9 @@ struct User {
 /// One request as the engine sees it, whatever brought it.
 struct Request {
   std::string method = "GET";
-  std::string path = "/";   ///< Decoded, without the query.
-  Fields query;             ///< Decoded.
-  Fields headers;           ///< Names in lower case.
+  std::string path = "/";  ///< Decoded, without the query.
+  Fields query;            ///< Decoded.
+  Fields headers;          ///< Names in lower case.
   std::string body;
   User user;
 
@@ -44,7 +44,8 @@ struct Request {
   std::string Header(std::string_view name) const;
 };
 
-/// The answer. With `watch` set, the body is a stream: the caller sends the head and starts the Watch.
+/// The answer. With `watch` set, the body is a stream: the caller sends the head and starts the
+/// Watch.
 struct Response {
   int status = 200;
   std::string content_type = "application/json";
@@ -56,7 +57,8 @@ struct Response {
 /// What a request is about, as RBAC and admission see it.
 struct RequestInfo {
   bool resource_request = false;
-  std::string verb;  ///< get list watch create update patch delete deletecollection, or the method in lower case.
+  std::string verb;  ///< get list watch create update patch delete deletecollection, or the method
+                     ///< in lower case.
   std::string path;
   std::string group;
   std::string version;
@@ -76,7 +78,7 @@ Response JsonResponse(int status, const kubeapi::Json& body);
 template <typename T>
 class Outcome {
  public:
-  Outcome(T value) : value_(std::move(value)) {}                            // NOLINT
+  Outcome(T value) : value_(std::move(value)) {}                              // NOLINT
   Outcome(kubeapi::ApiError error) : error_(std::move(error)), ok_(false) {}  // NOLINT
   bool ok() const { return ok_; }
   T& value() { return value_; }

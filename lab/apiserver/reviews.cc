@@ -31,13 +31,16 @@ void ReviewToken(const Engine& engine, Json* review) {
     (*review)["status"] = {{"user", Json::object()}, {"error", identity.status().message()}};
     return;
   }
-  (*review)["status"] = {{"authenticated", true}, {"user", identity->user.ToJson()}, {"audiences", identity->audiences}};
+  (*review)["status"] = {{"authenticated", true},
+                         {"user", identity->user.ToJson()},
+                         {"audiences", identity->audiences}};
 }
 
 /// The attributes that an access review asks about.
 RequestInfo InfoOf(const Json& spec, const std::string& ns) {
   RequestInfo info;
-  if (const Json* attributes = Find(spec, {"resourceAttributes"}); attributes && attributes->is_object()) {
+  if (const Json* attributes = Find(spec, {"resourceAttributes"});
+      attributes && attributes->is_object()) {
     info.resource_request = true;
     info.verb = StringAt(*attributes, {"verb"});
     info.group = StringAt(*attributes, {"group"});
@@ -68,21 +71,29 @@ Json RuleJson(const PolicyRule& rule) {
 void ReviewRules(Engine& engine, const User& user, Json* review) {
   Json resources = Json::array(), urls = Json::array();
   if (engine.authorizer)
-    for (const PolicyRule& rule : engine.authorizer->RulesFor(user, StringAt(*review, {"spec", "namespace"})))
+    for (const PolicyRule& rule :
+         engine.authorizer->RulesFor(user, StringAt(*review, {"spec", "namespace"})))
       (rule.urls.empty() ? resources : urls).push_back(RuleJson(rule));
-  (*review)["status"] = {{"resourceRules", resources}, {"nonResourceRules", urls}, {"incomplete", false}};
+  (*review)["status"] = {
+      {"resourceRules", resources}, {"nonResourceRules", urls}, {"incomplete", false}};
 }
 
 }  // namespace
 
-Response AnswerReview(Engine& engine, const Request& request, const RequestInfo& info, const Kind& kind, const KindVersion& version) {
+Response AnswerReview(Engine& engine, const Request& request, const RequestInfo& info,
+                      const Kind& kind, const KindVersion& version) {
   auto output = Output::Negotiate(request);
   if (!output.ok()) return ErrorResponse(output.error());
-  auto body = request.Header("content-type").find("yaml") != std::string::npos ? kubeapi::ParseYaml(request.body) : kubeapi::ParseJson(request.body);
-  if (!body.ok() || !body->is_object()) return ErrorResponse(kubeapi::BadRequest("the body of the request is not an object: " + body.status().message()));
+  auto body = request.Header("content-type").find("yaml") != std::string::npos
+                  ? kubeapi::ParseYaml(request.body)
+                  : kubeapi::ParseJson(request.body);
+  if (!body.ok() || !body->is_object())
+    return ErrorResponse(kubeapi::BadRequest("the body of the request is not an object: " +
+                                             body.status().message()));
   Json review = std::move(*body);
   if (const std::string given = kubeapi::KindOf(review); !given.empty() && given != kind.kind)
-    return ErrorResponse(kubeapi::BadRequest(fmt::format("the object is a {}, not a {}", given, kind.kind)));
+    return ErrorResponse(
+        kubeapi::BadRequest(fmt::format("the object is a {}, not a {}", given, kind.kind)));
   review["apiVersion"] = kind.ApiVersion(version);
   review["kind"] = kind.kind;
   if (!review["metadata"].is_object()) review["metadata"] = {{"creationTimestamp", nullptr}};
@@ -101,7 +112,8 @@ Response AnswerReview(Engine& engine, const Request& request, const RequestInfo&
       user.name = StringAt(review, {"spec", "user"});
       user.groups = Texts(review, {"spec", "groups"});
     }
-    const RequestInfo about = InfoOf(review["spec"], kind.kind == "LocalSubjectAccessReview" ? info.ns : "");
+    const RequestInfo about =
+        InfoOf(review["spec"], kind.kind == "LocalSubjectAccessReview" ? info.ns : "");
     std::string reason;
     const bool allowed = !engine.authorizer || engine.authorizer->Allows(user, about, &reason);
     review["status"] = {{"allowed", allowed}};

@@ -37,20 +37,50 @@ base::Status ParsePorts(const std::string& text, ServerConfig* config) {
 
 base::Status Parse(int argc, char** argv, ServerConfig* config) {
   const std::map<std::string, std::function<base::Status(const std::string&)>> options = {
-      {"--data-dir", [&](const std::string& v) { config->data_dir = v; return base::Status(); }},
-      {"--address", [&](const std::string& v) { config->addresses = base::SplitList(v); return base::Status(); }},
-      {"--port", [&](const std::string& v) {
+      {"--data-dir",
+       [&](const std::string& v) {
+         config->data_dir = v;
+         return base::Status();
+       }},
+      {"--address",
+       [&](const std::string& v) {
+         config->addresses = base::SplitList(v);
+         return base::Status();
+       }},
+      {"--port",
+       [&](const std::string& v) {
          auto port = base::ParseInt(v);
-         if (!port.ok() || *port < 0 || *port > 65535) return base::Error(base::Code::kInvalidArgument, "--port {}: not a port", v);
+         if (!port.ok() || *port < 0 || *port > 65535)
+           return base::Error(base::Code::kInvalidArgument, "--port {}: not a port", v);
          config->port = static_cast<uint16_t>(*port);
          return base::Status();
        }},
-      {"--san", [&](const std::string& v) { config->sans = base::SplitList(v); return base::Status(); }},
-      {"--advertise-address", [&](const std::string& v) { config->advertise_address = v; return base::Status(); }},
-      {"--service-cidr", [&](const std::string& v) { config->service_cidr = v; return base::Status(); }},
+      {"--san",
+       [&](const std::string& v) {
+         config->sans = base::SplitList(v);
+         return base::Status();
+       }},
+      {"--advertise-address",
+       [&](const std::string& v) {
+         config->advertise_address = v;
+         return base::Status();
+       }},
+      {"--service-cidr",
+       [&](const std::string& v) {
+         config->service_cidr = v;
+         return base::Status();
+       }},
       {"--service-node-port-range", [&](const std::string& v) { return ParsePorts(v, config); }},
-      {"--cluster-name", [&](const std::string& v) { config->cluster_name = v; return base::Status(); }},
-      {"--version", [&](const std::string& v) { config->git_version = v; return base::Status(); }},
+      {"--cluster-name",
+       [&](const std::string& v) {
+         config->cluster_name = v;
+         return base::Status();
+       }},
+      {"--version",
+       [&](const std::string& v) {
+         config->git_version = v;
+         return base::Status();
+       }},
   };
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i], value;
@@ -61,7 +91,8 @@ base::Status Parse(int argc, char** argv, ServerConfig* config) {
       value = argv[++i];
     }
     auto it = options.find(name);
-    if (it == options.end()) return base::Error(base::Code::kInvalidArgument, "unknown option {}", name);
+    if (it == options.end())
+      return base::Error(base::Code::kInvalidArgument, "unknown option {}", name);
     RETURN_IF_ERROR(it->second(value), name);
   }
   return {};
@@ -71,7 +102,8 @@ base::Status Parse(int argc, char** argv, ServerConfig* config) {
 
 int Run(int argc, char** argv) {
   for (int i = 1; i < argc; ++i)
-    if (std::string_view(argv[i]) == "--help" || std::string_view(argv[i]) == "-h") return std::fputs(kUsage, stdout), 0;
+    if (std::string_view(argv[i]) == "--help" || std::string_view(argv[i]) == "-h")
+      return std::fputs(kUsage, stdout), 0;
   ServerConfig config;
   if (base::Status status = Parse(argc, argv, &config); !status.ok()) {
     std::fprintf(stderr, "isthmus-lab apiserver: %s\n\n%s", status.message().c_str(), kUsage);
@@ -83,7 +115,8 @@ int Run(int argc, char** argv) {
     std::fprintf(stderr, "isthmus-lab apiserver: %s\n", server.status().message().c_str());
     return 1;
   }
-  LOG_INFO("apiserver", "serving {} at port {}; kubeconfig {}", config.cluster_name, (*server)->port(), (*server)->admin_kubeconfig());
+  LOG_INFO("apiserver", "serving {} at port {}; kubeconfig {}", config.cluster_name,
+           (*server)->port(), (*server)->admin_kubeconfig());
   base::Signals signals(loop, {SIGTERM, SIGINT}, [&loop](int) { loop.Stop(); });
   loop.Run();
   return 0;

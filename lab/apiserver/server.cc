@@ -18,9 +18,11 @@
 namespace isthmus::lab::apiserver {
 namespace {
 
-constexpr size_t kMostBody = 6 << 20;        // Kubernetes takes 3 MB; large CRD bundles come near it.
-constexpr size_t kMostUnsent = 32 << 20;     // A watcher that reads so little is cut off; it will list again.
-constexpr size_t kLargeBody = 64 << 10;      // What is parsed of these is given back to the system at once.
+constexpr size_t kMostBody = 6 << 20;  // Kubernetes takes 3 MB; large CRD bundles come near it.
+constexpr size_t kMostUnsent =
+    32 << 20;  // A watcher that reads so little is cut off; it will list again.
+constexpr size_t kLargeBody =
+    64 << 10;  // What is parsed of these is given back to the system at once.
 constexpr auto kBookmarkPeriod = std::chrono::seconds(60);
 constexpr int64_t kDefaultWatchSeconds = 1800;
 
@@ -40,10 +42,12 @@ struct Running {
   base::Timer bookmarks;
 };
 
-void RunWatch(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream, std::shared_ptr<Watch> watch) {
+void RunWatch(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream,
+              std::shared_ptr<Watch> watch) {
   auto running = std::make_shared<Running>();
   running->watch = watch;
-  const int64_t seconds = watch->timeout_seconds > 0 ? watch->timeout_seconds : kDefaultWatchSeconds;
+  const int64_t seconds =
+      watch->timeout_seconds > 0 ? watch->timeout_seconds : kDefaultWatchSeconds;
   std::weak_ptr<http::ServerStream> weak = stream;
   auto end = [weak, raw = running.get()] {
     raw->watch.reset();
@@ -110,19 +114,25 @@ base::Status ApiServer::Impl::Start() {
   options.git_version = config.git_version;
   ASSIGN_OR_RETURN(handler, Handler::Create(*store, clock, options), "the API server");
   sans.push_back(handler->engine().allocator->FirstAddress());
-  ASSIGN_OR_RETURN(ClusterPki made, ClusterPki::LoadOrCreate(config.data_dir + "/pki", sans, clock), "the cluster's keys");
+  ASSIGN_OR_RETURN(ClusterPki made, ClusterPki::LoadOrCreate(config.data_dir + "/pki", sans, clock),
+                   "the cluster's keys");
   pki = std::make_unique<ClusterPki>(std::move(made));
-  tokens = std::make_unique<TokenIssuer>(handler->engine(), pki->service_account_key, config.issuer, std::vector<std::string>{});
+  tokens = std::make_unique<TokenIssuer>(handler->engine(), pki->service_account_key, config.issuer,
+                                         std::vector<std::string>{});
   webhooks = std::make_unique<HttpWebhooks>(loop, handler->engine());
   proxy = std::make_unique<NodeProxy>(loop, handler->engine(), pki->kubelet_client);
   handler->engine().tokens = tokens.get();
   handler->engine().webhooks = webhooks.get();
   RETURN_IF_ERROR(Listen(), "the API server");
   handler->Bootstrap(config.advertise_address, servers.front()->port());
-  const std::string url = fmt::format("https://{}:{}", config.addresses.front(), servers.front()->port());
+  const std::string url =
+      fmt::format("https://{}:{}", config.addresses.front(), servers.front()->port());
   admin_kubeconfig = config.data_dir + "/admin.kubeconfig";
-  RETURN_IF_ERROR(WriteKubeconfig(config.data_dir + "/pki", "admin", url, config.cluster_name, admin_kubeconfig), "the admin's kubeconfig");
-  return WriteKubeconfig(config.data_dir + "/pki", "controllers", url, config.cluster_name, config.data_dir + "/controllers.kubeconfig");
+  RETURN_IF_ERROR(WriteKubeconfig(config.data_dir + "/pki", "admin", url, config.cluster_name,
+                                  admin_kubeconfig),
+                  "the admin's kubeconfig");
+  return WriteKubeconfig(config.data_dir + "/pki", "controllers", url, config.cluster_name,
+                         config.data_dir + "/controllers.kubeconfig");
 }
 
 base::Status ApiServer::Impl::Listen() {
@@ -135,9 +145,11 @@ base::Status ApiServer::Impl::Listen() {
     tls.client_certificate = http::TlsServerOptions::ClientCertificate::kOptional;
     tls.client_roots = [this] { return pki->roots; };
     options.tls = std::move(tls);
-    auto server = std::make_unique<http::Server>(loop, std::move(options), [weak = weak_from_this()](std::shared_ptr<http::ServerStream> stream) {
-      if (auto self = weak.lock()) self->OnRequest(stream);
-    });
+    auto server = std::make_unique<http::Server>(
+        loop, std::move(options),
+        [weak = weak_from_this()](std::shared_ptr<http::ServerStream> stream) {
+          if (auto self = weak.lock()) self->OnRequest(stream);
+        });
     RETURN_IF_ERROR(server->Start(), "listening");
     servers.push_back(std::move(server));
   }
@@ -171,11 +183,14 @@ void ApiServer::Impl::OnRequest(const std::shared_ptr<http::ServerStream>& strea
   if (auto error = handler->Impersonate(&request)) return Send(stream, ErrorResponse(*error));
   const RequestInfo info = RequestInfo::Of(request);
   if (Handler::IsConnect(info)) {
-    if (auto error = handler->Authorize(request.user, info)) return Send(stream, ErrorResponse(*error));
+    if (auto error = handler->Authorize(request.user, info))
+      return Send(stream, ErrorResponse(*error));
     return proxy->Serve(stream, request, info);
   }
-  if (request.method == "GET" || request.method == "HEAD") return Dispatch(stream, std::move(request));
-  stream->ReadBody(kMostBody, [weak = weak_from_this(), stream, request = std::move(request)](std::string body) mutable {
+  if (request.method == "GET" || request.method == "HEAD")
+    return Dispatch(stream, std::move(request));
+  stream->ReadBody(kMostBody, [weak = weak_from_this(), stream,
+                               request = std::move(request)](std::string body) mutable {
     auto self = weak.lock();
     if (!self) return;
     request.body = std::move(body);
@@ -202,14 +217,18 @@ void ApiServer::Impl::Send(const std::shared_ptr<http::ServerStream>& stream, Re
     return RunWatch(loop, stream, std::move(response.watch));
   }
   headers.Add("content-length", std::to_string(response.body.size()));
-  if (stream->head().method == "HEAD" || response.body.empty()) return stream->SendHeaders(response.status, headers, true);
+  if (stream->head().method == "HEAD" || response.body.empty())
+    return stream->SendHeaders(response.status, headers, true);
   stream->SendHeaders(response.status, headers);
   stream->SendData(base::Slice(std::move(response.body)), true);
 }
 
 base::Result<std::unique_ptr<ApiServer>> ApiServer::Start(base::Loop& loop, ServerConfig config) {
-  if (config.addresses.empty()) return base::Error(base::Code::kInvalidArgument, "the API server needs an address to listen at");
-  if (config.data_dir.empty()) return base::Error(base::Code::kInvalidArgument, "the API server needs a data folder");
+  if (config.addresses.empty())
+    return base::Error(base::Code::kInvalidArgument,
+                       "the API server needs an address to listen at");
+  if (config.data_dir.empty())
+    return base::Error(base::Code::kInvalidArgument, "the API server needs a data folder");
   auto impl = std::make_shared<Impl>(loop, std::move(config));
   RETURN_IF_ERROR(impl->Start(), "starting");
   return std::unique_ptr<ApiServer>(new ApiServer(std::move(impl)));

@@ -13,10 +13,12 @@ namespace isthmus::lab::apiserver {
 
 struct ServerConfig {
   std::vector<std::string> addresses = {"127.0.0.1"};
-  uint16_t port = 6443;           ///< 0 takes a free one (of the first address; the others take the same).
-  std::string data_dir;           ///< Store, keys and kubeconfigs; made when absent.
-  std::vector<std::string> sans;  ///< Names and addresses beside `addresses` that clients reach the server by.
-  /// Where pods reach the server (endpoints of the service "kubernetes"); empty takes the first address.
+  uint16_t port = 6443;  ///< 0 takes a free one (of the first address; the others take the same).
+  std::string data_dir;  ///< Store, keys and kubeconfigs; made when absent.
+  std::vector<std::string>
+      sans;  ///< Names and addresses beside `addresses` that clients reach the server by.
+  /// Where pods reach the server (endpoints of the service "kubernetes"); empty takes the first
+  /// address.
   std::string advertise_address;
   std::string service_cidr = "10.96.0.0/16";
   int node_port_min = 30000;
@@ -26,8 +28,9 @@ struct ServerConfig {
   std::string git_version = "v1.32.0";
 };
 
-/// The API server of one cluster: the engine behind TLS. Start() makes what is missing in data_dir: pki/ (keys),
-/// store.db, admin.kubeconfig and controllers.kubeconfig. Lives on its loop; destroying it closes everything.
+/// The API server of one cluster: the engine behind TLS. Start() makes what is missing in data_dir:
+/// pki/ (keys), store.db, admin.kubeconfig and controllers.kubeconfig. Lives on its loop;
+/// destroying it closes everything.
 class ApiServer {
  public:
   static base::Result<std::unique_ptr<ApiServer>> Start(base::Loop& loop, ServerConfig config);

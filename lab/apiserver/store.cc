@@ -19,10 +19,13 @@ std::string_view Column(sqlite3_stmt* stmt, int index) {
 }
 
 /// What an event costs in memory, about.
-size_t SizeOf(const StoreEvent& event) { return event.object->size() + (event.previous ? event.previous->size() : 0) + 200; }
+size_t SizeOf(const StoreEvent& event) {
+  return event.object->size() + (event.previous ? event.previous->size() : 0) + 200;
+}
 
 constexpr char kSchema[] =
-    "CREATE TABLE IF NOT EXISTS objects(resource TEXT NOT NULL, ns TEXT NOT NULL, name TEXT NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS objects(resource TEXT NOT NULL, ns TEXT NOT NULL, name TEXT NOT "
+    "NULL,"
     " object TEXT NOT NULL);"
     "CREATE UNIQUE INDEX IF NOT EXISTS by_key ON objects(resource, ns, name);"
     "CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -36,20 +39,23 @@ const Json& StoreEvent::parsed() const {
 }
 
 const Json& StoreEvent::parsed_previous() const {
-  if (!parsed_previous_) parsed_previous_ = std::make_shared<const Json>(previous ? Json::parse(*previous, nullptr, false) : Json());
+  if (!parsed_previous_)
+    parsed_previous_ =
+        std::make_shared<const Json>(previous ? Json::parse(*previous, nullptr, false) : Json());
   return *parsed_previous_;
 }
 
 base::Result<std::unique_ptr<Store>> Store::Open(const std::string& path, size_t history_bytes) {
   std::unique_ptr<Store> store(new Store());
   store->history_limit_ = history_bytes;
-  if (sqlite3_open_v2(path.c_str(), &store->db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+  if (sqlite3_open_v2(path.c_str(), &store->db_,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                       nullptr) != SQLITE_OK)
     return Error(Code::kUnavailable, "opening the store {}: {}", path, sqlite3_errmsg(store->db_));
   sqlite3_busy_timeout(store->db_, 2000);
   // NORMAL keeps everything over a killed process; only a power cut may lose the last moments.
-  for (const char* sql : {"PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "PRAGMA cache_size=-2000",
-                          "PRAGMA locking_mode=EXCLUSIVE", kSchema})
+  for (const char* sql : {"PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL",
+                          "PRAGMA cache_size=-2000", "PRAGMA locking_mode=EXCLUSIVE", kSchema})
     RETURN_IF_ERROR(store->Exec(sql), "preparing the store " + path);
   store->get_ = store->Prepare("SELECT object FROM objects WHERE resource=? AND ns=? AND name=?");
   store->put_ = store->Prepare(
@@ -58,7 +64,8 @@ base::Result<std::unique_ptr<Store>> Store::Open(const std::string& path, size_t
   store->delete_ = store->Prepare("DELETE FROM objects WHERE resource=? AND ns=? AND name=?");
   store->version_stmt_ = store->Prepare("UPDATE facts SET value=? WHERE name='version'");
   if (!store->get_ || !store->put_ || !store->delete_ || !store->version_stmt_)
-    return Error(Code::kDataLoss, "the store {} is not of this program: {}", path, sqlite3_errmsg(store->db_));
+    return Error(Code::kDataLoss, "the store {} is not of this program: {}", path,
+                 sqlite3_errmsg(store->db_));
   store->version_ = std::atoll(store->Fact("version").value_or("1").c_str());
   store->history_start_ = store->version_;
   return store;
@@ -94,7 +101,8 @@ std::optional<std::string> Store::Get(const ObjectKey& key) const {
   return text;
 }
 
-void Store::List(std::string_view resource, std::string_view ns, const std::optional<ObjectKey>& after,
+void Store::List(std::string_view resource, std::string_view ns,
+                 const std::optional<ObjectKey>& after,
                  const std::function<bool(const ObjectKey&, std::string_view)>& visit) const {
   std::string sql = "SELECT ns, name, object FROM objects WHERE resource=?1";
   if (!ns.empty()) sql += " AND ns=?2";
@@ -134,7 +142,8 @@ Status Store::Put(const ObjectKey& key, Json* object, Text previous) {
   StoreEvent event;
   event.kind = previous ? StoreEvent::Kind::kModified : StoreEvent::Kind::kAdded;
   event.key = key;
-  event.object = std::make_shared<const std::string>(object->dump(-1, ' ', false, Json::error_handler_t::replace));
+  event.object = std::make_shared<const std::string>(
+      object->dump(-1, ' ', false, Json::error_handler_t::replace));
   event.previous = std::move(previous);
   (*object)["apiVersion"] = std::move(api_version);
   (*object)["kind"] = std::move(kind);
@@ -149,7 +158,8 @@ Status Store::Delete(const ObjectKey& key, Json* object, Text previous) {
   StoreEvent event;
   event.kind = StoreEvent::Kind::kDeleted;
   event.key = key;
-  event.object = std::make_shared<const std::string>(bare.dump(-1, ' ', false, Json::error_handler_t::replace));
+  event.object = std::make_shared<const std::string>(
+      bare.dump(-1, ' ', false, Json::error_handler_t::replace));
   event.previous = std::move(previous);
   return Commit(std::move(event), true);
 }
@@ -183,7 +193,8 @@ Status Store::Commit(StoreEvent event, bool remove) {
     history_.pop_front();
   }
   undelivered_.push_back(std::move(event));
-  // An observer may write in turn; its change is delivered after this one, so that all see the same order.
+  // An observer may write in turn; its change is delivered after this one, so that all see the same
+  // order.
   if (undelivered_.size() == 1) {
     while (!undelivered_.empty()) {
       Deliver(undelivered_.front());
@@ -231,7 +242,8 @@ std::optional<std::string> Store::Fact(const std::string& name) const {
 }
 
 Status Store::SetFact(const std::string& name, const std::string& value) {
-  sqlite3_stmt* stmt = Prepare("INSERT INTO facts VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value");
+  sqlite3_stmt* stmt =
+      Prepare("INSERT INTO facts VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value");
   Bind(stmt, 1, name);
   Bind(stmt, 2, value);
   const bool done = sqlite3_step(stmt) == SQLITE_DONE;

@@ -47,13 +47,15 @@ struct StoreEvent {
 
 /// Objects by key with one global version (resourceVersion), and the recent changes in order.
 ///
-/// Each change is one SQLite transaction in WAL mode: a killed process loses nothing that it answered for. The
-/// history lives in memory, bounded by bytes; a watch from before it must start over (410 Gone), as after a
-/// restart. Lives on one thread. Observers are called after the commit, inside the call that made the change.
+/// Each change is one SQLite transaction in WAL mode: a killed process loses nothing that it
+/// answered for. The history lives in memory, bounded by bytes; a watch from before it must start
+/// over (410 Gone), as after a restart. Lives on one thread. Observers are called after the commit,
+/// inside the call that made the change.
 class Store {
  public:
   /// `path` is a file, or ":memory:". `history_bytes` bounds the change history.
-  static base::Result<std::unique_ptr<Store>> Open(const std::string& path, size_t history_bytes = 4 << 20);
+  static base::Result<std::unique_ptr<Store>> Open(const std::string& path,
+                                                   size_t history_bytes = 4 << 20);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -61,14 +63,14 @@ class Store {
   /// The version of the newest change.
   int64_t version() const { return version_; }
   std::optional<std::string> Get(const ObjectKey& key) const;
-  /// Objects of a resource in order of namespace and name, after `after` when given; all namespaces when `ns`
-  /// is empty. Stops when `visit` returns false. `visit` may not change the store.
+  /// Objects of a resource in order of namespace and name, after `after` when given; all namespaces
+  /// when `ns` is empty. Stops when `visit` returns false. `visit` may not change the store.
   void List(std::string_view resource, std::string_view ns, const std::optional<ObjectKey>& after,
             const std::function<bool(const ObjectKey&, std::string_view)>& visit) const;
   int64_t Count(std::string_view resource) const;
 
-  /// Writes `object` under `key`, giving it the next resourceVersion; apiVersion and kind are taken off the text.
-  /// `previous` is the text it replaces, null when it is new.
+  /// Writes `object` under `key`, giving it the next resourceVersion; apiVersion and kind are taken
+  /// off the text. `previous` is the text it replaces, null when it is new.
   base::Status Put(const ObjectKey& key, Json* object, Text previous);
   /// Removes; `object` gets the deletion's version.
   base::Status Delete(const ObjectKey& key, Json* object, Text previous);
@@ -76,8 +78,8 @@ class Store {
   /// Changes after `version`, in order; false when the history does not reach that far back.
   bool Replay(int64_t version, const std::function<void(const StoreEvent&)>& visit) const;
 
-  /// Calls `observer` for each change from now on, until the token is dropped. A new observer does not see a
-  /// change that is being reported.
+  /// Calls `observer` for each change from now on, until the token is dropped. A new observer does
+  /// not see a change that is being reported.
   using Observer = std::function<void(const StoreEvent&)>;
   [[nodiscard]] std::shared_ptr<void> Observe(Observer observer);
 

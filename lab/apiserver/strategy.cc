@@ -34,7 +34,9 @@ void DefaultWorkload(const std::string& key, Json* object) {
   Json* spec = Child(object, "spec");
   if (!spec) return;
   if (key == "deployments.apps") {
-    if (Json* strategy = Child(spec, "strategy"); strategy && StringAt(*strategy, {"type"}) == "RollingUpdate" && !strategy->contains("rollingUpdate"))
+    if (Json* strategy = Child(spec, "strategy");
+        strategy && StringAt(*strategy, {"type"}) == "RollingUpdate" &&
+        !strategy->contains("rollingUpdate"))
       (*strategy)["rollingUpdate"] = {{"maxSurge", "25%"}, {"maxUnavailable", "25%"}};
   } else if (key == "daemonsets.apps") {
     Json* strategy = Child(spec, "updateStrategy");
@@ -52,7 +54,11 @@ void DefaultWorkload(const std::string& key, Json* object) {
       SetDefault(Child(strategy, "rollingUpdate"), "partition", 0);
     }
   } else if (key == "jobs.batch") {
-    for (const auto& [field, value] : {std::pair<const char*, Json>("backoffLimit", 6), {"completionMode", "NonIndexed"}, {"podReplacementPolicy", "TerminatingOrFailed"}, {"suspend", false}, {"manualSelector", false}})
+    for (const auto& [field, value] : {std::pair<const char*, Json>("backoffLimit", 6),
+                                       {"completionMode", "NonIndexed"},
+                                       {"podReplacementPolicy", "TerminatingOrFailed"},
+                                       {"suspend", false},
+                                       {"manualSelector", false}})
       SetDefault(spec, field, value);
     if (!spec->contains("completions") && !spec->contains("parallelism")) {
       (*spec)["completions"] = 1;
@@ -75,15 +81,19 @@ void DefaultService(Json* object) {
   Json* ports = Child(spec, "ports");
   if (ports && ports->is_array())
     for (Json& port : *ports)
-      if (port.is_object() && (!port.contains("targetPort") || port["targetPort"] == 0 || port["targetPort"] == "")) port["targetPort"] = port.value("port", Json(0));
-  if (spec && StringAt(*spec, {"sessionAffinity"}) == "ClientIP") SetDefault(spec, "sessionAffinityConfig", {{"clientIP", {{"timeoutSeconds", 10800}}}});
+      if (port.is_object() &&
+          (!port.contains("targetPort") || port["targetPort"] == 0 || port["targetPort"] == ""))
+        port["targetPort"] = port.value("port", Json(0));
+  if (spec && StringAt(*spec, {"sessionAffinity"}) == "ClientIP")
+    SetDefault(spec, "sessionAffinityConfig", {{"clientIP", {{"timeoutSeconds", 10800}}}});
 }
 
 void DefaultRbac(const Kind& kind, Json* object) {
   Json* subjects = Child(object, "subjects");
   if (subjects && subjects->is_array())
     for (Json& subject : *subjects)
-      if (const std::string type = StringAt(subject, {"kind"}); type == "User" || type == "Group") SetDefault(&subject, "apiGroup", "rbac.authorization.k8s.io");
+      if (const std::string type = StringAt(subject, {"kind"}); type == "User" || type == "Group")
+        SetDefault(&subject, "apiGroup", "rbac.authorization.k8s.io");
 }
 
 /// stringData is written into data and forgotten.
@@ -92,40 +102,61 @@ void FoldStringData(Json* object) {
   if (!text) return;
   if (text->is_object())
     for (const auto& [key, value] : text->items())
-      if (value.is_string()) (*object)["data"][key] = base::Base64Encode(value.get_ref<const std::string&>());
+      if (value.is_string())
+        (*object)["data"][key] = base::Base64Encode(value.get_ref<const std::string&>());
   object->erase("stringData");
 }
 
-void Require(const Json& object, std::initializer_list<std::string_view> path, std::vector<StatusCause>* causes) {
+void Require(const Json& object, std::initializer_list<std::string_view> path,
+             std::vector<StatusCause>* causes) {
   const Json* value = Find(object, path);
-  if (value && !value->is_null() && !(value->is_string() && value->get_ref<const std::string&>().empty())) return;
-  causes->push_back({"FieldValueRequired", "Required value", base::Join(std::vector<std::string_view>(path), ".")});
+  if (value && !value->is_null() &&
+      !(value->is_string() && value->get_ref<const std::string&>().empty()))
+    return;
+  causes->push_back({"FieldValueRequired", "Required value",
+                     base::Join(std::vector<std::string_view>(path), ".")});
 }
 
-void ValidateWorkload(const std::string& key, const Json& object, const Json* old, std::vector<StatusCause>* causes) {
+void ValidateWorkload(const std::string& key, const Json& object, const Json* old,
+                      std::vector<StatusCause>* causes) {
   const Json* selector = Find(object, {"spec", "selector"});
   const Json* labels = Find(object, {"spec", "template", "metadata", "labels"});
   static const Json kNone = Json::object();
   if (!selector || selector->empty()) {
     causes->push_back({"FieldValueRequired", "Required value", "spec.selector"});
   } else {
-    auto parsed = key == "replicationcontrollers" ? base::Result<kubeapi::LabelSelector>(kubeapi::LabelSelector::FromLabels(*selector))
-                                                  : kubeapi::LabelSelector::FromObject(*selector);
+    auto parsed =
+        key == "replicationcontrollers"
+            ? base::Result<kubeapi::LabelSelector>(kubeapi::LabelSelector::FromLabels(*selector))
+            : kubeapi::LabelSelector::FromObject(*selector);
     if (!parsed.ok()) {
-      causes->push_back({"FieldValueInvalid", "Invalid value: " + parsed.status().message(), "spec.selector"});
+      causes->push_back(
+          {"FieldValueInvalid", "Invalid value: " + parsed.status().message(), "spec.selector"});
     } else if (!parsed->Matches(labels ? *labels : kNone)) {
-      causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: {}: `selector` does not match template `labels`", (labels ? *labels : kNone).dump()),
-                         "spec.template.metadata.labels"});
+      causes->push_back(
+          {"FieldValueInvalid",
+           fmt::format("Invalid value: {}: `selector` does not match template `labels`",
+                       (labels ? *labels : kNone).dump()),
+           "spec.template.metadata.labels"});
     }
-    if (old && key != "replicationcontrollers" && Find(*old, {"spec", "selector"}) && *Find(*old, {"spec", "selector"}) != *selector)
-      causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: {}: field is immutable", selector->dump()), "spec.selector"});
+    if (old && key != "replicationcontrollers" && Find(*old, {"spec", "selector"}) &&
+        *Find(*old, {"spec", "selector"}) != *selector)
+      causes->push_back({"FieldValueInvalid",
+                         fmt::format("Invalid value: {}: field is immutable", selector->dump()),
+                         "spec.selector"});
   }
   if (IntAt(object, {"spec", "replicas"}) < 0)
-    causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: {}: must be greater than or equal to 0", IntAt(object, {"spec", "replicas"})), "spec.replicas"});
+    causes->push_back({"FieldValueInvalid",
+                       fmt::format("Invalid value: {}: must be greater than or equal to 0",
+                                   IntAt(object, {"spec", "replicas"})),
+                       "spec.replicas"});
   if (const Json* pod = Find(object, {"spec", "template", "spec"})) {
     ValidatePodSpec(*pod, "spec.template.spec", causes);
     if (const std::string policy = StringAt(*pod, {"restartPolicy"}); policy != "Always")
-      causes->push_back({"FieldValueNotSupported", fmt::format("Unsupported value: \"{}\": supported values: \"Always\"", policy), "spec.template.spec.restartPolicy"});
+      causes->push_back(
+          {"FieldValueNotSupported",
+           fmt::format("Unsupported value: \"{}\": supported values: \"Always\"", policy),
+           "spec.template.spec.restartPolicy"});
   } else {
     causes->push_back({"FieldValueRequired", "Required value", "spec.template.spec.containers"});
   }
@@ -138,23 +169,34 @@ void ValidateJob(const Json& object, const Json* old, std::vector<StatusCause>* 
     return;
   }
   ValidatePodSpec(*pod, "spec.template.spec", causes);
-  if (const std::string policy = StringAt(*pod, {"restartPolicy"}); policy == "Always" || policy.empty())
-    causes->push_back({"FieldValueNotSupported", "Unsupported value: \"Always\": supported values: \"OnFailure\", \"Never\"", "spec.template.spec.restartPolicy"});
-  if (old && Find(*old, {"spec", "template"}) && !kubeapi::BoolAt(*old, {"spec", "suspend"}) && *Find(*old, {"spec", "template"}) != *Find(object, {"spec", "template"}))
+  if (const std::string policy = StringAt(*pod, {"restartPolicy"});
+      policy == "Always" || policy.empty())
+    causes->push_back({"FieldValueNotSupported",
+                       "Unsupported value: \"Always\": supported values: \"OnFailure\", \"Never\"",
+                       "spec.template.spec.restartPolicy"});
+  if (old && Find(*old, {"spec", "template"}) && !kubeapi::BoolAt(*old, {"spec", "suspend"}) &&
+      *Find(*old, {"spec", "template"}) != *Find(object, {"spec", "template"}))
     causes->push_back({"FieldValueInvalid", "Invalid value: field is immutable", "spec.template"});
 }
 
-void ValidateConfig(const Json& object, const Json* old, bool secret, std::vector<StatusCause>* causes) {
+void ValidateConfig(const Json& object, const Json* old, bool secret,
+                    std::vector<StatusCause>* causes) {
   for (const char* part : {"data", "binaryData"}) {
     const Json* data = Find(object, {part});
     if (!data || !data->is_object()) continue;
     for (const auto& [key, value] : data->items()) {
-      const bool fits = !key.empty() && key.size() <= 253 && key != "." && key != ".." && std::all_of(key.begin(), key.end(), [](char c) {
-        return isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.';
-      });
+      const bool fits =
+          !key.empty() && key.size() <= 253 && key != "." && key != ".." &&
+          std::all_of(key.begin(), key.end(), [](char c) {
+            return isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.';
+          });
       if (!fits)
-        causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: \"{}\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
-                                                            "(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')", key),
+        causes->push_back({"FieldValueInvalid",
+                           fmt::format("Invalid value: \"{}\": a valid config key must consist of "
+                                       "alphanumeric characters, '-', '_' or '.' "
+                                       "(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex "
+                                       "used for validation is '[-._a-zA-Z0-9]+')",
+                                       key),
                            fmt::format("{}[{}]", part, key)});
     }
   }
@@ -163,34 +205,56 @@ void ValidateConfig(const Json& object, const Json* old, bool secret, std::vecto
       const Json *a = Find(object, {part}), *b = Find(*old, {part});
       return (!a && !b) || (a && b && *a == *b);
     };
-    if (!kubeapi::BoolAt(object, {"immutable"})) causes->push_back({"FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set", "immutable"});
+    if (!kubeapi::BoolAt(object, {"immutable"}))
+      causes->push_back({"FieldValueForbidden",
+                         "Forbidden: field is immutable when `immutable` is set", "immutable"});
     for (const char* part : {"data", "binaryData"})
-      if (!same(part)) causes->push_back({"FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set", part});
+      if (!same(part))
+        causes->push_back(
+            {"FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set", part});
   }
   if (secret && old && StringAt(*old, {"type"}) != StringAt(object, {"type"}))
-    causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: \"{}\": field is immutable", StringAt(object, {"type"})), "type"});
+    causes->push_back(
+        {"FieldValueInvalid",
+         fmt::format("Invalid value: \"{}\": field is immutable", StringAt(object, {"type"})),
+         "type"});
   const std::string type = StringAt(object, {"type"});
   if (secret && type == "kubernetes.io/tls")
     for (const char* key : {"tls.crt", "tls.key"})
-      if (!Find(object, {"data", key})) causes->push_back({"FieldValueRequired", "Required value", fmt::format("data[{}]", key)});
-  if (secret && type == "kubernetes.io/service-account-token" && kubeapi::AnnotationOf(object, "kubernetes.io/service-account.name").empty())
-    causes->push_back({"FieldValueRequired", "Required value", "metadata.annotations[kubernetes.io/service-account.name]"});
+      if (!Find(object, {"data", key}))
+        causes->push_back({"FieldValueRequired", "Required value", fmt::format("data[{}]", key)});
+  if (secret && type == "kubernetes.io/service-account-token" &&
+      kubeapi::AnnotationOf(object, "kubernetes.io/service-account.name").empty())
+    causes->push_back({"FieldValueRequired", "Required value",
+                       "metadata.annotations[kubernetes.io/service-account.name]"});
 }
 
 void ValidateBinding(const Json& object, const Json* old, std::vector<StatusCause>* causes) {
   Require(object, {"roleRef", "name"}, causes);
   Require(object, {"roleRef", "kind"}, causes);
-  if (old && Find(*old, {"roleRef"}) && Find(object, {"roleRef"}) && *Find(*old, {"roleRef"}) != *Find(object, {"roleRef"}))
-    causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: {{\"APIGroup\":\"{}\",\"Kind\":\"{}\",\"Name\":\"{}\"}}: cannot change roleRef", StringAt(object, {"roleRef", "apiGroup"}),
-                                                         StringAt(object, {"roleRef", "kind"}), StringAt(object, {"roleRef", "name"})), "roleRef"});
+  if (old && Find(*old, {"roleRef"}) && Find(object, {"roleRef"}) &&
+      *Find(*old, {"roleRef"}) != *Find(object, {"roleRef"}))
+    causes->push_back(
+        {"FieldValueInvalid",
+         fmt::format("Invalid value: {{\"APIGroup\":\"{}\",\"Kind\":\"{}\",\"Name\":\"{}\"}}: "
+                     "cannot change roleRef",
+                     StringAt(object, {"roleRef", "apiGroup"}),
+                     StringAt(object, {"roleRef", "kind"}), StringAt(object, {"roleRef", "name"})),
+         "roleRef"});
   if (const Json* subjects = Find(object, {"subjects"}); subjects && subjects->is_array())
     for (size_t i = 0; i < subjects->size(); ++i) {
       const std::string at = fmt::format("subjects[{}]", i);
-      if (StringAt((*subjects)[i], {"name"}).empty()) causes->push_back({"FieldValueRequired", "Required value", at + ".name"});
+      if (StringAt((*subjects)[i], {"name"}).empty())
+        causes->push_back({"FieldValueRequired", "Required value", at + ".name"});
       const std::string type = StringAt((*subjects)[i], {"kind"});
       if (type != "User" && type != "Group" && type != "ServiceAccount")
-        causes->push_back({"FieldValueNotSupported", fmt::format("Unsupported value: \"{}\": supported values: \"Group\", \"ServiceAccount\", \"User\"", type), at + ".kind"});
-      if (type == "ServiceAccount" && StringAt((*subjects)[i], {"namespace"}).empty() && kubeapi::KindOf(object) == "ClusterRoleBinding")
+        causes->push_back({"FieldValueNotSupported",
+                           fmt::format("Unsupported value: \"{}\": supported values: \"Group\", "
+                                       "\"ServiceAccount\", \"User\"",
+                                       type),
+                           at + ".kind"});
+      if (type == "ServiceAccount" && StringAt((*subjects)[i], {"namespace"}).empty() &&
+          kubeapi::KindOf(object) == "ClusterRoleBinding")
         causes->push_back({"FieldValueRequired", "Required value", at + ".namespace"});
     }
 }
@@ -202,22 +266,43 @@ void ValidateWebhooks(const Json& object, std::vector<StatusCause>* causes) {
     const Json& hook = (*hooks)[i];
     const std::string at = fmt::format("webhooks[{}]", i);
     const std::string name = StringAt(hook, {"name"});
-    if (name.empty()) causes->push_back({"FieldValueRequired", "Required value", at + ".name"});
+    if (name.empty())
+      causes->push_back({"FieldValueRequired", "Required value", at + ".name"});
     else if (std::count(name.begin(), name.end(), '.') < 2)
-      causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: \"{}\": should be a domain with at least three segments separated by dots", name), at + ".name"});
-    const bool url = Find(hook, {"clientConfig", "url"}), service = Find(hook, {"clientConfig", "service"});
-    if (url == service) causes->push_back({"FieldValueRequired", "Required value: exactly one of url or service is required", at + ".clientConfig"});
-    if (const std::string effects = StringAt(hook, {"sideEffects"}); effects != "None" && effects != "NoneOnDryRun")
-      causes->push_back({"FieldValueNotSupported", fmt::format("Unsupported value: \"{}\": supported values: \"None\", \"NoneOnDryRun\"", effects), at + ".sideEffects"});
+      causes->push_back({"FieldValueInvalid",
+                         fmt::format("Invalid value: \"{}\": should be a domain with at least "
+                                     "three segments separated by dots",
+                                     name),
+                         at + ".name"});
+    const bool url = Find(hook, {"clientConfig", "url"}),
+               service = Find(hook, {"clientConfig", "service"});
+    if (url == service)
+      causes->push_back({"FieldValueRequired",
+                         "Required value: exactly one of url or service is required",
+                         at + ".clientConfig"});
+    if (const std::string effects = StringAt(hook, {"sideEffects"});
+        effects != "None" && effects != "NoneOnDryRun")
+      causes->push_back(
+          {"FieldValueNotSupported",
+           fmt::format("Unsupported value: \"{}\": supported values: \"None\", \"NoneOnDryRun\"",
+                       effects),
+           at + ".sideEffects"});
     const Json* versions = Find(hook, {"admissionReviewVersions"});
     if (!versions || versions->empty())
-      causes->push_back({"FieldValueRequired", "Required value: must specify one of v1, v1beta1", at + ".admissionReviewVersions"});
+      causes->push_back({"FieldValueRequired", "Required value: must specify one of v1, v1beta1",
+                         at + ".admissionReviewVersions"});
     for (const char* selector : {"namespaceSelector", "objectSelector"})
-      if (const Json* value = Find(hook, {selector}); value && !kubeapi::LabelSelector::FromObject(*value).ok())
-        causes->push_back({"FieldValueInvalid", "Invalid value: not a label selector", at + "." + selector});
+      if (const Json* value = Find(hook, {selector});
+          value && !kubeapi::LabelSelector::FromObject(*value).ok())
+        causes->push_back(
+            {"FieldValueInvalid", "Invalid value: not a label selector", at + "." + selector});
     const int64_t timeout = IntAt(hook, {"timeoutSeconds"}, 10);
     if (timeout < 1 || timeout > 30)
-      causes->push_back({"FieldValueInvalid", fmt::format("Invalid value: {}: the timeout value must be between 1 and 30 seconds", timeout), at + ".timeoutSeconds"});
+      causes->push_back(
+          {"FieldValueInvalid",
+           fmt::format("Invalid value: {}: the timeout value must be between 1 and 30 seconds",
+                       timeout),
+           at + ".timeoutSeconds"});
   }
 }
 
@@ -250,11 +335,13 @@ void DefaultKind(const Kind& kind, Json* object) {
     if (Find(*object, {"spec", "egress"})) types.push_back("Egress");
     SetDefault(Child(object, "spec"), "policyTypes", std::move(types));
   } else if (key == "namespaces") {
-    if (!Find(*object, {"spec", "finalizers"}) && !kubeapi::IsBeingDeleted(*object)) (*object)["spec"]["finalizers"] = Json::array({"kubernetes"});
+    if (!Find(*object, {"spec", "finalizers"}) && !kubeapi::IsBeingDeleted(*object))
+      (*object)["spec"]["finalizers"] = Json::array({"kubernetes"});
   }
 }
 
-void PrepareCreate(const Engine& engine, const Kind& kind, const KindVersion& version, const User& user, Json* object) {
+void PrepareCreate(const Engine& engine, const Kind& kind, const KindVersion& version,
+                   const User& user, Json* object) {
   const std::string key = kind.resource_key();
   const bool keeps_status = !version.status || key == "nodes" || (kind.custom && !version.status);
   if (!keeps_status) object->erase("status");
@@ -267,7 +354,9 @@ void PrepareCreate(const Engine& engine, const Kind& kind, const KindVersion& ve
     (*object)["status"] = {{"loadBalancer", Json::object()}};
   } else if (key == "nodes") {
     (*object)["metadata"]["labels"]["kubernetes.io/hostname"] =
-        kubeapi::LabelOf(*object, "kubernetes.io/hostname").empty() ? kubeapi::NameOf(*object) : kubeapi::LabelOf(*object, "kubernetes.io/hostname");
+        kubeapi::LabelOf(*object, "kubernetes.io/hostname").empty()
+            ? kubeapi::NameOf(*object)
+            : kubeapi::LabelOf(*object, "kubernetes.io/hostname");
     if (!object->contains("status")) (*object)["status"] = Json::object();
   } else if (key == "deployments.apps" || key == "jobs.batch" || key == "cronjobs.batch") {
     (*object)["status"] = Json::object();
@@ -278,11 +367,17 @@ void PrepareCreate(const Engine& engine, const Kind& kind, const KindVersion& ve
     (*object)["status"] = {{"replicas", 0}, {"availableReplicas", 0}};
   } else if (key == "daemonsets.apps") {
     (*object)["metadata"]["annotations"]["deprecated.daemonset.template.generation"] = "1";
-    (*object)["status"] = {{"currentNumberScheduled", 0}, {"desiredNumberScheduled", 0}, {"numberMisscheduled", 0}, {"numberReady", 0}};
+    (*object)["status"] = {{"currentNumberScheduled", 0},
+                           {"desiredNumberScheduled", 0},
+                           {"numberMisscheduled", 0},
+                           {"numberReady", 0}};
   } else if (key == "ingresses.networking.k8s.io") {
     (*object)["status"] = {{"loadBalancer", Json::object()}};
   } else if (key == "poddisruptionbudgets.policy") {
-    (*object)["status"] = {{"currentHealthy", 0}, {"desiredHealthy", 0}, {"disruptionsAllowed", 0}, {"expectedPods", 0}};
+    (*object)["status"] = {{"currentHealthy", 0},
+                           {"desiredHealthy", 0},
+                           {"disruptionsAllowed", 0},
+                           {"expectedPods", 0}};
   } else if (key == "horizontalpodautoscalers.autoscaling") {
     (*object)["status"] = {{"desiredReplicas", 0}, {"currentMetrics", nullptr}};
   } else if (key == "persistentvolumeclaims" || key == "persistentvolumes") {
@@ -295,11 +390,13 @@ void PrepareCreate(const Engine& engine, const Kind& kind, const KindVersion& ve
   }
 }
 
-void PrepareUpdate(const Engine& engine, const Kind& kind, const Json& old, const std::string& subresource, const User& user, Json* object) {
+void PrepareUpdate(const Engine& engine, const Kind& kind, const Json& old,
+                   const std::string& subresource, const User& user, Json* object) {
   const std::string key = kind.resource_key();
   if (key == "namespaces" && subresource.empty()) {
     // Finalizers of a namespace change only through its finalize subresource.
-    if (const Json* finalizers = Find(old, {"spec", "finalizers"})) (*object)["spec"]["finalizers"] = *finalizers;
+    if (const Json* finalizers = Find(old, {"spec", "finalizers"}))
+      (*object)["spec"]["finalizers"] = *finalizers;
     (*object)["metadata"]["labels"]["kubernetes.io/metadata.name"] = kubeapi::NameOf(*object);
   } else if (key == "certificatesigningrequests.certificates.k8s.io") {
     if (const Json* spec = Find(old, {"spec"})) (*object)["spec"] = *spec;
@@ -320,17 +417,20 @@ void PrepareUpdate(const Engine& engine, const Kind& kind, const Json& old, cons
   } else if (key == "secrets" && !Find(*object, {"type"})) {
     (*object)["type"] = StringAt(old, {"type"});
   } else if (key == "jobs.batch" && subresource.empty()) {
-    if (const Json* selector = Find(old, {"spec", "selector"})) (*object)["spec"]["selector"] = *selector;
+    if (const Json* selector = Find(old, {"spec", "selector"}))
+      (*object)["spec"]["selector"] = *selector;
   }
 }
 
-std::vector<StatusCause> Validate(const Kind& kind, const KindVersion& version, const Json& object, const Json* old) {
+std::vector<StatusCause> Validate(const Kind& kind, const KindVersion& version, const Json& object,
+                                  const Json* old) {
   std::vector<StatusCause> causes;
   if (kind.custom) return causes;
   const std::string key = kind.resource_key();
   if (key == "pods") {
     ValidatePod(object, old, &causes);
-  } else if (key == "deployments.apps" || key == "replicasets.apps" || key == "statefulsets.apps" || key == "daemonsets.apps" || key == "replicationcontrollers") {
+  } else if (key == "deployments.apps" || key == "replicasets.apps" || key == "statefulsets.apps" ||
+             key == "daemonsets.apps" || key == "replicationcontrollers") {
     ValidateWorkload(key, object, old, &causes);
   } else if (key == "jobs.batch") {
     ValidateJob(object, old, &causes);
@@ -338,35 +438,69 @@ std::vector<StatusCause> Validate(const Kind& kind, const KindVersion& version, 
     ValidateService(object, old, &causes);
   } else if (key == "secrets" || key == "configmaps") {
     ValidateConfig(object, old, key == "secrets", &causes);
-  } else if (key == "rolebindings.rbac.authorization.k8s.io" || key == "clusterrolebindings.rbac.authorization.k8s.io") {
+  } else if (key == "rolebindings.rbac.authorization.k8s.io" ||
+             key == "clusterrolebindings.rbac.authorization.k8s.io") {
     ValidateBinding(object, old, &causes);
-  } else if (key == "mutatingwebhookconfigurations.admissionregistration.k8s.io" || key == "validatingwebhookconfigurations.admissionregistration.k8s.io") {
+  } else if (key == "mutatingwebhookconfigurations.admissionregistration.k8s.io" ||
+             key == "validatingwebhookconfigurations.admissionregistration.k8s.io") {
     ValidateWebhooks(object, &causes);
   } else if (key == "customresourcedefinitions.apiextensions.k8s.io") {
     ValidateCrd(object, old, &causes);
   } else if (key == "certificatesigningrequests.certificates.k8s.io") {
     Require(object, {"spec", "signerName"}, &causes);
     Require(object, {"spec", "request"}, &causes);
-    if (const Json* usages = Find(object, {"spec", "usages"}); !usages || usages->empty()) causes.push_back({"FieldValueRequired", "Required value: usages must be specified", "spec.usages"});
+    if (const Json* usages = Find(object, {"spec", "usages"}); !usages || usages->empty())
+      causes.push_back(
+          {"FieldValueRequired", "Required value: usages must be specified", "spec.usages"});
   } else if (key == "endpointslices.discovery.k8s.io") {
     Require(object, {"addressType"}, &causes);
     if (old && StringAt(*old, {"addressType"}) != StringAt(object, {"addressType"}))
-      causes.push_back({"FieldValueInvalid", fmt::format("Invalid value: \"{}\": field is immutable", StringAt(object, {"addressType"})), "addressType"});
+      causes.push_back({"FieldValueInvalid",
+                        fmt::format("Invalid value: \"{}\": field is immutable",
+                                    StringAt(object, {"addressType"})),
+                        "addressType"});
   } else if (key == "horizontalpodautoscalers.autoscaling") {
     Require(object, {"spec", "scaleTargetRef", "name"}, &causes);
     Require(object, {"spec", "scaleTargetRef", "kind"}, &causes);
     if (IntAt(object, {"spec", "maxReplicas"}) < 1)
-      causes.push_back({"FieldValueInvalid", fmt::format("Invalid value: {}: must be greater than 0", IntAt(object, {"spec", "maxReplicas"})), "spec.maxReplicas"});
+      causes.push_back({"FieldValueInvalid",
+                        fmt::format("Invalid value: {}: must be greater than 0",
+                                    IntAt(object, {"spec", "maxReplicas"})),
+                        "spec.maxReplicas"});
   }
   return causes;
 }
 
 bool HasGeneration(const Kind& kind) {
-  static const std::set<std::string_view> without = {
-      "configmaps", "endpoints", "events", "limitranges", "namespaces", "nodes", "persistentvolumeclaims", "persistentvolumes", "pods", "podtemplates",
-      "resourcequotas", "secrets", "serviceaccounts", "services", "leases", "clusterroles", "clusterrolebindings", "roles", "rolebindings",
-      "controllerrevisions", "csinodes", "csidrivers", "storageclasses", "csistoragecapacities", "volumeattachments", "runtimeclasses", "apiservices", "certificatesigningrequests",
-      "horizontalpodautoscalers"};
+  static const std::set<std::string_view> without = {"configmaps",
+                                                     "endpoints",
+                                                     "events",
+                                                     "limitranges",
+                                                     "namespaces",
+                                                     "nodes",
+                                                     "persistentvolumeclaims",
+                                                     "persistentvolumes",
+                                                     "pods",
+                                                     "podtemplates",
+                                                     "resourcequotas",
+                                                     "secrets",
+                                                     "serviceaccounts",
+                                                     "services",
+                                                     "leases",
+                                                     "clusterroles",
+                                                     "clusterrolebindings",
+                                                     "roles",
+                                                     "rolebindings",
+                                                     "controllerrevisions",
+                                                     "csinodes",
+                                                     "csidrivers",
+                                                     "storageclasses",
+                                                     "csistoragecapacities",
+                                                     "volumeattachments",
+                                                     "runtimeclasses",
+                                                     "apiservices",
+                                                     "certificatesigningrequests",
+                                                     "horizontalpodautoscalers"};
   return !without.count(kind.plural);
 }
 

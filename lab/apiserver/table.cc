@@ -21,16 +21,22 @@ Json Cell(const Column& column, const Json& object, int64_t now) {
   const Json* value = values.empty() || values[0]->is_null() ? nullptr : values[0];
   if (column.type == "date" && column.format.empty()) {
     if (column.name == "Created At") return value ? *value : Json();
-    return value && value->is_string() ? HumanAge(value->get<std::string>(), now) : value ? "<invalid>" : "<unknown>";
+    return value && value->is_string() ? HumanAge(value->get<std::string>(), now)
+           : value                     ? "<invalid>"
+                                       : "<unknown>";
   }
   if (!value) {
-    // An absent field of a custom resource is an empty cell; of a built-in kind, what Go's zero value prints.
+    // An absent field of a custom resource is an empty cell; of a built-in kind, what Go's zero
+    // value prints.
     if (none) return "<none>";
     if (column.type == "integer") return column.custom ? Json() : Json(0);
     if (column.type == "boolean") return column.custom ? Json() : Json(false);
     return column.custom ? Json() : Json("");
   }
-  if (column.type == "integer") return value->is_number_integer() ? *value : value->is_number() ? Json(value->get<int64_t>()) : Json();
+  if (column.type == "integer")
+    return value->is_number_integer() ? *value
+           : value->is_number()       ? Json(value->get<int64_t>())
+                                      : Json();
   if (column.type == "number") return value->is_number() ? *value : Json();
   if (column.type == "boolean") return value->is_boolean() ? *value : Json();
   if (values.size() > 1) {
@@ -46,9 +52,11 @@ Json Cell(const Column& column, const Json& object, int64_t now) {
 std::string HumanDuration(int64_t seconds) {
   if (seconds < -1) return "<invalid>";
   if (seconds < 0) return "0s";
-  const int64_t minutes = seconds / 60, hours = seconds / 3600, days = hours / 24, years = days / 365;
+  const int64_t minutes = seconds / 60, hours = seconds / 3600, days = hours / 24,
+                years = days / 365;
   auto two = [](int64_t big, const char* unit, int64_t small, const char* small_unit) {
-    return small == 0 ? fmt::format("{}{}", big, unit) : fmt::format("{}{}{}{}", big, unit, small, small_unit);
+    return small == 0 ? fmt::format("{}{}", big, unit)
+                      : fmt::format("{}{}{}{}", big, unit, small, small_unit);
   };
   if (seconds < 120) return fmt::format("{}s", seconds);
   if (minutes < 10) return two(minutes, "m", seconds % 60, "s");
@@ -64,15 +72,19 @@ std::string HumanDuration(int64_t seconds) {
 std::string HumanAge(const std::string& time, int64_t now) {
   auto parsed = base::ParseTime(time);
   if (!parsed.ok()) return "<unknown>";
-  return HumanDuration(now - std::chrono::duration_cast<std::chrono::seconds>(parsed->time_since_epoch()).count());
+  return HumanDuration(
+      now - std::chrono::duration_cast<std::chrono::seconds>(parsed->time_since_epoch()).count());
 }
 
 Json TableColumns(const KindVersion& version) {
   Json columns = Json::array();
   auto add = [&](const std::string& name, const std::string& type, const std::string& format,
                  const std::string& description, int priority) {
-    columns.push_back({{"name", name}, {"type", type}, {"format", format},
-                       {"description", description}, {"priority", priority}});
+    columns.push_back({{"name", name},
+                       {"type", type},
+                       {"format", format},
+                       {"description", description},
+                       {"priority", priority}});
   };
   // Events print their name last; every other kind first.
   const bool named = version.columns.empty() || version.columns.front().name != "Last Seen";
@@ -80,12 +92,14 @@ Json TableColumns(const KindVersion& version) {
   for (const Column& column : version.columns) {
     const bool age = column.type == "date" && column.name == "Age" && !column.custom;
     // Kubernetes declares some counts and truths as strings, and sends numbers all the same.
-    add(column.name, age || column.type == "count" ? "string" : column.type, column.format, column.description, column.priority);
+    add(column.name, age || column.type == "count" ? "string" : column.type, column.format,
+        column.description, column.priority);
   }
   return columns;
 }
 
-Json TableRow(const KindVersion& version, const Json& object, const std::string& include, int64_t now) {
+Json TableRow(const KindVersion& version, const Json& object, const std::string& include,
+              int64_t now) {
   Json cells = Json::array();
   const bool named = version.columns.empty() || version.columns.front().name != "Last Seen";
   if (named) cells.push_back(kubeapi::StringAt(object, {"metadata", "name"}));

@@ -14,7 +14,8 @@ std::string HumanAge(const std::string& time, int64_t now);
 /// The columnDefinitions of a kind's Table.
 Json TableColumns(const KindVersion& version);
 /// One row. `include` is the includeObject option: "None", "Metadata" or "Object".
-Json TableRow(const KindVersion& version, const Json& object, const std::string& include, int64_t now);
+Json TableRow(const KindVersion& version, const Json& object, const std::string& include,
+              int64_t now);
 /// The PartialObjectMetadata of an object.
 Json PartialMetadata(const Json& object);
 

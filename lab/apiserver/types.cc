@@ -24,15 +24,24 @@ std::vector<std::string_view> Split(std::string_view text, char separator) {
 
 Type::Kind ScalarKind(char code) {
   switch (code) {
-    case 's': return Type::Kind::kString;
-    case 'y': return Type::Kind::kBytes;
-    case 't': return Type::Kind::kTime;
-    case 'i': return Type::Kind::kInteger;
-    case 'n': return Type::Kind::kNumber;
-    case 'b': return Type::Kind::kBoolean;
-    case 'q': return Type::Kind::kQuantity;
-    case 'x': return Type::Kind::kIntOrString;
-    default: return Type::Kind::kAny;
+    case 's':
+      return Type::Kind::kString;
+    case 'y':
+      return Type::Kind::kBytes;
+    case 't':
+      return Type::Kind::kTime;
+    case 'i':
+      return Type::Kind::kInteger;
+    case 'n':
+      return Type::Kind::kNumber;
+    case 'b':
+      return Type::Kind::kBoolean;
+    case 'q':
+      return Type::Kind::kQuantity;
+    case 'x':
+      return Type::Kind::kIntOrString;
+    default:
+      return Type::Kind::kAny;
   }
 }
 
@@ -125,7 +134,8 @@ BuiltinTypes::BuiltinTypes() {
 }
 
 CustomSchema::CustomSchema(const Json* schema) {
-  static const Json kAnything = {{"type", "object"}, {"x-kubernetes-preserve-unknown-fields", true}};
+  static const Json kAnything = {{"type", "object"},
+                                 {"x-kubernetes-preserve-unknown-fields", true}};
   root_ = Compile(schema && schema->is_object() ? *schema : kAnything, true);
 }
 
@@ -148,7 +158,8 @@ const Type* CustomSchema::Compile(const Json& node, bool root) {
     const std::string list = kubeapi::StringAt(node, {"x-kubernetes-list-type"});
     if (list == "set") type.list_type = Type::ListType::kSet;
     if (list == "map") type.list_type = Type::ListType::kMap;
-    if (const Json* keys = kubeapi::Find(node, {"x-kubernetes-list-map-keys"}); keys && keys->is_array())
+    if (const Json* keys = kubeapi::Find(node, {"x-kubernetes-list-map-keys"});
+        keys && keys->is_array())
       for (const Json& key : *keys)
         if (key.is_string()) type.map_keys.push_back(key);
   } else if (kind == "object" || properties || additional) {
@@ -167,7 +178,8 @@ const Type* CustomSchema::Compile(const Json& node, bool root) {
             field.fallback = std::make_unique<Json>(*fallback);
         }
       }
-      if (const Json* required = kubeapi::Find(node, {"required"}); required && required->is_array())
+      if (const Json* required = kubeapi::Find(node, {"required"});
+          required && required->is_array())
         for (const Json& name : *required)
           for (Field& field : type.fields)
             if (name == field.name) field.required = true;
@@ -185,7 +197,11 @@ const Type* CustomSchema::Compile(const Json& node, bool root) {
   }
   if ((root || type.embedded_resource) && type.kind == Type::Kind::kObject) {
     const BuiltinTypes& builtin = BuiltinTypes::Get();
-    static const Type kText = [] { Type t; t.kind = Type::Kind::kString; return t; }();
+    static const Type kText = [] {
+      Type t;
+      t.kind = Type::Kind::kString;
+      return t;
+    }();
     for (const char* name : {"apiVersion", "kind", "metadata"}) {
       std::erase_if(type.fields, [&](const Field& field) { return field.name == name; });
       Field& field = type.fields.emplace_back();
@@ -197,9 +213,10 @@ const Type* CustomSchema::Compile(const Json& node, bool root) {
   }
   // Only what Conform() looks at is kept: Istio's schemas are large and mostly prose.
   Json rules = Json::object();
-  for (const char* key : {"enum", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
-                          "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties",
-                          "oneOf", "anyOf", "allOf", "not", "multipleOf", "uniqueItems"})
+  for (const char* key :
+       {"enum", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+        "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "oneOf",
+        "anyOf", "allOf", "not", "multipleOf", "uniqueItems"})
     if (auto it = node.find(key); it != node.end()) rules[key] = *it;
   if (!rules.empty()) type.rules = std::make_unique<Json>(std::move(rules));
   return &type;

@@ -16,33 +16,44 @@ using kubeapi::Json;
 
 struct Field;
 
-/// The shape of a value: of a built-in kind, from the compact table, or of a custom resource, compiled from
-/// its structural schema. Both are checked, defaulted, pruned, merged and described by the same code.
-/// Immutable once built; lives as long as the table or schema that owns it.
+/// The shape of a value: of a built-in kind, from the compact table, or of a custom resource,
+/// compiled from its structural schema. Both are checked, defaulted, pruned, merged and described
+/// by the same code. Immutable once built; lives as long as the table or schema that owns it.
 struct Type {
   enum class Kind {
-    kAny, kString, kBytes, kTime, kInteger, kNumber, kBoolean, kQuantity, kIntOrString, kList, kMap, kObject
+    kAny,
+    kString,
+    kBytes,
+    kTime,
+    kInteger,
+    kNumber,
+    kBoolean,
+    kQuantity,
+    kIntOrString,
+    kList,
+    kMap,
+    kObject
   };
   Kind kind = Kind::kAny;
-  std::string name;            ///< "core.v1.PodSpec"; empty for types without a name.
-  std::vector<Field> fields;   ///< kObject, sorted by name.
+  std::string name;               ///< "core.v1.PodSpec"; empty for types without a name.
+  std::vector<Field> fields;      ///< kObject, sorted by name.
   const Type* element = nullptr;  ///< kList, kMap.
 
   // How patches and server-side apply merge it.
   enum class ListType { kAtomic, kSet, kMap };
   ListType list_type = ListType::kAtomic;
-  std::vector<std::string> map_keys;   ///< List maps of server-side apply.
-  std::string merge_key;               ///< Strategic merge of a list of objects.
-  bool merge_scalars = false;          ///< Strategic merge of a list of scalars.
+  std::vector<std::string> map_keys;  ///< List maps of server-side apply.
+  std::string merge_key;              ///< Strategic merge of a list of objects.
+  bool merge_scalars = false;         ///< Strategic merge of a list of scalars.
   bool retain_keys = false;
-  bool atomic = false;                 ///< A map or object that server-side apply takes as a whole.
+  bool atomic = false;  ///< A map or object that server-side apply takes as a whole.
 
   // Custom resources only.
   bool custom = false;
   bool nullable = false;
   bool preserve_unknown = false;
   bool embedded_resource = false;
-  std::unique_ptr<Json> rules;         ///< The schema node with its value checks (pattern, enum, ...).
+  std::unique_ptr<Json> rules;  ///< The schema node with its value checks (pattern, enum, ...).
 
   const Field* FindField(std::string_view field) const;
 };
@@ -84,14 +95,18 @@ class CustomSchema {
 
 /// What Conform() found; messages carry the field's path.
 struct Findings {
-  std::vector<std::string> unknown;       ///< Paths of fields that were dropped: `unknown field "spec.foo"`.
-  struct Cause { std::string reason, field, message; };
-  std::vector<Cause> invalid;             ///< reason as in a Status cause: FieldValueRequired, FieldValueInvalid...
-  std::vector<std::string> undecodable;   ///< Wrong types in built-in kinds.
+  std::vector<std::string>
+      unknown;  ///< Paths of fields that were dropped: `unknown field "spec.foo"`.
+  struct Cause {
+    std::string reason, field, message;
+  };
+  std::vector<Cause>
+      invalid;  ///< reason as in a Status cause: FieldValueRequired, FieldValueInvalid...
+  std::vector<std::string> undecodable;  ///< Wrong types in built-in kinds.
 };
 
-/// Brings `value` into the shape of `type`: drops unknown fields, nulls and (built-in) empty maps, fills in
-/// defaults, checks types and the schema's rules.
+/// Brings `value` into the shape of `type`: drops unknown fields, nulls and (built-in) empty maps,
+/// fills in defaults, checks types and the schema's rules.
 void Conform(const Type& type, Json* value, Findings* findings);
 
 }  // namespace isthmus::lab::apiserver

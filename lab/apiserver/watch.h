@@ -19,7 +19,8 @@ struct Filter {
   kubeapi::FieldSelector fields;
 
   /// From the query; checks that the kind knows the fields.
-  static Outcome<Filter> Of(const Request& request, const RequestInfo& info, const Kind& kind, const KindVersion& version);
+  static Outcome<Filter> Of(const Request& request, const RequestInfo& info, const Kind& kind,
+                            const KindVersion& version);
   /// By what the key tells alone: namespace and name.
   bool MatchesKey(const ObjectKey& key) const;
   /// Whether the object itself has to be looked at.
@@ -27,11 +28,12 @@ struct Filter {
   bool Matches(const Json& object) const;
 };
 
-/// A stream of watch events: one JSON object a line. Made by the Reader, started by whoever carries the bytes.
-/// Dropping it ends it.
+/// A stream of watch events: one JSON object a line. Made by the Reader, started by whoever carries
+/// the bytes. Dropping it ends it.
 class Watch : public std::enable_shared_from_this<Watch> {
  public:
-  Watch(const Engine& engine, KindPtr kind, const KindVersion* version, Filter filter, Output output);
+  Watch(const Engine& engine, KindPtr kind, const KindVersion* version, Filter filter,
+        Output output);
 
   struct Start {
     /// Sends the present objects as ADDED first.
@@ -40,7 +42,8 @@ class Watch : public std::enable_shared_from_this<Watch> {
     /// sendInitialEvents: a marked bookmark follows the present objects.
     bool mark_end = false;
   };
-  /// Sends what there is at once and each change from then on. `end` is called when the stream is over.
+  /// Sends what there is at once and each change from then on. `end` is called when the stream is
+  /// over.
   void Run(std::function<void(base::Slice)> send, std::function<void()> end);
   /// Tells the client how far it has got.
   void Bookmark();

@@ -33,7 +33,8 @@ std::vector<std::string> Texts(const Json& value, const char* key) {
 }
 
 bool Has(const std::vector<std::string>& list, std::string_view value) {
-  return std::any_of(list.begin(), list.end(), [&](const std::string& each) { return each == "*" || each == value; });
+  return std::any_of(list.begin(), list.end(),
+                     [&](const std::string& each) { return each == "*" || each == value; });
 }
 
 struct Rule {
@@ -101,21 +102,27 @@ void HttpWebhooks::Load() {
         hook->name = StringAt(each, {"name"});
         if (const Json* rules = Find(each, {"rules"}); rules && rules->is_array())
           for (const Json& rule : *rules)
-            hook->rules.push_back({Texts(rule, "operations"), Texts(rule, "apiGroups"), Texts(rule, "apiVersions"), Texts(rule, "resources"), StringAt(rule, {"scope"})});
+            hook->rules.push_back({Texts(rule, "operations"), Texts(rule, "apiGroups"),
+                                   Texts(rule, "apiVersions"), Texts(rule, "resources"),
+                                   StringAt(rule, {"scope"})});
         hook->exact = StringAt(each, {"matchPolicy"}) == "Exact";
         hook->namespaces = SelectorAt(each, "namespaceSelector");
         hook->objects = SelectorAt(each, "objectSelector");
         hook->fail = StringAt(each, {"failurePolicy"}) != "Ignore";
         hook->reinvoke = StringAt(each, {"reinvocationPolicy"}) == "IfNeeded";
-        hook->timeout_seconds = std::clamp<int64_t>(kubeapi::IntAt(each, {"timeoutSeconds"}, 10), 1, 30);
+        hook->timeout_seconds =
+            std::clamp<int64_t>(kubeapi::IntAt(each, {"timeoutSeconds"}, 10), 1, 30);
         const auto versions = Texts(each, "admissionReviewVersions");
-        if (!versions.empty() && std::find(versions.begin(), versions.end(), "v1") == versions.end()) hook->review_version = "v1beta1";
+        if (!versions.empty() &&
+            std::find(versions.begin(), versions.end(), "v1") == versions.end())
+          hook->review_version = "v1beta1";
         hook->url = StringAt(each, {"clientConfig", "url"});
         hook->service_ns = StringAt(each, {"clientConfig", "service", "namespace"});
         hook->service_name = StringAt(each, {"clientConfig", "service", "name"});
         hook->service_path = StringAt(each, {"clientConfig", "service", "path"});
         hook->service_port = kubeapi::IntAt(each, {"clientConfig", "service", "port"}, 443);
-        if (auto pem = base::Base64Decode(StringAt(each, {"clientConfig", "caBundle"})); pem.ok()) hook->ca_pem = *pem;
+        if (auto pem = base::Base64Decode(StringAt(each, {"clientConfig", "caBundle"})); pem.ok())
+          hook->ca_pem = *pem;
         hooks->push_back(std::move(hook));
       }
       return true;
@@ -129,17 +136,24 @@ bool HttpWebhooks::Matches(const Hook& hook, const Admission& admission) const {
   const Kind& kind = *admission.kind;
   const bool fits = std::any_of(hook.rules.begin(), hook.rules.end(), [&](const Rule& rule) {
     if (!Has(rule.operations, admission.operation) || !Has(rule.groups, kind.group)) return false;
-    const bool version = Has(rule.versions, admission.version->name) ||
-                         (!hook.exact && std::any_of(kind.versions.begin(), kind.versions.end(), [&](const KindVersion& each) { return each.served && Has(rule.versions, each.name); }));
+    const bool version =
+        Has(rule.versions, admission.version->name) ||
+        (!hook.exact &&
+         std::any_of(kind.versions.begin(), kind.versions.end(), [&](const KindVersion& each) {
+           return each.served && Has(rule.versions, each.name);
+         }));
     if (!version) return false;
     if (rule.scope == "Namespaced" && admission.ns.empty()) return false;
     if (rule.scope == "Cluster" && !admission.ns.empty()) return false;
-    return std::any_of(rule.resources.begin(), rule.resources.end(), [&](const std::string& each) { return ResourceFits(each, kind.plural, admission.subresource); });
+    return std::any_of(rule.resources.begin(), rule.resources.end(), [&](const std::string& each) {
+      return ResourceFits(each, kind.plural, admission.subresource);
+    });
   });
   if (!fits) return false;
   if (!hook.objects.empty()) {
     const bool now = admission.object.is_object() && hook.objects.MatchesObject(admission.object);
-    const bool before = admission.old_object.is_object() && hook.objects.MatchesObject(admission.old_object);
+    const bool before =
+        admission.old_object.is_object() && hook.objects.MatchesObject(admission.old_object);
     if (!now && !before) return false;
   }
   if (hook.namespaces.empty()) return true;
@@ -152,7 +166,8 @@ bool HttpWebhooks::Matches(const Hook& hook, const Admission& admission) const {
   return ns && hook.namespaces.MatchesObject(*ns);
 }
 
-std::vector<HttpWebhooks::HookPtr> HttpWebhooks::Matching(const std::vector<HookPtr>& hooks, const Admission& admission) const {
+std::vector<HttpWebhooks::HookPtr> HttpWebhooks::Matching(const std::vector<HookPtr>& hooks,
+                                                          const Admission& admission) const {
   std::vector<HookPtr> out;
   // Hooks may not stand between an administrator and their own configuration.
   if (admission.kind->group == "admissionregistration.k8s.io") return out;
@@ -170,7 +185,9 @@ base::Result<std::pair<std::string, std::string>> HttpWebhooks::Target(const Hoo
   auto service = engine_.Get("services", hook.service_ns, hook.service_name);
   if (!service) return Error(Code::kUnavailable, "service \"{}\" not found", hook.service_name);
   if (StringAt(*service, {"spec", "type"}) == "ExternalName")
-    return std::pair(fmt::format("https://{}:{}{}", StringAt(*service, {"spec", "externalName"}), hook.service_port, path), dns);
+    return std::pair(fmt::format("https://{}:{}{}", StringAt(*service, {"spec", "externalName"}),
+                                 hook.service_port, path),
+                     dns);
   std::string port_name;
   bool known = false;
   if (const Json* ports = Find(*service, {"spec", "ports"}); ports && ports->is_array())
@@ -179,7 +196,9 @@ base::Result<std::pair<std::string, std::string>> HttpWebhooks::Target(const Hoo
         port_name = StringAt(port, {"name"});
         known = true;
       }
-  if (!known) return Error(Code::kUnavailable, "no service port {} found for service \"{}\"", hook.service_port, hook.service_name);
+  if (!known)
+    return Error(Code::kUnavailable, "no service port {} found for service \"{}\"",
+                 hook.service_port, hook.service_name);
   auto endpoints = engine_.Get("endpoints", hook.service_ns, hook.service_name);
   std::string address;
   int64_t number = 0;
@@ -187,15 +206,21 @@ base::Result<std::pair<std::string, std::string>> HttpWebhooks::Target(const Hoo
     if (const Json* subsets = Find(*endpoints, {"subsets"}); subsets && subsets->is_array())
       for (const Json& subset : *subsets) {
         const Json *addresses = Find(subset, {"addresses"}), *ports = Find(subset, {"ports"});
-        if (!addresses || !ports || !addresses->is_array() || addresses->empty() || !ports->is_array() || number) continue;
+        if (!addresses || !ports || !addresses->is_array() || addresses->empty() ||
+            !ports->is_array() || number)
+          continue;
         for (const Json& port : *ports)
           if (StringAt(port, {"name"}) == port_name || ports->size() == 1) {
             address = StringAt((*addresses)[pki::RandomBytes(1)[0] % addresses->size()], {"ip"});
             number = kubeapi::IntAt(port, {"port"});
           }
       }
-  if (!number) return Error(Code::kUnavailable, "no endpoints available for service \"{}\"", hook.service_name);
-  return std::pair(fmt::format("https://{}{}", base::HostPort{address, static_cast<uint16_t>(number)}.text(), path), dns);
+  if (!number)
+    return Error(Code::kUnavailable, "no endpoints available for service \"{}\"",
+                 hook.service_name);
+  return std::pair(fmt::format("https://{}{}",
+                               base::HostPort{address, static_cast<uint16_t>(number)}.text(), path),
+                   dns);
 }
 
 void HttpWebhooks::Call(const HookPtr& hook, const Admission& admission, Answer answer) {
@@ -203,8 +228,10 @@ void HttpWebhooks::Call(const HookPtr& hook, const Admission& admission, Answer 
   if (!target.ok()) return answer(target.status());
   const auto& [url, server_name] = *target;
   const size_t slash = url.find('/', url.find("://") + 3);
-  const std::string origin = url.substr(0, slash), path = slash == url.npos ? "/" : url.substr(slash);
-  if (!origin.starts_with("https://")) return answer(Error(Code::kInvalidArgument, "webhook URL {} is not https", url));
+  const std::string origin = url.substr(0, slash),
+                    path = slash == url.npos ? "/" : url.substr(slash);
+  if (!origin.starts_with("https://"))
+    return answer(Error(Code::kInvalidArgument, "webhook URL {} is not https", url));
   std::shared_ptr<http::Client>& client = clients_[origin + " " + server_name + " " + hook->ca_pem];
   if (!client) {
     http::ClientOptions options;
@@ -215,17 +242,30 @@ void HttpWebhooks::Call(const HookPtr& hook, const Admission& admission, Answer 
     auto roots = pki::TrustBundle::FromPem(hook->ca_pem);
     if (!roots.ok()) {
       clients_.erase(origin + " " + server_name + " " + hook->ca_pem);
-      return answer(Error(Code::kUnavailable, "tls: failed to verify certificate: x509: certificate signed by unknown authority (no caBundle)"));
+      return answer(Error(Code::kUnavailable,
+                          "tls: failed to verify certificate: x509: certificate signed by unknown "
+                          "authority (no caBundle)"));
     }
     options.tls->roots = std::make_shared<const pki::TrustBundle>(std::move(*roots));
     client = std::make_shared<http::Client>(loop_, std::move(options));
   }
   const Kind& kind = *admission.kind;
-  const Json gvk = {{"group", kind.group}, {"version", admission.version->name}, {"kind", kind.kind}};
-  const Json gvr = {{"group", kind.group}, {"version", admission.version->name}, {"resource", kind.plural}};
-  Json ask = {{"uid", pki::RandomUuid()}, {"kind", gvk}, {"resource", gvr}, {"requestKind", gvk}, {"requestResource", gvr}, {"name", admission.name},
-              {"operation", admission.operation}, {"userInfo", admission.user.ToJson()}, {"object", admission.object}, {"oldObject", admission.old_object},
-              {"dryRun", admission.dry_run}, {"options", admission.options}};
+  const Json gvk = {
+      {"group", kind.group}, {"version", admission.version->name}, {"kind", kind.kind}};
+  const Json gvr = {
+      {"group", kind.group}, {"version", admission.version->name}, {"resource", kind.plural}};
+  Json ask = {{"uid", pki::RandomUuid()},
+              {"kind", gvk},
+              {"resource", gvr},
+              {"requestKind", gvk},
+              {"requestResource", gvr},
+              {"name", admission.name},
+              {"operation", admission.operation},
+              {"userInfo", admission.user.ToJson()},
+              {"object", admission.object},
+              {"oldObject", admission.old_object},
+              {"dryRun", admission.dry_run},
+              {"options", admission.options}};
   if (!admission.ns.empty()) ask["namespace"] = admission.ns;
   if (!admission.subresource.empty()) {
     ask["subResource"] = admission.subresource;
@@ -234,25 +274,41 @@ void HttpWebhooks::Call(const HookPtr& hook, const Admission& admission, Answer 
   const std::string uid = ask["uid"];
   http::Request request;
   request.method = "POST";
-  request.target = path + (path.find('?') == path.npos ? "?" : "&") + fmt::format("timeout={}s", hook->timeout_seconds);
+  request.target = path + (path.find('?') == path.npos ? "?" : "&") +
+                   fmt::format("timeout={}s", hook->timeout_seconds);
   request.authority = server_name.empty() ? origin.substr(8) : server_name;
-  request.headers = {{"content-type", "application/json"}, {"accept", "application/json"}, {"user-agent", "kube-apiserver-admission"}};
-  request.body = kubeapi::ToJson({{"kind", "AdmissionReview"}, {"apiVersion", "admission.k8s.io/" + hook->review_version}, {"request", std::move(ask)}});
-  client->Fetch(std::move(request), std::chrono::seconds(hook->timeout_seconds), [url = url, uid, answer, client](base::Result<http::Response> response) {
-    if (!response.ok()) return answer(response.status().In(fmt::format("Post \"{}\"", url)));
-    if (response->status != 200) return answer(Error(Code::kUnavailable, "Post \"{}\": the server answered {}: {}", url, response->status, response->body.substr(0, 200)));
-    auto review = kubeapi::ParseJson(response->body);
-    const Json* said = review.ok() ? Find(*review, {"response"}) : nullptr;
-    if (!said || !said->is_object()) return answer(Error(Code::kInvalidArgument, "expected webhook response of an AdmissionReview"));
-    if (StringAt(*said, {"uid"}) != uid) return answer(Error(Code::kInvalidArgument, "expected response.uid=\"{}\", got \"{}\"", uid, StringAt(*said, {"uid"})));
-    answer(*said);
-  });
+  request.headers = {{"content-type", "application/json"},
+                     {"accept", "application/json"},
+                     {"user-agent", "kube-apiserver-admission"}};
+  request.body = kubeapi::ToJson({{"kind", "AdmissionReview"},
+                                  {"apiVersion", "admission.k8s.io/" + hook->review_version},
+                                  {"request", std::move(ask)}});
+  client->Fetch(
+      std::move(request), std::chrono::seconds(hook->timeout_seconds),
+      [url = url, uid, answer, client](base::Result<http::Response> response) {
+        if (!response.ok()) return answer(response.status().In(fmt::format("Post \"{}\"", url)));
+        if (response->status != 200)
+          return answer(Error(Code::kUnavailable, "Post \"{}\": the server answered {}: {}", url,
+                              response->status, response->body.substr(0, 200)));
+        auto review = kubeapi::ParseJson(response->body);
+        const Json* said = review.ok() ? Find(*review, {"response"}) : nullptr;
+        if (!said || !said->is_object())
+          return answer(
+              Error(Code::kInvalidArgument, "expected webhook response of an AdmissionReview"));
+        if (StringAt(*said, {"uid"}) != uid)
+          return answer(Error(Code::kInvalidArgument, "expected response.uid=\"{}\", got \"{}\"",
+                              uid, StringAt(*said, {"uid"})));
+        answer(*said);
+      });
 }
 
-std::optional<ApiError> HttpWebhooks::Accept(const Hook& hook, Admission* admission, const base::Result<Json>& answer, bool mutating) const {
+std::optional<ApiError> HttpWebhooks::Accept(const Hook& hook, Admission* admission,
+                                             const base::Result<Json>& answer,
+                                             bool mutating) const {
   auto failed = [&](const std::string& why) -> std::optional<ApiError> {
     if (!hook.fail) return std::nullopt;
-    return kubeapi::InternalError(fmt::format("failed calling webhook \"{}\": failed to call webhook: {}", hook.name, why));
+    return kubeapi::InternalError(
+        fmt::format("failed calling webhook \"{}\": failed to call webhook: {}", hook.name, why));
   };
   if (!answer.ok()) return failed(answer.status().message());
   if (const Json* warnings = Find(answer.value(), {"warnings"}); warnings && warnings->is_array())
@@ -265,14 +321,18 @@ std::optional<ApiError> HttpWebhooks::Accept(const Hook& hook, Admission* admiss
     error.reason = StringAt(answer.value(), {"status", "reason"});
     const std::string why = StringAt(answer.value(), {"status", "message"});
     error.message = fmt::format("admission webhook \"{}\" denied the request", hook.name);
-    if (!why.empty()) error.message += ": " + why;
-    else if (!error.reason.empty()) error.message += ": " + error.reason;
-    else error.message += " without explanation";
+    if (!why.empty())
+      error.message += ": " + why;
+    else if (!error.reason.empty())
+      error.message += ": " + error.reason;
+    else
+      error.message += " without explanation";
     return error;
   }
   const std::string encoded = StringAt(answer.value(), {"patch"});
   if (!mutating || encoded.empty()) return std::nullopt;
-  if (StringAt(answer.value(), {"patchType"}) != "JSONPatch") return failed("webhook returned response.patch but not response.patchType JSONPatch");
+  if (StringAt(answer.value(), {"patchType"}) != "JSONPatch")
+    return failed("webhook returned response.patch but not response.patchType JSONPatch");
   auto text = base::Base64Decode(encoded);
   auto patch = text.ok() ? kubeapi::ParseJson(*text) : base::Result<Json>(text.status());
   if (!patch.ok()) return failed("the patch does not parse: " + patch.status().message());
@@ -299,7 +359,8 @@ void HttpWebhooks::Step(std::shared_ptr<Round> round) {
     std::vector<HookPtr> again;
     if (!round->second)
       for (size_t i = 0; i < round->hooks.size(); ++i)
-        if (round->hooks[i]->reinvoke && round->after[i] != round->admission->object) again.push_back(round->hooks[i]);
+        if (round->hooks[i]->reinvoke && round->after[i] != round->admission->object)
+          again.push_back(round->hooks[i]);
     if (again.empty()) return round->done(std::nullopt);
     round->second = true;
     round->hooks = std::move(again);
@@ -307,17 +368,20 @@ void HttpWebhooks::Step(std::shared_ptr<Round> round) {
     round->next = 0;
   }
   const HookPtr hook = round->hooks[round->next++];
-  Call(hook, *round->admission, [this, alive = std::weak_ptr<bool>(alive_), round, hook](base::Result<Json> answer) {
-    if (alive.expired()) return;
-    if (auto error = Accept(*hook, round->admission.get(), answer, true)) return round->done(*error);
-    round->after.push_back(round->admission->object);
-    Step(round);
-  });
+  Call(hook, *round->admission,
+       [this, alive = std::weak_ptr<bool>(alive_), round, hook](base::Result<Json> answer) {
+         if (alive.expired()) return;
+         if (auto error = Accept(*hook, round->admission.get(), answer, true))
+           return round->done(*error);
+         round->after.push_back(round->admission->object);
+         Step(round);
+       });
 }
 
 void HttpWebhooks::Validate(std::shared_ptr<Admission> admission, Done done) {
   if (stale_) Load();
-  const std::vector<HookPtr> hooks = validating_.empty() ? std::vector<HookPtr>() : Matching(validating_, *admission);
+  const std::vector<HookPtr> hooks =
+      validating_.empty() ? std::vector<HookPtr>() : Matching(validating_, *admission);
   if (hooks.empty()) return done(std::nullopt);
   struct Waiting {
     size_t left;
@@ -325,12 +389,14 @@ void HttpWebhooks::Validate(std::shared_ptr<Admission> admission, Done done) {
   };
   auto waiting = std::make_shared<Waiting>(Waiting{hooks.size(), std::nullopt});
   for (const HookPtr& hook : hooks)
-    Call(hook, *admission, [this, alive = std::weak_ptr<bool>(alive_), waiting, hook, admission, done](base::Result<Json> answer) {
-      if (alive.expired()) return;
-      auto refusal = Accept(*hook, admission.get(), answer, false);
-      if (refusal && !waiting->refusal) waiting->refusal = std::move(refusal);
-      if (--waiting->left == 0) done(waiting->refusal);
-    });
+    Call(hook, *admission,
+         [this, alive = std::weak_ptr<bool>(alive_), waiting, hook, admission,
+          done](base::Result<Json> answer) {
+           if (alive.expired()) return;
+           auto refusal = Accept(*hook, admission.get(), answer, false);
+           if (refusal && !waiting->refusal) waiting->refusal = std::move(refusal);
+           if (--waiting->left == 0) done(waiting->refusal);
+         });
 }
 
 }  // namespace isthmus::lab::apiserver

@@ -43,18 +43,24 @@ Json SpecOf(Json object, bool with_status) {
 }
 
 ApiError DecodeError(const Kind& kind, const KindVersion& version, std::string_view why) {
-  return kubeapi::BadRequest(fmt::format("{} in version \"{}\" cannot be handled as a {}: {}", kind.kind, version.name, kind.kind, why));
+  return kubeapi::BadRequest(fmt::format("{} in version \"{}\" cannot be handled as a {}: {}",
+                                         kind.kind, version.name, kind.kind, why));
 }
 
 Outcome<Json> ParseBody(const std::string& body, const std::string& content_type) {
   if (base::Trim(body).empty()) return kubeapi::BadRequest("the request has no body");
   const bool yaml = content_type.find("yaml") != std::string::npos;
-  if (content_type.find("protobuf") != std::string::npos || content_type.find("cbor") != std::string::npos)
-    return kubeapi::UnsupportedMediaType("the body of the request was in an unknown format - accepted media types include: "
-                                         "application/json, application/yaml");
+  if (content_type.find("protobuf") != std::string::npos ||
+      content_type.find("cbor") != std::string::npos)
+    return kubeapi::UnsupportedMediaType(
+        "the body of the request was in an unknown format - accepted media types include: "
+        "application/json, application/yaml");
   auto parsed = yaml ? kubeapi::ParseYaml(body) : kubeapi::ParseJson(body);
-  if (!parsed.ok()) return kubeapi::BadRequest("couldn't get version/kind; json parse error: " + parsed.status().message());
-  if (!parsed->is_object() && !parsed->is_array()) return kubeapi::BadRequest("the body of the request is not an object");
+  if (!parsed.ok())
+    return kubeapi::BadRequest("couldn't get version/kind; json parse error: " +
+                               parsed.status().message());
+  if (!parsed->is_object() && !parsed->is_array())
+    return kubeapi::BadRequest("the body of the request is not an object");
   return std::move(*parsed);
 }
 
@@ -68,8 +74,8 @@ std::string ManagerOf(const Request& request) {
   return name.empty() ? "unknown" : name.substr(0, 128);
 }
 
-Outcome<Writer::OperationPtr> Writer::Begin(const Request& request, const RequestInfo& info, KindPtr kind,
-                                            const KindVersion& version) {
+Outcome<Writer::OperationPtr> Writer::Begin(const Request& request, const RequestInfo& info,
+                                            KindPtr kind, const KindVersion& version) {
   auto op = std::make_shared<Operation>();
   op->request = request;
   op->info = info;
@@ -86,17 +92,25 @@ Outcome<Writer::OperationPtr> Writer::Begin(const Request& request, const Reques
   admission.user = request.user;
   if (request.HasQuery("dryRun")) {
     if (request.Query("dryRun") != "All")
-      return kubeapi::Invalid({"meta.k8s.io", "v1", "", "CreateOptions"}, "",
-                              {{"FieldValueNotSupported", "Unsupported value: \"" + request.Query("dryRun") + "\": supported values: \"All\"", "dryRun"}});
+      return kubeapi::Invalid(
+          {"meta.k8s.io", "v1", "", "CreateOptions"}, "",
+          {{"FieldValueNotSupported",
+            "Unsupported value: \"" + request.Query("dryRun") + "\": supported values: \"All\"",
+            "dryRun"}});
     admission.dry_run = true;
   }
   const std::string validation = request.Query("fieldValidation");
-  if (!validation.empty() && validation != "Strict" && validation != "Warn" && validation != "Ignore")
+  if (!validation.empty() && validation != "Strict" && validation != "Warn" &&
+      validation != "Ignore")
     return kubeapi::Invalid({"meta.k8s.io", "v1", "", "CreateOptions"}, "",
-                            {{"FieldValueNotSupported", "Unsupported value: \"" + validation + "\": supported values: \"Ignore\", \"Strict\", \"Warn\"", "fieldValidation"}});
+                            {{"FieldValueNotSupported",
+                              "Unsupported value: \"" + validation +
+                                  "\": supported values: \"Ignore\", \"Strict\", \"Warn\"",
+                              "fieldValidation"}});
   op->strict = validation == "Strict";
   op->warn = validation.empty() || validation == "Warn";
-  if (!version.deprecation_warning.empty()) admission.warnings.push_back(version.deprecation_warning);
+  if (!version.deprecation_warning.empty())
+    admission.warnings.push_back(version.deprecation_warning);
   return op;
 }
 
@@ -108,7 +122,9 @@ void Writer::Fail(const OperationPtr& op, const ApiError& error) {
 }
 
 void Writer::Succeed(const OperationPtr& op, int status, const Json& object) {
-  Response response = op->output.Respond(status, op->output.Shape(engine_, op->version(), object).dump(-1, ' ', false, Json::error_handler_t::replace));
+  Response response =
+      op->output.Respond(status, op->output.Shape(engine_, op->version(), object)
+                                     .dump(-1, ' ', false, Json::error_handler_t::replace));
   for (const std::string& warning : op->admission->warnings)
     response.headers.emplace_back("warning", fmt::format("299 - {}", Json(warning).dump()));
   op->done(std::move(response));
@@ -124,18 +140,25 @@ std::optional<ApiError> Writer::Shape(Operation& op, Json* object, bool warn) {
   if (!findings.undecodable.empty()) {
     const std::string why(base::Cut(findings.undecodable.front(), ": ").second);
     if (op.patch_type.empty() || op.applied) return DecodeError(kind, version, why);
-    return kubeapi::Invalid({}, "", {{"FieldValueInvalid", fmt::format("Invalid value: {}: {}", Json(kubeapi::ToJson(*object)).dump(), why), "patch"}});
+    return kubeapi::Invalid(
+        {}, "",
+        {{"FieldValueInvalid",
+          fmt::format("Invalid value: {}: {}", Json(kubeapi::ToJson(*object)).dump(), why),
+          "patch"}});
   }
   if (!findings.unknown.empty() && op.strict) {
     std::string text;
-    for (const std::string& field : findings.unknown) text += (text.empty() ? "" : ", ") + fmt::format("unknown field \"{}\"", field);
+    for (const std::string& field : findings.unknown)
+      text += (text.empty() ? "" : ", ") + fmt::format("unknown field \"{}\"", field);
     return DecodeError(kind, version, "strict decoding error: " + text);
   }
   if (warn && op.warn)
-    for (const std::string& field : findings.unknown) op.admission->warnings.push_back(fmt::format("unknown field \"{}\"", field));
+    for (const std::string& field : findings.unknown)
+      op.admission->warnings.push_back(fmt::format("unknown field \"{}\"", field));
   if (!findings.invalid.empty()) {
     std::vector<kubeapi::StatusCause> causes;
-    for (const auto& cause : findings.invalid) causes.push_back({cause.reason, cause.message, cause.field.empty() ? "<nil>" : cause.field});
+    for (const auto& cause : findings.invalid)
+      causes.push_back({cause.reason, cause.message, cause.field.empty() ? "<nil>" : cause.field});
     return kubeapi::Invalid(op.resource(), kubeapi::NameOf(*object), std::move(causes));
   }
   if (!kind.custom) DefaultKind(kind, object);
@@ -144,7 +167,8 @@ std::optional<ApiError> Writer::Shape(Operation& op, Json* object, bool warn) {
 
 // ---- create
 
-void Writer::Create(const Request& request, const RequestInfo& info, KindPtr kind, const KindVersion& version, Done done) {
+void Writer::Create(const Request& request, const RequestInfo& info, KindPtr kind,
+                    const KindVersion& version, Done done) {
   auto begun = Begin(request, info, std::move(kind), version);
   if (!begun.ok()) return done(ErrorResponse(begun.error()));
   OperationPtr op = *begun;
@@ -157,19 +181,26 @@ void Writer::Create(const Request& request, const RequestInfo& info, KindPtr kin
 void Writer::RunCreate(const OperationPtr& op, Json object) {
   Admission& admission = *op->admission;
   admission.operation = "CREATE";
-  if (auto error = CheckTypeAndPlace(op->kind(), op->version(), admission.ns, &object)) return Fail(op, *error);
+  if (auto error = CheckTypeAndPlace(op->kind(), op->version(), admission.ns, &object))
+    return Fail(op, *error);
   Json& metadata = object["metadata"];
   if (!StringAt(metadata, {"resourceVersion"}).empty())
-    return Fail(op, kubeapi::BadRequest("resourceVersion should not be set on objects to be created"));
+    return Fail(op,
+                kubeapi::BadRequest("resourceVersion should not be set on objects to be created"));
   if (!op->applied) metadata.erase("managedFields");
-  for (const char* field : {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"}) metadata.erase(field);
+  for (const char* field :
+       {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"})
+    metadata.erase(field);
   if (auto error = Shape(*op, &object, true)) return Fail(op, *error);
   Json& meta = object["metadata"];
   meta["uid"] = pki::RandomUuid();
   meta["creationTimestamp"] = engine_.NowText();
-  if (op->kind().custom || HasGeneration(op->kind())) meta["generation"] = 1;
-  else meta.erase("generation");
-  if (const std::string prefix = StringAt(meta, {"generateName"}); StringAt(meta, {"name"}).empty() && !prefix.empty())
+  if (op->kind().custom || HasGeneration(op->kind()))
+    meta["generation"] = 1;
+  else
+    meta.erase("generation");
+  if (const std::string prefix = StringAt(meta, {"generateName"});
+      StringAt(meta, {"name"}).empty() && !prefix.empty())
     meta["name"] = GenerateName(prefix);
   admission.name = StringAt(meta, {"name"});
   PrepareCreate(engine_, op->kind(), op->version(), admission.user, &object);
@@ -183,23 +214,28 @@ void Writer::CommitCreate(const OperationPtr& op) {
   const Kind& kind = op->kind();
   auto causes = ValidateNames(kind, object);
   if (causes.empty()) causes = Validate(kind, op->version(), object, nullptr);
-  if (!causes.empty()) return Fail(op, kubeapi::Invalid(op->resource(), admission.name, std::move(causes)));
+  if (!causes.empty())
+    return Fail(op, kubeapi::Invalid(op->resource(), admission.name, std::move(causes)));
   if (engine_.store.Get(op->key())) {
     if (op->applied && ++op->attempts < kMostAttempts) return RunUpdate(op);
     return Fail(op, kubeapi::AlreadyExists(op->resource(), admission.name));
   }
   if (StorageKey(kind) == "services") {
     causes = AllocateService(engine_, nullptr, &object);
-    if (!causes.empty()) return Fail(op, kubeapi::Invalid(op->resource(), admission.name, std::move(causes)));
+    if (!causes.empty())
+      return Fail(op, kubeapi::Invalid(op->resource(), admission.name, std::move(causes)));
   }
   if (!op->applied)
-    object = kubeapi::TrackUpdate(kNull, std::move(object), {op->manager, admission.subresource, engine_.clock.Now()}, RulesOf(op->version()));
+    object = kubeapi::TrackUpdate(kNull, std::move(object),
+                                  {op->manager, admission.subresource, engine_.clock.Now()},
+                                  RulesOf(op->version()));
   if (!admission.dry_run)
     if (auto error = Store(kind, op->version(), &object, nullptr)) return Fail(op, *error);
   Succeed(op, 201, object);
 }
 
-std::optional<ApiError> Writer::Store(const Kind& kind, const KindVersion& version, Json* object, Text previous) {
+std::optional<ApiError> Writer::Store(const Kind& kind, const KindVersion& version, Json* object,
+                                      Text previous) {
   const ObjectKey key{StorageKey(kind), kubeapi::NamespaceOf(*object), kubeapi::NameOf(*object)};
   base::Status status;
   if (HasConversion(kind, version)) {
@@ -216,7 +252,8 @@ std::optional<ApiError> Writer::Store(const Kind& kind, const KindVersion& versi
 
 // ---- update and patch
 
-void Writer::Update(const Request& request, const RequestInfo& info, KindPtr kind, const KindVersion& version, Done done) {
+void Writer::Update(const Request& request, const RequestInfo& info, KindPtr kind,
+                    const KindVersion& version, Done done) {
   auto begun = Begin(request, info, std::move(kind), version);
   if (!begun.ok()) return done(ErrorResponse(begun.error()));
   OperationPtr op = *begun;
@@ -224,36 +261,49 @@ void Writer::Update(const Request& request, const RequestInfo& info, KindPtr kin
   auto body = ParseBody(request.body, request.Header("content-type"));
   if (!body.ok()) return Fail(op, body.error());
   op->body = std::move(*body);
-  if (auto error = CheckTypeAndPlace(op->kind(), op->version(), op->admission->ns, &op->body)) return Fail(op, *error);
+  if (auto error = CheckTypeAndPlace(op->kind(), op->version(), op->admission->ns, &op->body))
+    return Fail(op, *error);
   const std::string name = kubeapi::NameOf(op->body);
-  if (name.empty()) op->body["metadata"]["name"] = info.name;
+  if (name.empty())
+    op->body["metadata"]["name"] = info.name;
   else if (name != info.name)
-    return Fail(op, kubeapi::BadRequest(fmt::format("the name of the object ({}) does not match the name on the URL ({})", name, info.name)));
+    return Fail(op, kubeapi::BadRequest(fmt::format(
+                        "the name of the object ({}) does not match the name on the URL ({})", name,
+                        info.name)));
   op->asked_version = kubeapi::ResourceVersionOf(op->body);
   RunUpdate(op);
 }
 
-void Writer::Patch(const Request& request, const RequestInfo& info, KindPtr kind, const KindVersion& version, Done done) {
+void Writer::Patch(const Request& request, const RequestInfo& info, KindPtr kind,
+                   const KindVersion& version, Done done) {
   auto begun = Begin(request, info, std::move(kind), version);
   if (!begun.ok()) return done(ErrorResponse(begun.error()));
   OperationPtr op = *begun;
   op->done = std::move(done);
   op->patch_type = std::string(base::Trim(base::Cut(request.Header("content-type"), ";").first));
-  const bool known = op->patch_type == "application/json-patch+json" || op->patch_type == "application/merge-patch+json" ||
-                     op->patch_type == "application/apply-patch+yaml" ||
-                     (op->patch_type == "application/strategic-merge-patch+json" && !op->kind().custom);
+  const bool known =
+      op->patch_type == "application/json-patch+json" ||
+      op->patch_type == "application/merge-patch+json" ||
+      op->patch_type == "application/apply-patch+yaml" ||
+      (op->patch_type == "application/strategic-merge-patch+json" && !op->kind().custom);
   if (!known)
-    return Fail(op, kubeapi::UnsupportedMediaType("the body of the request was in an unknown format - accepted media types include: "
-                                                  "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml" +
-                                                  std::string(op->kind().custom ? "" : ", application/strategic-merge-patch+json")));
+    return Fail(
+        op, kubeapi::UnsupportedMediaType(
+                "the body of the request was in an unknown format - accepted media types include: "
+                "application/json-patch+json, application/merge-patch+json, "
+                "application/apply-patch+yaml" +
+                std::string(op->kind().custom ? "" : ", application/strategic-merge-patch+json")));
   op->applied = op->patch_type == "application/apply-patch+yaml";
   if (op->applied && request.Query("fieldManager").empty())
-    return Fail(op, kubeapi::Invalid({"meta.k8s.io", "v1", "", "PatchOptions"}, "",
-                                     {{"FieldValueRequired", "Required value: is required for apply patch", "fieldManager"}}));
+    return Fail(
+        op, kubeapi::Invalid({"meta.k8s.io", "v1", "", "PatchOptions"}, "",
+                             {{"FieldValueRequired", "Required value: is required for apply patch",
+                               "fieldManager"}}));
   auto body = ParseBody(request.body, op->applied ? "application/yaml" : "application/json");
   if (!body.ok()) return Fail(op, body.error());
   op->body = std::move(*body);
-  if (op->patch_type == "application/json-patch+json" ? !op->body.is_array() : !op->body.is_object())
+  if (op->patch_type == "application/json-patch+json" ? !op->body.is_array()
+                                                      : !op->body.is_object())
     return Fail(op, kubeapi::BadRequest("the patch is not of the form its content type says"));
   if (op->body.is_object()) op->asked_version = kubeapi::ResourceVersionOf(op->body);
   RunUpdate(op);
@@ -262,7 +312,8 @@ void Writer::Patch(const Request& request, const RequestInfo& info, KindPtr kind
 Outcome<Json> Writer::Patched(Operation& op, const Json& current) {
   if (op.patch_type.empty()) return op.body;
   const auto& rules = RulesOf(op.version());
-  if (op.patch_type == "application/merge-patch+json") return kubeapi::ApplyMergePatch(current, op.body);
+  if (op.patch_type == "application/merge-patch+json")
+    return kubeapi::ApplyMergePatch(current, op.body);
   if (op.patch_type == "application/json-patch+json") {
     auto patched = kubeapi::ApplyJsonPatch(current, op.body);
     if (patched.ok()) return std::move(*patched);
@@ -279,12 +330,15 @@ Outcome<Json> Writer::Patched(Operation& op, const Json& current) {
     return kubeapi::BadRequest(patched.status().message());
   }
   Json applied = op.body;
-  if (auto error = CheckTypeAndPlace(op.kind(), op.version(), op.admission->ns, &applied)) return *error;
-  if (const Json* managed = Find(applied, {"metadata", "managedFields"}); managed && !managed->is_null() && !managed->empty())
+  if (auto error = CheckTypeAndPlace(op.kind(), op.version(), op.admission->ns, &applied))
+    return *error;
+  if (const Json* managed = Find(applied, {"metadata", "managedFields"});
+      managed && !managed->is_null() && !managed->empty())
     return kubeapi::BadRequest("metadata.managedFields must be nil");
   applied["metadata"]["name"] = op.admission->name;
-  kubeapi::ApplyOutcome outcome = kubeapi::ApplyObject(current, applied, {op.manager, op.admission->subresource, engine_.clock.Now()},
-                                                       op.request.Flag("force"), rules);
+  kubeapi::ApplyOutcome outcome = kubeapi::ApplyObject(
+      current, applied, {op.manager, op.admission->subresource, engine_.clock.Now()},
+      op.request.Flag("force"), rules);
   if (!outcome.conflicts.empty()) return kubeapi::ApplyConflict(outcome.conflicts);
   return std::move(outcome.object);
 }
@@ -293,14 +347,16 @@ void Writer::RunUpdate(const OperationPtr& op) {
   Admission& admission = *op->admission;
   auto text = engine_.store.Get(op->key());
   if (!text) {
-    if (!op->applied || !admission.subresource.empty()) return Fail(op, kubeapi::NotFound(op->resource(), admission.name));
+    if (!op->applied || !admission.subresource.empty())
+      return Fail(op, kubeapi::NotFound(op->resource(), admission.name));
     auto object = Patched(*op, kNull);
     if (!object.ok()) return Fail(op, object.error());
     return RunCreate(op, std::move(*object));
   }
   op->current_text = std::make_shared<const std::string>(std::move(*text));
   admission.operation = "UPDATE";
-  if (auto error = MakeNew(*op, engine_.Decode(op->kind(), op->version(), *op->current_text))) return Fail(op, *error);
+  if (auto error = MakeNew(*op, engine_.Decode(op->kind(), op->version(), *op->current_text)))
+    return Fail(op, *error);
   Admit(op, [this, op] { CommitUpdate(op); });
 }
 
@@ -310,27 +366,38 @@ std::optional<ApiError> Writer::MakeNew(Operation& op, const Json& current) {
   if (!op.asked_version.empty() && op.asked_version != "0" && op.asked_version != live_version)
     return kubeapi::Conflict(op.resource(), admission.name);
   if (op.kind().custom && op.patch_type.empty() && op.asked_version.empty())
-    return kubeapi::Invalid(op.resource(), admission.name,
-                            {{"FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion"}});
+    return kubeapi::Invalid(
+        op.resource(), admission.name,
+        {{"FieldValueInvalid", "Invalid value: 0: must be specified for an update",
+          "metadata.resourceVersion"}});
   auto patched = Patched(op, current);
   if (!patched.ok()) return patched.error();
   Json object = std::move(*patched);
   if (!object.is_object()) return kubeapi::BadRequest("the patched object is not an object");
-  if (StringAt(object, {"kind"}) != op.kind().kind && !op.patch_type.empty()) object["kind"] = op.kind().kind;
+  if (StringAt(object, {"kind"}) != op.kind().kind && !op.patch_type.empty())
+    object["kind"] = op.kind().kind;
   if (auto error = Shape(op, &object, op.attempts == 0)) return error;
-  if (const std::string uid = kubeapi::UidOf(object); !uid.empty() && uid != kubeapi::UidOf(current))
-    return kubeapi::Conflict(op.resource(), admission.name,
-                             fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}", uid, kubeapi::UidOf(current)));
-  object = WithSubresource(op.kind(), op.version(), admission.subresource, current, std::move(object));
+  if (const std::string uid = kubeapi::UidOf(object);
+      !uid.empty() && uid != kubeapi::UidOf(current))
+    return kubeapi::Conflict(
+        op.resource(), admission.name,
+        fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}", uid,
+                    kubeapi::UidOf(current)));
+  object =
+      WithSubresource(op.kind(), op.version(), admission.subresource, current, std::move(object));
   Json& metadata = object["metadata"];
   if (!metadata.is_object()) metadata = Json::object();
   metadata["name"] = admission.name;
-  for (const char* field : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
-                            "namespace", "resourceVersion", "generateName"}) {
-    if (const Json* value = Find(current, {"metadata", field})) metadata[field] = *value;
-    else metadata.erase(field);
+  for (const char* field :
+       {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
+        "namespace", "resourceVersion", "generateName"}) {
+    if (const Json* value = Find(current, {"metadata", field}))
+      metadata[field] = *value;
+    else
+      metadata.erase(field);
   }
-  if (!op.kind().custom) PrepareUpdate(engine_, op.kind(), current, admission.subresource, admission.user, &object);
+  if (!op.kind().custom)
+    PrepareUpdate(engine_, op.kind(), current, admission.subresource, admission.user, &object);
   admission.object = std::move(object);
   admission.old_object = current;
   return std::nullopt;
@@ -344,20 +411,26 @@ void Writer::CommitUpdate(const OperationPtr& op) {
   if (!text || *text != *op->current_text) {
     // Someone wrote while the webhooks answered.
     if (text && op->asked_version.empty() && ++op->attempts < kMostAttempts) return RunUpdate(op);
-    return Fail(op, text ? kubeapi::Conflict(op->resource(), admission.name) : kubeapi::NotFound(op->resource(), admission.name));
+    return Fail(op, text ? kubeapi::Conflict(op->resource(), admission.name)
+                         : kubeapi::NotFound(op->resource(), admission.name));
   }
   Json& object = admission.object;
   const Json& old = admission.old_object;
   auto causes = ValidateNames(kind, object);
   if (causes.empty()) causes = Validate(kind, version, object, &old);
-  if (causes.empty() && StorageKey(kind) == "services" && admission.subresource.empty()) causes = AllocateService(engine_, &old, &object);
-  if (!causes.empty()) return Fail(op, kubeapi::Invalid(op->resource(), admission.name, std::move(causes)));
+  if (causes.empty() && StorageKey(kind) == "services" && admission.subresource.empty())
+    causes = AllocateService(engine_, &old, &object);
+  if (!causes.empty())
+    return Fail(op, kubeapi::Invalid(op->resource(), admission.name, std::move(causes)));
   const bool with_status = kind.custom && !version.status;
-  if ((kind.custom || HasGeneration(kind)) && SpecOf(object, with_status) != SpecOf(old, with_status))
+  if ((kind.custom || HasGeneration(kind)) &&
+      SpecOf(object, with_status) != SpecOf(old, with_status))
     object["metadata"]["generation"] = IntAt(old, {"metadata", "generation"}) + 1;
   const bool same = Essence(object) == Essence(old);
   if (!op->applied && !same)
-    object = kubeapi::TrackUpdate(old, std::move(object), {op->manager, admission.subresource, engine_.clock.Now()}, RulesOf(version));
+    object = kubeapi::TrackUpdate(old, std::move(object),
+                                  {op->manager, admission.subresource, engine_.clock.Now()},
+                                  RulesOf(version));
   if (same && (!op->applied || SameOwners(object, old))) return Succeed(op, 200, old);
   if (admission.dry_run) return Succeed(op, 200, object);
   if (ReadyToVanish(kind, object)) {
@@ -391,8 +464,9 @@ void Writer::Admit(const OperationPtr& op, std::function<void()> next) {
 
 // ---- the server's own changes
 
-Outcome<Json> Writer::Change(const Kind& kind, std::string_view ns, std::string_view name, const std::string& manager,
-                             const std::string& subresource, bool dry_run,
+Outcome<Json> Writer::Change(const Kind& kind, std::string_view ns, std::string_view name,
+                             const std::string& manager, const std::string& subresource,
+                             bool dry_run,
                              const std::function<std::optional<ApiError>(Json*)>& change) {
   const KindVersion& version = kind.storage_version();
   const ObjectKey key{StorageKey(kind), std::string(ns), std::string(name)};
@@ -405,10 +479,13 @@ Outcome<Json> Writer::Change(const Kind& kind, std::string_view ns, std::string_
   if (object == old) return object;
   if ((kind.custom || HasGeneration(kind)) && SpecOf(object, false) != SpecOf(old, false))
     object["metadata"]["generation"] = IntAt(old, {"metadata", "generation"}) + 1;
-  if (!manager.empty()) object = kubeapi::TrackUpdate(old, std::move(object), {manager, subresource, engine_.clock.Now()}, RulesOf(version));
+  if (!manager.empty())
+    object = kubeapi::TrackUpdate(old, std::move(object),
+                                  {manager, subresource, engine_.clock.Now()}, RulesOf(version));
   if (dry_run) return object;
   if (ReadyToVanish(kind, object)) {
-    if (auto status = engine_.store.Delete(key, &object, previous); !status.ok()) return kubeapi::InternalError(status.message());
+    if (auto status = engine_.store.Delete(key, &object, previous); !status.ok())
+      return kubeapi::InternalError(status.message());
     return object;
   }
   if (auto error = Store(kind, version, &object, previous)) return *error;
@@ -416,7 +493,8 @@ Outcome<Json> Writer::Change(const Kind& kind, std::string_view ns, std::string_
 }
 
 void Writer::Seed(Json object) {
-  KindPtr kind = engine_.kinds.FindByKind(kubeapi::GroupOf(kubeapi::ApiVersionOf(object)), kubeapi::KindOf(object));
+  KindPtr kind = engine_.kinds.FindByKind(kubeapi::GroupOf(kubeapi::ApiVersionOf(object)),
+                                          kubeapi::KindOf(object));
   if (!kind) return;
   const ObjectKey key{StorageKey(*kind), kubeapi::NamespaceOf(object), kubeapi::NameOf(object)};
   if (engine_.store.Get(key)) return;

@@ -17,8 +17,8 @@ struct Writer::Operation {
   bool warn = true;
   // How the new object comes of the present one: by PUT's body, or a patch.
   Json body;
-  std::string patch_type;  // Empty for PUT.
-  bool applied = false;    // Server-side apply keeps managedFields itself.
+  std::string patch_type;     // Empty for PUT.
+  bool applied = false;       // Server-side apply keeps managedFields itself.
   std::string asked_version;  // The resourceVersion that the client insists on.
   Text current_text;
   int attempts = 0;

@@ -20,7 +20,8 @@ constexpr std::string_view kAccountKey = "account:";
 
 }  // namespace
 
-std::vector<std::string> NamespaceDefaults::KeysFor(const World&, const Resource& resource, const Json& object, bool gone) const {
+std::vector<std::string> NamespaceDefaults::KeysFor(const World&, const Resource& resource,
+                                                    const Json& object, bool gone) const {
   if (Same(resource, kNamespaces)) return {kubeapi::NameOf(object)};
   bool ours = (Same(resource, kServiceAccounts) && kubeapi::NameOf(object) == "default") ||
               (Same(resource, kConfigMaps) && kubeapi::NameOf(object) == kRootMap);
@@ -33,7 +34,10 @@ std::vector<Write> NamespaceDefaults::Reconcile(const World& world, const std::s
   if (ns == nullptr || kubeapi::IsBeingDeleted(*ns)) return {};
   std::vector<Write> writes;
   if (world.Get(kServiceAccounts, key, "default") == nullptr)
-    writes.push_back(CreateObject(kServiceAccounts, key, {{"apiVersion", "v1"}, {"kind", "ServiceAccount"}, {"metadata", {{"name", "default"}, {"namespace", key}}}}));
+    writes.push_back(CreateObject(kServiceAccounts, key,
+                                  {{"apiVersion", "v1"},
+                                   {"kind", "ServiceAccount"},
+                                   {"metadata", {{"name", "default"}, {"namespace", key}}}}));
   const Json* map = world.Get(kConfigMaps, key, kRootMap);
   if (map == nullptr) {
     writes.push_back(CreateObject(kConfigMaps, key,
@@ -49,16 +53,20 @@ std::vector<Write> NamespaceDefaults::Reconcile(const World& world, const std::s
   return writes;
 }
 
-std::vector<std::string> TokenController::KeysFor(const World& world, const Resource& resource, const Json& object, bool) const {
+std::vector<std::string> TokenController::KeysFor(const World& world, const Resource& resource,
+                                                  const Json& object, bool) const {
   std::vector<std::string> keys;
   if (Same(resource, kSecrets) && StringAt(object, {"type"}) == kTokenType) {
     keys.push_back(kubeapi::KeyOf(object));
-    keys.push_back(std::string(kAccountKey) + kubeapi::KeyOf(kubeapi::NamespaceOf(object), kubeapi::AnnotationOf(object, kAccountName)));
+    keys.push_back(
+        std::string(kAccountKey) +
+        kubeapi::KeyOf(kubeapi::NamespaceOf(object), kubeapi::AnnotationOf(object, kAccountName)));
   }
   if (Same(resource, kServiceAccounts)) {
     keys.push_back(std::string(kAccountKey) + kubeapi::KeyOf(object));
     for (const Json* secret : world.List(kSecrets, kubeapi::NamespaceOf(object)))
-      if (kubeapi::AnnotationOf(*secret, kAccountName) == kubeapi::NameOf(object)) keys.push_back(kubeapi::KeyOf(*secret));
+      if (kubeapi::AnnotationOf(*secret, kAccountName) == kubeapi::NameOf(object))
+        keys.push_back(kubeapi::KeyOf(*secret));
   }
   return keys;
 }
@@ -66,14 +74,18 @@ std::vector<std::string> TokenController::KeysFor(const World& world, const Reso
 std::vector<Write> TokenController::ReconcileAccount(const World& world, const std::string& key) {
   auto [ns, account_name] = SplitKey(key);
   const Json* account = world.Get(kServiceAccounts, ns, account_name);
-  if (!settings_.for_every_account || account == nullptr || kubeapi::IsBeingDeleted(*account)) return {};
+  if (!settings_.for_every_account || account == nullptr || kubeapi::IsBeingDeleted(*account))
+    return {};
   const std::string secret_name = account_name + "-token-" + ShortHash(kubeapi::UidOf(*account), 5);
   if (world.Get(kSecrets, ns, secret_name) == nullptr)
     return {CreateObject(kSecrets, ns,
                          {{"apiVersion", "v1"},
                           {"kind", "Secret"},
                           {"type", kTokenType},
-                          {"metadata", {{"name", secret_name}, {"namespace", ns}, {"annotations", {{kAccountName, account_name}}}}}})};
+                          {"metadata",
+                           {{"name", secret_name},
+                            {"namespace", ns},
+                            {"annotations", {{kAccountName, account_name}}}}}})};
   const Json* named = kubeapi::Find(*account, {"secrets"});
   if (named != nullptr && named->is_array())
     for (const Json& one : *named)
@@ -94,7 +106,9 @@ std::vector<Write> TokenController::Reconcile(const World& world, const std::str
   // A token of an account that was deleted, or made anew, is worth nothing.
   if (account == nullptr || (!uid.empty() && uid != kubeapi::UidOf(*account)))
     return uid.empty() ? std::vector<Write>() : std::vector<Write>{Delete(kSecrets, *secret)};
-  if (!StringAt(*secret, {"data", "token"}).empty() && !StringAt(*secret, {"data", "ca.crt"}).empty()) return {};
+  if (!StringAt(*secret, {"data", "token"}).empty() &&
+      !StringAt(*secret, {"data", "ca.crt"}).empty())
+    return {};
   pki::TokenClaims claims;
   claims.issuer = settings_.issuer;
   claims.subject = "system:serviceaccount:" + ns + ":" + account_name;

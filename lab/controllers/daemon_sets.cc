@@ -23,7 +23,8 @@ Json PodFor(const Json& set, const std::string& node, const std::string& hash) {
 
 }  // namespace
 
-std::vector<std::string> DaemonSetController::KeysFor(const World& world, const Resource& resource, const Json& object, bool) const {
+std::vector<std::string> DaemonSetController::KeysFor(const World& world, const Resource& resource,
+                                                      const Json& object, bool) const {
   if (Same(resource, kDaemonSets)) return {kubeapi::KeyOf(object)};
   if (Same(resource, kPods)) return OwnerKey(object, kDaemonSets);
   std::vector<std::string> all;
@@ -58,7 +59,8 @@ std::vector<Write> DaemonSetController::Reconcile(const World& world, const std:
     }
     ++desired;
     if (pod == nullptr) {
-      if (!kubeapi::IsBeingDeleted(*set)) writes.push_back(CreateObject(kPods, ns, PodFor(*set, name, hash)));
+      if (!kubeapi::IsBeingDeleted(*set))
+        writes.push_back(CreateObject(kPods, ns, PodFor(*set, name, hash)));
       continue;
     }
     ++scheduled;

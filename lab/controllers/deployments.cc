@@ -19,7 +19,9 @@ constexpr char kHashLabel[] = "pod-template-hash";
 int64_t Portion(const Json* value, int64_t total, bool round_up) {
   if (value == nullptr) return round_up ? (total + 3) / 4 : total / 4;
   if (value->is_number_integer()) return value->get<int64_t>();
-  double share = std::strtod(value->is_string() ? value->get<std::string>().c_str() : "0", nullptr) / 100 * static_cast<double>(total);
+  double share =
+      std::strtod(value->is_string() ? value->get<std::string>().c_str() : "0", nullptr) / 100 *
+      static_cast<double>(total);
   return static_cast<int64_t>(round_up ? std::ceil(share) : std::floor(share));
 }
 
@@ -30,15 +32,19 @@ Json TemplateOf(const Json& set) {
   return pod_template;
 }
 
-int64_t RevisionOf(const Json& object) { return std::strtoll(kubeapi::AnnotationOf(object, kRevision).c_str(), nullptr, 10); }
+int64_t RevisionOf(const Json& object) {
+  return std::strtoll(kubeapi::AnnotationOf(object, kRevision).c_str(), nullptr, 10);
+}
 
 /// A Deployment with its replica sets, and the decisions about them.
 class Rollout {
  public:
   Rollout(const World& world, const Json& deployment) : world_(world), deployment_(deployment) {
-    for (const Json* set : world.ControlledBy(kReplicaSets, kubeapi::NamespaceOf(deployment), kubeapi::UidOf(deployment))) {
+    for (const Json* set : world.ControlledBy(kReplicaSets, kubeapi::NamespaceOf(deployment),
+                                              kubeapi::UidOf(deployment))) {
       last_revision_ = std::max(last_revision_, RevisionOf(*set));
-      if (TemplateOf(*set) == deployment["spec"]["template"] && (newest_ == nullptr || RevisionOf(*set) > RevisionOf(*newest_))) {
+      if (TemplateOf(*set) == deployment["spec"]["template"] &&
+          (newest_ == nullptr || RevisionOf(*set) > RevisionOf(*newest_))) {
         if (newest_ != nullptr) old_.push_back(newest_);
         newest_ = set;
       } else {
@@ -75,9 +81,15 @@ class Rollout {
                        {"labels", pod_template["metadata"]["labels"]},
                        {"annotations", {{kRevision, std::to_string(last_revision_ + 1)}}},
                        {"ownerReferences", Json::array({kubeapi::OwnerReference(deployment_)})}};
-    int64_t start = old_.empty() ? wanted_ : Recreates() ? 0 : std::max<int64_t>(0, std::min(wanted_, wanted_ + Surge() - TotalReplicas()));
-    set["spec"] = {{"replicas", start}, {"selector", std::move(selector)}, {"template", std::move(pod_template)}};
-    writes_.push_back(CreateObject(kReplicaSets, kubeapi::NamespaceOf(deployment_), std::move(set)));
+    int64_t start = old_.empty()  ? wanted_
+                    : Recreates() ? 0
+                                  : std::max<int64_t>(
+                                        0, std::min(wanted_, wanted_ + Surge() - TotalReplicas()));
+    set["spec"] = {{"replicas", start},
+                   {"selector", std::move(selector)},
+                   {"template", std::move(pod_template)}};
+    writes_.push_back(
+        CreateObject(kReplicaSets, kubeapi::NamespaceOf(deployment_), std::move(set)));
     SetRevision(last_revision_ + 1);
   }
 
@@ -96,14 +108,15 @@ class Rollout {
   void SetRevision(int64_t revision) {
     if (RevisionOf(deployment_) == revision) return;
     Json patch = {{"metadata", {{"annotations", {{kRevision, std::to_string(revision)}}}}}};
-    writes_.push_back({Write::Kind::kMergePatch, kDeployments, kubeapi::NamespaceOf(deployment_), kubeapi::NameOf(deployment_),
-                       std::move(patch), "", false});
+    writes_.push_back({Write::Kind::kMergePatch, kDeployments, kubeapi::NamespaceOf(deployment_),
+                       kubeapi::NameOf(deployment_), std::move(patch), "", false});
   }
 
   void ScaleSet(const Json& set, int64_t replicas) {
     if (IntAt(set, {"spec", "replicas"}) == replicas) return;
     Json patch = {{"spec", {{"replicas", replicas}}}};
-    writes_.push_back({Write::Kind::kMergePatch, kReplicaSets, kubeapi::NamespaceOf(set), kubeapi::NameOf(set), std::move(patch), "", false});
+    writes_.push_back({Write::Kind::kMergePatch, kReplicaSets, kubeapi::NamespaceOf(set),
+                       kubeapi::NameOf(set), std::move(patch), "", false});
   }
 
   void Scale() {
@@ -129,10 +142,12 @@ class Rollout {
     ScaleDownOld(newest_wanted);
   }
 
-  /// Never so far that fewer than allowed could be ready: counted by what is asked for, since what is reported lags behind.
+  /// Never so far that fewer than allowed could be ready: counted by what is asked for, since what
+  /// is reported lags behind.
   void ScaleDownOld(int64_t newest_wanted) {
     const int64_t keep = wanted_ - MaxUnavailable();
-    const int64_t unready_new = std::max<int64_t>(0, newest_wanted - IntAt(*newest_, {"status", "availableReplicas"}));
+    const int64_t unready_new =
+        std::max<int64_t>(0, newest_wanted - IntAt(*newest_, {"status", "availableReplicas"}));
     int64_t old_total = 0;
     for (const Json* set : old_) old_total += IntAt(*set, {"spec", "replicas"});
     int64_t may_go = newest_wanted + old_total - keep - unready_new;
@@ -150,9 +165,13 @@ class Rollout {
     int64_t limit = IntAt(deployment_, {"spec", "revisionHistoryLimit"}, 10);
     std::vector<const Json*> idle;
     for (const Json* set : old_)
-      if (IntAt(*set, {"spec", "replicas"}) == 0 && IntAt(*set, {"status", "replicas"}) == 0 && !kubeapi::IsBeingDeleted(*set)) idle.push_back(set);
-    std::sort(idle.begin(), idle.end(), [](const Json* a, const Json* b) { return RevisionOf(*a) < RevisionOf(*b); });
-    for (int64_t i = 0; i + limit < static_cast<int64_t>(idle.size()); ++i) writes_.push_back(Delete(kReplicaSets, *idle[i]));
+      if (IntAt(*set, {"spec", "replicas"}) == 0 && IntAt(*set, {"status", "replicas"}) == 0 &&
+          !kubeapi::IsBeingDeleted(*set))
+        idle.push_back(set);
+    std::sort(idle.begin(), idle.end(),
+              [](const Json* a, const Json* b) { return RevisionOf(*a) < RevisionOf(*b); });
+    for (int64_t i = 0; i + limit < static_cast<int64_t>(idle.size()); ++i)
+      writes_.push_back(Delete(kReplicaSets, *idle[i]));
   }
 
   void Status() {
@@ -181,26 +200,42 @@ class Rollout {
     put("unavailableReplicas", std::max<int64_t>(0, std::max(wanted_, replicas) - ready));
     status["observedGeneration"] = IntAt(deployment_, {"metadata", "generation"});
     bool available = ready >= wanted_ - MaxUnavailable();
-    SetCondition(status, "Available", available, available ? "MinimumReplicasAvailable" : "MinimumReplicasUnavailable",
-                 available ? "Deployment has minimum availability." : "Deployment does not have minimum availability.", world_.Now());
-    bool complete = newest_ != nullptr && updated == wanted_ && replicas == updated && ready >= wanted_;
-    std::string set_name = newest_ == nullptr ? kubeapi::NameOf(deployment_) : kubeapi::NameOf(*newest_);
-    SetCondition(status, "Progressing", true, complete ? "NewReplicaSetAvailable" : "ReplicaSetUpdated",
-                 complete ? "ReplicaSet \"" + set_name + "\" has successfully progressed." : "ReplicaSet \"" + set_name + "\" is progressing.",
+    SetCondition(status, "Available", available,
+                 available ? "MinimumReplicasAvailable" : "MinimumReplicasUnavailable",
+                 available ? "Deployment has minimum availability."
+                           : "Deployment does not have minimum availability.",
                  world_.Now());
-    if (after["status"] != deployment_.value("status", Json())) writes_.push_back(ReplaceStatus(kDeployments, std::move(after)));
+    bool complete =
+        newest_ != nullptr && updated == wanted_ && replicas == updated && ready >= wanted_;
+    std::string set_name =
+        newest_ == nullptr ? kubeapi::NameOf(deployment_) : kubeapi::NameOf(*newest_);
+    SetCondition(status, "Progressing", true,
+                 complete ? "NewReplicaSetAvailable" : "ReplicaSetUpdated",
+                 complete ? "ReplicaSet \"" + set_name + "\" has successfully progressed."
+                          : "ReplicaSet \"" + set_name + "\" is progressing.",
+                 world_.Now());
+    if (after["status"] != deployment_.value("status", Json()))
+      writes_.push_back(ReplaceStatus(kDeployments, std::move(after)));
   }
 
-  bool Recreates() const { return StringAt(deployment_, {"spec", "strategy", "type"}) == "Recreate"; }
+  bool Recreates() const {
+    return StringAt(deployment_, {"spec", "strategy", "type"}) == "Recreate";
+  }
   int64_t Surge() const {
-    int64_t surge = Portion(kubeapi::Find(deployment_, {"spec", "strategy", "rollingUpdate", "maxSurge"}), wanted_, true);
+    int64_t surge =
+        Portion(kubeapi::Find(deployment_, {"spec", "strategy", "rollingUpdate", "maxSurge"}),
+                wanted_, true);
     // Both zero would never move.
     return surge == 0 && RawUnavailable() == 0 ? 1 : surge;
   }
   int64_t RawUnavailable() const {
-    return Portion(kubeapi::Find(deployment_, {"spec", "strategy", "rollingUpdate", "maxUnavailable"}), wanted_, false);
+    return Portion(
+        kubeapi::Find(deployment_, {"spec", "strategy", "rollingUpdate", "maxUnavailable"}),
+        wanted_, false);
   }
-  int64_t MaxUnavailable() const { return Recreates() ? wanted_ : std::min(RawUnavailable(), wanted_); }
+  int64_t MaxUnavailable() const {
+    return Recreates() ? wanted_ : std::min(RawUnavailable(), wanted_);
+  }
   int64_t TotalReplicas() const {
     int64_t total = newest_ == nullptr ? 0 : IntAt(*newest_, {"spec", "replicas"});
     for (const Json* set : old_) total += IntAt(*set, {"spec", "replicas"});
@@ -218,7 +253,8 @@ class Rollout {
 
 }  // namespace
 
-std::vector<std::string> DeploymentController::KeysFor(const World&, const Resource& resource, const Json& object, bool) const {
+std::vector<std::string> DeploymentController::KeysFor(const World&, const Resource& resource,
+                                                       const Json& object, bool) const {
   if (Same(resource, kDeployments)) return {kubeapi::KeyOf(object)};
   if (Same(resource, kReplicaSets)) return OwnerKey(object, kDeployments);
   return {};

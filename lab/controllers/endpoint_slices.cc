@@ -19,7 +19,8 @@ constexpr char kManagedBy[] = "endpointslice.kubernetes.io/managed-by";
 constexpr char kManager[] = "endpointslice-controller.k8s.io";
 constexpr char kMirror[] = "endpointslicemirroring-controller.k8s.io";
 
-/// The number that a service port's target has in this pod; nothing when the pod names no such port.
+/// The number that a service port's target has in this pod; nothing when the pod names no such
+/// port.
 std::optional<int64_t> TargetPort(const Json& port, const Json& pod) {
   const Json* target = Find(port, {"targetPort"});
   if (target == nullptr) return IntAt(port, {"port"});
@@ -32,7 +33,8 @@ std::optional<int64_t> TargetPort(const Json& port, const Json& pod) {
       const Json* ports = Find(container, {"ports"});
       if (ports == nullptr || !ports->is_array()) continue;
       for (const Json& named : *ports)
-        if (StringAt(named, {"name"}) == target->get<std::string>()) return IntAt(named, {"containerPort"});
+        if (StringAt(named, {"name"}) == target->get<std::string>())
+          return IntAt(named, {"containerPort"});
     }
   }
   return std::nullopt;
@@ -46,7 +48,9 @@ Json PortsIn(const Json& service, const Json& pod) {
   for (const Json& port : *list) {
     auto number = TargetPort(port, pod);
     if (!number.has_value()) continue;
-    Json one = {{"name", StringAt(port, {"name"})}, {"port", *number}, {"protocol", StringAt(port, {"protocol"})}};
+    Json one = {{"name", StringAt(port, {"name"})},
+                {"port", *number},
+                {"protocol", StringAt(port, {"protocol"})}};
     if (one["protocol"] == "") one["protocol"] = "TCP";
     if (std::string app = StringAt(port, {"appProtocol"}); !app.empty()) one["appProtocol"] = app;
     ports.push_back(std::move(one));
@@ -57,17 +61,24 @@ Json PortsIn(const Json& service, const Json& pod) {
 Json EndpointOf(const World& world, const Json& service, const Json& pod) {
   bool terminating = kubeapi::IsBeingDeleted(pod);
   bool serving = IsReady(pod);
-  bool ready = (serving && !terminating) || kubeapi::BoolAt(service, {"spec", "publishNotReadyAddresses"});
+  bool ready =
+      (serving && !terminating) || kubeapi::BoolAt(service, {"spec", "publishNotReadyAddresses"});
   std::string node = StringAt(pod, {"spec", "nodeName"});
-  Json endpoint = {{"addresses", Json::array({StringAt(pod, {"status", "podIP"})})},
-                   {"conditions", {{"ready", ready}, {"serving", serving}, {"terminating", terminating}}},
-                   {"nodeName", node},
-                   {"targetRef",
-                    {{"kind", "Pod"}, {"namespace", kubeapi::NamespaceOf(pod)}, {"name", kubeapi::NameOf(pod)}, {"uid", kubeapi::UidOf(pod)}}}};
+  Json endpoint = {
+      {"addresses", Json::array({StringAt(pod, {"status", "podIP"})})},
+      {"conditions", {{"ready", ready}, {"serving", serving}, {"terminating", terminating}}},
+      {"nodeName", node},
+      {"targetRef",
+       {{"kind", "Pod"},
+        {"namespace", kubeapi::NamespaceOf(pod)},
+        {"name", kubeapi::NameOf(pod)},
+        {"uid", kubeapi::UidOf(pod)}}}};
   if (const Json* of = world.Get(kNodes, "", node))
-    if (std::string zone = kubeapi::LabelOf(*of, "topology.kubernetes.io/zone"); !zone.empty()) endpoint["zone"] = zone;
+    if (std::string zone = kubeapi::LabelOf(*of, "topology.kubernetes.io/zone"); !zone.empty())
+      endpoint["zone"] = zone;
   std::string hostname = StringAt(pod, {"spec", "hostname"});
-  if (!hostname.empty() && StringAt(pod, {"spec", "subdomain"}) == kubeapi::NameOf(service)) endpoint["hostname"] = hostname;
+  if (!hostname.empty() && StringAt(pod, {"spec", "subdomain"}) == kubeapi::NameOf(service))
+    endpoint["hostname"] = hostname;
   return endpoint;
 }
 
@@ -77,7 +88,9 @@ std::map<std::string, Json> WantedSlices(const World& world, const Json& service
   auto selector = kubeapi::LabelSelector::FromLabels(service["spec"]["selector"]);
   for (const Json* pod : world.List(kPods, kubeapi::NamespaceOf(service))) {
     std::string phase = StringAt(*pod, {"status", "phase"});
-    if (StringAt(*pod, {"status", "podIP"}).empty() || phase == "Succeeded" || phase == "Failed" || !selector.MatchesObject(*pod)) continue;
+    if (StringAt(*pod, {"status", "podIP"}).empty() || phase == "Succeeded" || phase == "Failed" ||
+        !selector.MatchesObject(*pod))
+      continue;
     Json ports = PortsIn(service, *pod);
     Json& slice = by_ports[kubeapi::ToJson(ports)];
     slice["ports"] = std::move(ports);
@@ -88,29 +101,36 @@ std::map<std::string, Json> WantedSlices(const World& world, const Json& service
 }
 
 Json NewSlice(const Json& owner, const std::string& manager, const std::string& suffix) {
-  Json slice = {{"apiVersion", "discovery.k8s.io/v1"}, {"kind", "EndpointSlice"}, {"addressType", "IPv4"}};
+  Json slice = {
+      {"apiVersion", "discovery.k8s.io/v1"}, {"kind", "EndpointSlice"}, {"addressType", "IPv4"}};
   slice["metadata"] = {{"name", kubeapi::NameOf(owner) + "-" + suffix},
                        {"namespace", kubeapi::NamespaceOf(owner)},
                        {"labels", {{kServiceLabel, kubeapi::NameOf(owner)}, {kManagedBy, manager}}},
                        {"ownerReferences", Json::array({kubeapi::OwnerReference(owner)})}};
-  if (const Json* labels = Find(owner, {"metadata", "labels"}); labels != nullptr && labels->is_object())
-    for (const auto& [key, value] : labels->items()) slice["metadata"]["labels"].emplace(key, value);
-  if (StringAt(owner, {"spec", "clusterIP"}) == "None") slice["metadata"]["labels"]["service.kubernetes.io/headless"] = "";
+  if (const Json* labels = Find(owner, {"metadata", "labels"});
+      labels != nullptr && labels->is_object())
+    for (const auto& [key, value] : labels->items())
+      slice["metadata"]["labels"].emplace(key, value);
+  if (StringAt(owner, {"spec", "clusterIP"}) == "None")
+    slice["metadata"]["labels"]["service.kubernetes.io/headless"] = "";
   return slice;
 }
 
-/// Makes the slices of one manager what is wanted: replaces those that differ, makes and deletes others.
-void SyncSlices(const World& world, const Json& owner, const std::string& manager, const std::map<std::string, Json>& wanted,
-                std::vector<Write>& writes) {
+/// Makes the slices of one manager what is wanted: replaces those that differ, makes and deletes
+/// others.
+void SyncSlices(const World& world, const Json& owner, const std::string& manager,
+                const std::map<std::string, Json>& wanted, std::vector<Write>& writes) {
   const std::string ns = kubeapi::NamespaceOf(owner);
   std::map<std::string, const Json*> have;
   for (const Json* slice : world.List(kEndpointSlices, ns))
-    if (kubeapi::LabelOf(*slice, kServiceLabel) == kubeapi::NameOf(owner) && kubeapi::LabelOf(*slice, kManagedBy) == manager)
+    if (kubeapi::LabelOf(*slice, kServiceLabel) == kubeapi::NameOf(owner) &&
+        kubeapi::LabelOf(*slice, kManagedBy) == manager)
       have[kubeapi::NameOf(*slice)] = slice;
   size_t index = 0;
   for (const auto& [ports, content] : wanted) {
     // Names that stay the same as pods come and go.
-    Json slice = NewSlice(owner, manager, ShortHash(kubeapi::UidOf(owner) + std::to_string(index++), 5));
+    Json slice =
+        NewSlice(owner, manager, ShortHash(kubeapi::UidOf(owner) + std::to_string(index++), 5));
     auto known = have.find(kubeapi::NameOf(slice));
     if (known == have.end()) {
       slice["endpoints"] = content["endpoints"];
@@ -121,7 +141,8 @@ void SyncSlices(const World& world, const Json& owner, const std::string& manage
     Json after = *known->second;
     after["endpoints"] = content["endpoints"];
     after["ports"] = content["ports"];
-    for (const auto& [key, value] : slice["metadata"]["labels"].items()) after["metadata"]["labels"][key] = value;
+    for (const auto& [key, value] : slice["metadata"]["labels"].items())
+      after["metadata"]["labels"][key] = value;
     if (after != *known->second) writes.push_back(Replace(kEndpointSlices, std::move(after)));
     have.erase(known);
   }
@@ -129,14 +150,18 @@ void SyncSlices(const World& world, const Json& owner, const std::string& manage
 }
 
 /// The Endpoints object of old clients: the same addresses, ready and not, by ports.
-void SyncEndpoints(const World& world, const Json& service, const std::map<std::string, Json>& wanted, std::vector<Write>& writes) {
+void SyncEndpoints(const World& world, const Json& service,
+                   const std::map<std::string, Json>& wanted, std::vector<Write>& writes) {
   Json subsets = Json::array();
   for (const auto& [key, content] : wanted) {
     Json subset = Json::object();
     for (const Json& endpoint : content["endpoints"]) {
-      Json address = {{"ip", endpoint["addresses"][0]}, {"nodeName", endpoint["nodeName"]}, {"targetRef", endpoint["targetRef"]}};
+      Json address = {{"ip", endpoint["addresses"][0]},
+                      {"nodeName", endpoint["nodeName"]},
+                      {"targetRef", endpoint["targetRef"]}};
       if (endpoint.contains("hostname")) address["hostname"] = endpoint["hostname"];
-      subset[endpoint["conditions"]["ready"] == true ? "addresses" : "notReadyAddresses"].push_back(std::move(address));
+      subset[endpoint["conditions"]["ready"] == true ? "addresses" : "notReadyAddresses"].push_back(
+          std::move(address));
     }
     if (subset.empty()) continue;
     subset["ports"] = content["ports"];
@@ -145,14 +170,19 @@ void SyncEndpoints(const World& world, const Json& service, const std::map<std::
   const std::string ns = kubeapi::NamespaceOf(service), name = kubeapi::NameOf(service);
   const Json* have = world.Get(kEndpoints, ns, name);
   if (have == nullptr) {
-    Json endpoints = {{"apiVersion", "v1"}, {"kind", "Endpoints"}, {"metadata", {{"name", name}, {"namespace", ns}}}, {"subsets", subsets}};
-    if (const Json* labels = Find(service, {"metadata", "labels"})) endpoints["metadata"]["labels"] = *labels;
+    Json endpoints = {{"apiVersion", "v1"},
+                      {"kind", "Endpoints"},
+                      {"metadata", {{"name", name}, {"namespace", ns}}},
+                      {"subsets", subsets}};
+    if (const Json* labels = Find(service, {"metadata", "labels"}))
+      endpoints["metadata"]["labels"] = *labels;
     writes.push_back(CreateObject(kEndpoints, ns, std::move(endpoints)));
     return;
   }
   Json after = *have;
   after["subsets"] = subsets;
-  if (after["subsets"] != have->value("subsets", Json::array())) writes.push_back(Replace(kEndpoints, std::move(after)));
+  if (after["subsets"] != have->value("subsets", Json::array()))
+    writes.push_back(Replace(kEndpoints, std::move(after)));
 }
 
 /// What users wrote into an Endpoints object of a service without selector.
@@ -168,15 +198,18 @@ std::map<std::string, Json> Mirrored(const Json& endpoints) {
     slice["ports"] = ports;
     for (const char* list : {"addresses", "notReadyAddresses"})
       for (const Json& address : subset.value(list, Json::array()))
-        slice["endpoints"].push_back({{"addresses", Json::array({StringAt(address, {"ip"})})},
-                                      {"conditions", {{"ready", std::string_view(list) == "addresses"}}}});
+        slice["endpoints"].push_back(
+            {{"addresses", Json::array({StringAt(address, {"ip"})})},
+             {"conditions", {{"ready", std::string_view(list) == "addresses"}}}});
   }
   return by_ports;
 }
 
 }  // namespace
 
-std::vector<std::string> EndpointSliceController::KeysFor(const World& world, const Resource& resource, const Json& object, bool) const {
+std::vector<std::string> EndpointSliceController::KeysFor(const World& world,
+                                                          const Resource& resource,
+                                                          const Json& object, bool) const {
   if (Same(resource, kServices) || Same(resource, kEndpoints)) return {kubeapi::KeyOf(object)};
   const std::string ns = kubeapi::NamespaceOf(object);
   if (Same(resource, kEndpointSlices)) {
@@ -197,12 +230,15 @@ std::vector<Write> EndpointSliceController::Reconcile(const World& world, const 
   const Json* service = world.Get(kServices, ns, service_name);
   if (service == nullptr) {
     for (const Json* slice : world.List(kEndpointSlices, ns))
-      if (kubeapi::LabelOf(*slice, kServiceLabel) == service_name && kubeapi::LabelOf(*slice, kManagedBy) == kManager)
+      if (kubeapi::LabelOf(*slice, kServiceLabel) == service_name &&
+          kubeapi::LabelOf(*slice, kManagedBy) == kManager)
         writes.push_back(Delete(kEndpointSlices, *slice));
-    if (const Json* endpoints = world.Get(kEndpoints, ns, service_name)) writes.push_back(Delete(kEndpoints, *endpoints));
+    if (const Json* endpoints = world.Get(kEndpoints, ns, service_name))
+      writes.push_back(Delete(kEndpoints, *endpoints));
     return writes;
   }
-  if (kubeapi::IsBeingDeleted(*service) || StringAt(*service, {"spec", "type"}) == "ExternalName") return writes;
+  if (kubeapi::IsBeingDeleted(*service) || StringAt(*service, {"spec", "type"}) == "ExternalName")
+    return writes;
   const Json* selector = Find(*service, {"spec", "selector"});
   if (selector != nullptr && selector->is_object() && !selector->empty()) {
     auto wanted = WantedSlices(world, *service);
@@ -212,7 +248,8 @@ std::vector<Write> EndpointSliceController::Reconcile(const World& world, const 
   }
   const Json* endpoints = world.Get(kEndpoints, ns, service_name);
   // The API server keeps the endpoints of its own service by itself.
-  if (endpoints != nullptr && key != "default/kubernetes") SyncSlices(world, *endpoints, kMirror, Mirrored(*endpoints), writes);
+  if (endpoints != nullptr && key != "default/kubernetes")
+    SyncSlices(world, *endpoints, kMirror, Mirrored(*endpoints), writes);
   return writes;
 }
 

@@ -13,17 +13,21 @@ using kubeapi::StringAt;
 
 Json PodFor(const Json& job) {
   Json pod = PodFromTemplate(job, job["spec"]["template"]);
-  for (const char* label : {"job-name", "batch.kubernetes.io/job-name"}) pod["metadata"]["labels"][label] = kubeapi::NameOf(job);
+  for (const char* label : {"job-name", "batch.kubernetes.io/job-name"})
+    pod["metadata"]["labels"][label] = kubeapi::NameOf(job);
   for (const char* label : {"controller-uid", "batch.kubernetes.io/controller-uid"})
     pod["metadata"]["labels"][label] = kubeapi::UidOf(job);
   return pod;
 }
 
-bool Ended(const Json& job) { return kubeapi::ConditionIsTrue(job, "Complete") || kubeapi::ConditionIsTrue(job, "Failed"); }
+bool Ended(const Json& job) {
+  return kubeapi::ConditionIsTrue(job, "Complete") || kubeapi::ConditionIsTrue(job, "Failed");
+}
 
 }  // namespace
 
-std::vector<std::string> JobController::KeysFor(const World&, const Resource& resource, const Json& object, bool) const {
+std::vector<std::string> JobController::KeysFor(const World&, const Resource& resource,
+                                                const Json& object, bool) const {
   if (Same(resource, kJobs)) return {kubeapi::KeyOf(object)};
   if (Same(resource, kPods)) return OwnerKey(object, kJobs);
   return {};
@@ -55,7 +59,8 @@ std::vector<Write> JobController::Reconcile(const World& world, const std::strin
   if (too_many || complete) {
     for (const Json* pod : running) writes.push_back(Delete(kPods, *pod));
   } else if (!kubeapi::BoolAt(*job, {"spec", "suspend"})) {
-    for (int64_t i = active; i < std::min(parallelism, completions - succeeded); ++i) writes.push_back(CreateObject(kPods, ns, PodFor(*job)));
+    for (int64_t i = active; i < std::min(parallelism, completions - succeeded); ++i)
+      writes.push_back(CreateObject(kPods, ns, PodFor(*job)));
   }
   Json after = *job;
   Json& status = after["status"];
@@ -67,9 +72,11 @@ std::vector<Write> JobController::Reconcile(const World& world, const std::strin
   status["failed"] = failed;
   if (complete) {
     status["completionTime"] = base::FormatTime(world.Now());
-    SetCondition(status, "Complete", true, "CompletionsReached", "Reached expected number of succeeded pods", world.Now());
+    SetCondition(status, "Complete", true, "CompletionsReached",
+                 "Reached expected number of succeeded pods", world.Now());
   } else if (too_many) {
-    SetCondition(status, "Failed", true, "BackoffLimitExceeded", "Job has reached the specified backoff limit", world.Now());
+    SetCondition(status, "Failed", true, "BackoffLimitExceeded",
+                 "Job has reached the specified backoff limit", world.Now());
   }
   if (after != *job) writes.push_back(ReplaceStatus(kJobs, std::move(after)));
   return writes;

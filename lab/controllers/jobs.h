@@ -8,7 +8,8 @@ namespace isthmus::lab::controllers {
 class JobController final : public Controller {
  public:
   std::string_view name() const override { return "job"; }
-  std::vector<std::string> KeysFor(const World& world, const Resource& resource, const Json& object, bool gone) const override;
+  std::vector<std::string> KeysFor(const World& world, const Resource& resource, const Json& object,
+                                   bool gone) const override;
   std::vector<Write> Reconcile(const World& world, const std::string& key) override;
 };
 

@@ -14,7 +14,9 @@ using kubeapi::StringAt;
 
 std::string AddressOf(const Json& service) {
   const Json* ingress = Find(service, {"status", "loadBalancer", "ingress"});
-  return ingress != nullptr && ingress->is_array() && !ingress->empty() ? StringAt((*ingress)[0], {"ip"}) : "";
+  return ingress != nullptr && ingress->is_array() && !ingress->empty()
+             ? StringAt((*ingress)[0], {"ip"})
+             : "";
 }
 
 bool Parse(const std::string& text, uint32_t& address) {
@@ -31,9 +33,11 @@ base::Result<std::vector<std::string>> ExpandAddresses(const std::vector<std::st
   for (const std::string& range : ranges) {
     size_t dash = range.find('-');
     uint32_t first = 0, last = 0;
-    if (!Parse(range.substr(0, dash), first) || !Parse(dash == std::string::npos ? range : range.substr(dash + 1), last) ||
-        last < first || last - first > 4096)
-      return base::Error(base::Code::kInvalidArgument, "\"{}\" is no address and no range of addresses (first-last)", range);
+    if (!Parse(range.substr(0, dash), first) ||
+        !Parse(dash == std::string::npos ? range : range.substr(dash + 1), last) || last < first ||
+        last - first > 4096)
+      return base::Error(base::Code::kInvalidArgument,
+                         "\"{}\" is no address and no range of addresses (first-last)", range);
     for (uint32_t at = first; at <= last; ++at) {
       in_addr address{htonl(at)};
       char text[INET_ADDRSTRLEN];
@@ -43,13 +47,16 @@ base::Result<std::vector<std::string>> ExpandAddresses(const std::vector<std::st
   return addresses;
 }
 
-std::vector<std::string> LoadBalancerController::KeysFor(const World& world, const Resource& resource, const Json& object, bool gone) const {
+std::vector<std::string> LoadBalancerController::KeysFor(const World& world,
+                                                         const Resource& resource,
+                                                         const Json& object, bool gone) const {
   if (!Same(resource, kServices)) return {};
   if (!gone) return {kubeapi::KeyOf(object)};
   // An address is free again: those that wait may have it.
   std::vector<std::string> waiting;
   for (const Json* service : world.List(kServices))
-    if (StringAt(*service, {"spec", "type"}) == "LoadBalancer" && AddressOf(*service).empty()) waiting.push_back(kubeapi::KeyOf(*service));
+    if (StringAt(*service, {"spec", "type"}) == "LoadBalancer" && AddressOf(*service).empty())
+      waiting.push_back(kubeapi::KeyOf(*service));
   return waiting;
 }
 

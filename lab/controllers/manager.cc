@@ -25,15 +25,20 @@ struct Manager::Item {
 };
 
 const std::vector<Resource>& Manager::Watched() {
-  static const std::vector<Resource> all = {kNamespaces,  kNodes,      kServiceAccounts, kSecrets,      kConfigMaps,
-                                            kDeployments, kReplicaSets, kDaemonSets,     kStatefulSets, kJobs,
-                                            kServices,    kPods,       kEndpoints,       kEndpointSlices, kSigningRequests};
+  static const std::vector<Resource> all = {
+      kNamespaces,  kNodes,       kServiceAccounts, kSecrets,        kConfigMaps,
+      kDeployments, kReplicaSets, kDaemonSets,      kStatefulSets,   kJobs,
+      kServices,    kPods,        kEndpoints,       kEndpointSlices, kSigningRequests};
   return all;
 }
 
 Manager::Manager(base::Loop& loop, kubeclient::Client& client, const base::Clock& clock,
                  std::vector<std::unique_ptr<Controller>> controllers)
-    : loop_(loop), client_(client), world_(clock), controllers_(std::move(controllers)), namespaces_(loop, client) {}
+    : loop_(loop),
+      client_(client),
+      world_(clock),
+      controllers_(std::move(controllers)),
+      namespaces_(loop, client) {}
 
 Manager::~Manager() { *alive_ = false; }
 
@@ -41,7 +46,9 @@ void Manager::Start() {
   unsynced_ = Watched().size();
   for (const Resource& resource : Watched()) {
     kubeclient::InformerEvents events;
-    events.changed = [this, resource](const std::string& key, const Json* now) { OnChange(resource, key, now); };
+    events.changed = [this, resource](const std::string& key, const Json* now) {
+      OnChange(resource, key, now);
+    };
     events.synced = [this] {
       if (--unsynced_ > 0) return;
       LOG_INFO("controllers", "all lists are complete");
@@ -49,9 +56,11 @@ void Manager::Start() {
         for (const Json* object : world_.List(each)) Tell(each, *object, false);
     };
     events.health = [resource](const base::Status& status) {
-      if (!status.ok()) LOG_WARN("controllers", "watching {}: {}", resource.plural, status.message());
+      if (!status.ok())
+        LOG_WARN("controllers", "watching {}: {}", resource.plural, status.message());
     };
-    informers_.push_back(std::make_unique<kubeclient::Informer>(loop_, client_, resource, "", kubeclient::ListOptions(), std::move(events)));
+    informers_.push_back(std::make_unique<kubeclient::Informer>(
+        loop_, client_, resource, "", kubeclient::ListOptions(), std::move(events)));
   }
 }
 
@@ -70,9 +79,11 @@ void Manager::OnChange(const Resource& resource, const std::string& key, const J
 }
 
 void Manager::Tell(const Resource& resource, const Json& object, bool gone) {
-  if (Same(resource, kNamespaces) && !gone && kubeapi::IsBeingDeleted(object)) namespaces_.Start(kubeapi::NameOf(object));
+  if (Same(resource, kNamespaces) && !gone && kubeapi::IsBeingDeleted(object))
+    namespaces_.Start(kubeapi::NameOf(object));
   for (const auto& controller : controllers_)
-    for (const std::string& key : controller->KeysFor(world_, resource, object, gone)) Enqueue(*controller, key);
+    for (const std::string& key : controller->KeysFor(world_, resource, object, gone))
+      Enqueue(*controller, key);
 }
 
 void Manager::Enqueue(Controller& controller, const std::string& key) {
@@ -122,7 +133,8 @@ void Manager::Finished(Controller& controller, const std::string& key, const bas
   // A conflict only says that a newer version is on its way; all else is worth a line.
   if (item.error.code() != base::Code::kAborted)
     LOG_WARN("controllers", "{} {}: {}", controller.name(), key, item.error.message());
-  item.timer = base::Timer::After(loop_, item.delay, [this, &controller, key] { Enqueue(controller, key); });
+  item.timer =
+      base::Timer::After(loop_, item.delay, [this, &controller, key] { Enqueue(controller, key); });
   item.delay = std::min(item.delay * 2, kLongestDelay);
 }
 
@@ -135,18 +147,26 @@ void Manager::Perform(const Write& write, std::function<void(base::Status)> done
       // Gone already is what a deletion wants; for others the watch will tell.
       return done(gone ? base::Status() : result.status());
     }
-    if (!deleted && kubeapi::StringAt(*result, {"kind"}) == write.resource.kind) OnChange(write.resource, kubeapi::KeyOf(*result), &*result);
+    if (!deleted && kubeapi::StringAt(*result, {"kind"}) == write.resource.kind)
+      OnChange(write.resource, kubeapi::KeyOf(*result), &*result);
     done(base::Status());
   };
   switch (write.kind) {
-    case Write::Kind::kCreate: return client_.Create(write.resource, write.ns, write.object, taken);
-    case Write::Kind::kReplace: return client_.Update(write.resource, write.ns, write.name, write.object, taken);
-    case Write::Kind::kReplaceStatus: return client_.Update(write.resource, write.ns, write.name, write.object, taken, "status");
+    case Write::Kind::kCreate:
+      return client_.Create(write.resource, write.ns, write.object, taken);
+    case Write::Kind::kReplace:
+      return client_.Update(write.resource, write.ns, write.name, write.object, taken);
+    case Write::Kind::kReplaceStatus:
+      return client_.Update(write.resource, write.ns, write.name, write.object, taken, "status");
     case Write::Kind::kMergePatch:
-      return client_.Patch(write.resource, write.ns, write.name, kubeclient::PatchType::kMerge, write.object, taken, write.subresource,
-                           "kube-controller-manager", false);
-    case Write::Kind::kDelete: return client_.Delete(write.resource, write.ns, write.name, taken);
-    case Write::Kind::kSubresource: return client_.CreateSub(write.resource, write.ns, write.name, write.subresource, write.object, taken);
+      return client_.Patch(write.resource, write.ns, write.name, kubeclient::PatchType::kMerge,
+                           write.object, taken, write.subresource, "kube-controller-manager",
+                           false);
+    case Write::Kind::kDelete:
+      return client_.Delete(write.resource, write.ns, write.name, taken);
+    case Write::Kind::kSubresource:
+      return client_.CreateSub(write.resource, write.ns, write.name, write.subresource,
+                               write.object, taken);
   }
 }
 

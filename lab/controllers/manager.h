@@ -16,9 +16,10 @@ namespace isthmus::lab::controllers {
 
 /// Feeds controllers with what they watch and carries out what they want.
 ///
-/// Each (controller, key) is looked at after a change, one look at a time: while its writes are under way it waits, their answers
-/// go into the World at once, and it is looked at again until it wants nothing. So no controller acts twice on what it has not
-/// seen. A failed write is tried again with a growing delay. Lives on its loop; nothing polls.
+/// Each (controller, key) is looked at after a change, one look at a time: while its writes are
+/// under way it waits, their answers go into the World at once, and it is looked at again until it
+/// wants nothing. So no controller acts twice on what it has not seen. A failed write is tried
+/// again with a growing delay. Lives on its loop; nothing polls.
 class Manager {
  public:
   Manager(base::Loop& loop, kubeclient::Client& client, const base::Clock& clock,
@@ -51,7 +52,8 @@ class Manager {
   NamespaceDeletion namespaces_;
   size_t unsynced_ = 0;
   std::map<std::pair<Controller*, std::string>, std::unique_ptr<Item>> items_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // Answers that come after our end find it false.
+  std::shared_ptr<bool> alive_ =
+      std::make_shared<bool>(true);  // Answers that come after our end find it false.
 };
 
 }  // namespace isthmus::lab::controllers

@@ -23,8 +23,10 @@ std::vector<std::string> Collections(const Json& discovery, const std::string& n
     prefix += StringAt(versions[0], {"version"}) + "/namespaces/" + ns + "/";
     for (const Json& resource : versions[0].value("resources", Json::array())) {
       bool deletable = false;
-      for (const Json& verb : resource.value("verbs", Json::array())) deletable |= verb == "deletecollection";
-      if (StringAt(resource, {"scope"}) == "Namespaced" && deletable) paths.push_back(prefix + StringAt(resource, {"resource"}));
+      for (const Json& verb : resource.value("verbs", Json::array()))
+        deletable |= verb == "deletecollection";
+      if (StringAt(resource, {"scope"}) == "Namespaced" && deletable)
+        paths.push_back(prefix + StringAt(resource, {"resource"}));
     }
   }
   return paths;
@@ -45,18 +47,24 @@ struct NamespaceDeletion::Run : std::enable_shared_from_this<Run> {
   void Discover(const std::string& path, std::function<void()> then) {
     http::Request request;
     request.target = path;
-    request.headers.Set("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json");
-    owner.client_.Raw(request, kTimeout, [self = shared_from_this(), then](base::Result<http::Response> answer) {
-      if (!answer.ok()) return self->Retry();
-      auto discovery = kubeapi::ParseJson(answer->body);
-      if (!discovery.ok()) return self->Retry();
-      for (std::string& found : Collections(*discovery, self->ns)) self->paths.push_back(std::move(found));
-      then();
-    });
+    request.headers.Set(
+        "accept",
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json");
+    owner.client_.Raw(request, kTimeout,
+                      [self = shared_from_this(), then](base::Result<http::Response> answer) {
+                        if (!answer.ok()) return self->Retry();
+                        auto discovery = kubeapi::ParseJson(answer->body);
+                        if (!discovery.ok()) return self->Retry();
+                        for (std::string& found : Collections(*discovery, self->ns))
+                          self->paths.push_back(std::move(found));
+                        then();
+                      });
   }
 
   void Begin() {
-    Discover("/api", [self = shared_from_this()] { self->Discover("/apis", [self] { self->DeleteAll(); }); });
+    Discover("/api", [self = shared_from_this()] {
+      self->Discover("/apis", [self] { self->DeleteAll(); });
+    });
   }
 
   void DeleteAll() {
@@ -66,7 +74,9 @@ struct NamespaceDeletion::Run : std::enable_shared_from_this<Run> {
       http::Request request;
       request.method = "DELETE";
       request.target = path;
-      owner.client_.Raw(request, kTimeout, [self = shared_from_this(), path](base::Result<http::Response>) { self->Count(path); });
+      owner.client_.Raw(
+          request, kTimeout,
+          [self = shared_from_this(), path](base::Result<http::Response>) { self->Count(path); });
     }
   }
 
@@ -74,13 +84,15 @@ struct NamespaceDeletion::Run : std::enable_shared_from_this<Run> {
   void Count(const std::string& path) {
     http::Request request;
     request.target = path + "?limit=1";
-    owner.client_.Raw(request, kTimeout, [self = shared_from_this()](base::Result<http::Response> answer) {
-      if (answer.ok()) {
-        auto list = kubeapi::ParseJson(answer->body);
-        if (!list.ok() || !list->value("items", Json::array()).empty()) self->left = true;
-      }
-      if (--self->open == 0) self->left ? self->Retry() : self->Finalize();
-    });
+    owner.client_.Raw(request, kTimeout,
+                      [self = shared_from_this()](base::Result<http::Response> answer) {
+                        if (answer.ok()) {
+                          auto list = kubeapi::ParseJson(answer->body);
+                          if (!list.ok() || !list->value("items", Json::array()).empty())
+                            self->left = true;
+                        }
+                        if (--self->open == 0) self->left ? self->Retry() : self->Finalize();
+                      });
   }
 
   void Finalize() {
@@ -88,11 +100,15 @@ struct NamespaceDeletion::Run : std::enable_shared_from_this<Run> {
       if (!object.ok()) return self->End();
       Json after = std::move(*object);
       after["spec"]["finalizers"] = Json::array();
-      self->owner.client_.Update(kNamespaces, "", self->ns, after, [self](base::Result<Json> result) {
-        if (result.ok() || result.status().code() == base::Code::kNotFound) return self->End();
-        LOG_WARN("controllers", "finalizing namespace {}: {}", self->ns, result.status().message());
-        self->Retry();
-      }, "finalize");
+      self->owner.client_.Update(
+          kNamespaces, "", self->ns, after,
+          [self](base::Result<Json> result) {
+            if (result.ok() || result.status().code() == base::Code::kNotFound) return self->End();
+            LOG_WARN("controllers", "finalizing namespace {}: {}", self->ns,
+                     result.status().message());
+            self->Retry();
+          },
+          "finalize");
     });
   }
 

@@ -10,8 +10,8 @@
 
 namespace isthmus::lab::controllers {
 
-/// Empties a namespace that is being deleted, whatever kinds are served, and then lets it go. Asks the API server, since
-/// the controllers do not watch every kind. Lives on the client's loop.
+/// Empties a namespace that is being deleted, whatever kinds are served, and then lets it go. Asks
+/// the API server, since the controllers do not watch every kind. Lives on the client's loop.
 class NamespaceDeletion {
  public:
   NamespaceDeletion(base::Loop& loop, kubeclient::Client& client) : loop_(loop), client_(client) {}

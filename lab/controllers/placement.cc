@@ -17,7 +17,9 @@ bool Tolerates(const Json& pod_spec, const Json& taint) {
     if (!effect.empty() && effect != StringAt(taint, {"effect"})) continue;
     std::string key = StringAt(toleration, {"key"});
     if (!key.empty() && key != StringAt(taint, {"key"})) continue;
-    if (StringAt(toleration, {"operator"}) == "Exists" || StringAt(toleration, {"value"}) == StringAt(taint, {"value"})) return true;
+    if (StringAt(toleration, {"operator"}) == "Exists" ||
+        StringAt(toleration, {"value"}) == StringAt(taint, {"value"}))
+      return true;
   }
   return false;
 }
@@ -34,10 +36,13 @@ bool FitsTaints(const Json& pod_spec, const Json& node, bool daemon) {
 }
 
 bool FitsAffinity(const Json& pod_spec, const Json& labels) {
-  const Json* terms = Find(pod_spec, {"affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"});
+  const Json* terms =
+      Find(pod_spec, {"affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution",
+                      "nodeSelectorTerms"});
   if (terms == nullptr || !terms->is_array()) return true;
   for (const Json& term : *terms) {
-    auto selector = kubeapi::LabelSelector::FromObject(Json{{"matchExpressions", term.value("matchExpressions", Json::array())}});
+    auto selector = kubeapi::LabelSelector::FromObject(
+        Json{{"matchExpressions", term.value("matchExpressions", Json::array())}});
     if (selector.ok() && selector->Matches(labels)) return true;
   }
   return false;
@@ -46,11 +51,14 @@ bool FitsAffinity(const Json& pod_spec, const Json& labels) {
 }  // namespace
 
 bool FitsNode(const Json& pod_spec, const Json& node, bool daemon) {
-  if (!daemon && (kubeapi::BoolAt(node, {"spec", "unschedulable"}) || !kubeapi::ConditionIsTrue(node, "Ready"))) return false;
+  if (!daemon && (kubeapi::BoolAt(node, {"spec", "unschedulable"}) ||
+                  !kubeapi::ConditionIsTrue(node, "Ready")))
+    return false;
   static const Json none = Json::object();
   const Json* labels = Find(node, {"metadata", "labels"});
   if (labels == nullptr) labels = &none;
-  if (const Json* wanted = Find(pod_spec, {"nodeSelector"}); wanted != nullptr && wanted->is_object())
+  if (const Json* wanted = Find(pod_spec, {"nodeSelector"});
+      wanted != nullptr && wanted->is_object())
     for (const auto& [key, value] : wanted->items())
       if (!labels->contains(key) || (*labels)[key] != value) return false;
   return FitsAffinity(pod_spec, *labels) && FitsTaints(pod_spec, node, daemon);

@@ -15,8 +15,12 @@ bool IsActive(const Json& pod) {
 bool IsReady(const Json& pod) { return kubeapi::ConditionIsTrue(pod, "Ready"); }
 
 Json PodFromTemplate(const Json& owner, const Json& pod_template, const std::string& name) {
-  Json pod = {{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", Json::object()}, {"spec", Json::object()}};
-  if (const Json* metadata = kubeapi::Find(pod_template, {"metadata"}); metadata != nullptr && metadata->is_object())
+  Json pod = {{"apiVersion", "v1"},
+              {"kind", "Pod"},
+              {"metadata", Json::object()},
+              {"spec", Json::object()}};
+  if (const Json* metadata = kubeapi::Find(pod_template, {"metadata"});
+      metadata != nullptr && metadata->is_object())
     for (const char* key : {"labels", "annotations", "finalizers"})
       if (metadata->contains(key)) pod["metadata"][key] = (*metadata)[key];
   if (const Json* spec = kubeapi::Find(pod_template, {"spec"})) pod["spec"] = *spec;
@@ -35,14 +39,17 @@ std::string ShortHash(std::string_view text, int length) {
   constexpr std::string_view kAlphabet = "bcdfghjklmnpqrstvwxz2456789";
   uint64_t hash = base::Hash64(text);
   std::string name;
-  for (int i = 0; i < length; ++i, hash /= kAlphabet.size()) name += kAlphabet[hash % kAlphabet.size()];
+  for (int i = 0; i < length; ++i, hash /= kAlphabet.size())
+    name += kAlphabet[hash % kAlphabet.size()];
   return name;
 }
 
-std::string TemplateHash(const Json& pod_template) { return ShortHash(kubeapi::ToJson(pod_template), 10); }
+std::string TemplateHash(const Json& pod_template) {
+  return ShortHash(kubeapi::ToJson(pod_template), 10);
+}
 
-void SetCondition(Json& status, const std::string& type, bool is_true, const std::string& reason, const std::string& message,
-                  base::Time now) {
+void SetCondition(Json& status, const std::string& type, bool is_true, const std::string& reason,
+                  const std::string& message, base::Time now) {
   Json& conditions = status["conditions"];
   if (!conditions.is_array()) conditions = Json::array();
   std::string value = is_true ? "True" : "False";
@@ -51,7 +58,8 @@ void SetCondition(Json& status, const std::string& type, bool is_true, const std
     if (StringAt(condition, {"status"}) == value && StringAt(condition, {"reason"}) == reason &&
         StringAt(condition, {"message"}) == message)
       return;
-    if (StringAt(condition, {"status"}) != value) condition["lastTransitionTime"] = base::FormatTime(now);
+    if (StringAt(condition, {"status"}) != value)
+      condition["lastTransitionTime"] = base::FormatTime(now);
     condition["lastUpdateTime"] = base::FormatTime(now);
     condition["status"] = value;
     condition["reason"] = reason;

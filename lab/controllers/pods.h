@@ -14,13 +14,14 @@ bool IsReady(const Json& pod);
 /// A new pod from a template, controlled by `owner`. `name` empty: generated from the owner's.
 Json PodFromTemplate(const Json& owner, const Json& pod_template, const std::string& name = "");
 
-/// A short stable text that stands for another, of the letters that Kubernetes uses in generated names.
+/// A short stable text that stands for another, of the letters that Kubernetes uses in generated
+/// names.
 std::string ShortHash(std::string_view text, int length);
 /// The same for a template, as in pod-template-hash.
 std::string TemplateHash(const Json& pod_template);
 
 /// Sets a condition; its transition time changes only with its status.
-void SetCondition(Json& status, const std::string& type, bool is_true, const std::string& reason, const std::string& message,
-                  base::Time now);
+void SetCondition(Json& status, const std::string& type, bool is_true, const std::string& reason,
+                  const std::string& message, base::Time now);
 
 }  // namespace isthmus::lab::controllers

@@ -20,13 +20,15 @@ void SortByValue(std::vector<const Json*>& pods) {
       return std::make_tuple(!StringAt(*pod, {"spec", "nodeName"}).empty(), IsReady(*pod));
     };
     if (rank(a) != rank(b)) return rank(a) < rank(b);
-    return StringAt(*a, {"metadata", "creationTimestamp"}) > StringAt(*b, {"metadata", "creationTimestamp"});
+    return StringAt(*a, {"metadata", "creationTimestamp"}) >
+           StringAt(*b, {"metadata", "creationTimestamp"});
   });
 }
 
 }  // namespace
 
-std::vector<std::string> ReplicaSetController::KeysFor(const World&, const Resource& resource, const Json& object, bool) const {
+std::vector<std::string> ReplicaSetController::KeysFor(const World&, const Resource& resource,
+                                                       const Json& object, bool) const {
   if (Same(resource, kReplicaSets)) return {kubeapi::KeyOf(object)};
   if (Same(resource, kPods)) return OwnerKey(object, kReplicaSets);
   return {};
@@ -50,7 +52,8 @@ std::vector<Write> ReplicaSetController::Reconcile(const World& world, const std
       for (int64_t i = 0; i < have - wanted; ++i) writes.push_back(Delete(kPods, *active[i]));
     }
   }
-  int64_t ready = std::count_if(active.begin(), active.end(), [](const Json* pod) { return IsReady(*pod); });
+  int64_t ready =
+      std::count_if(active.begin(), active.end(), [](const Json* pod) { return IsReady(*pod); });
   Json after = *set;
   Json& status = after["status"];
   if (!status.is_object()) status = Json::object();

@@ -20,7 +20,8 @@ inline const Resource kReplicaSets{"apps", "v1", "replicasets", "ReplicaSet", tr
 inline const Resource kDaemonSets{"apps", "v1", "daemonsets", "DaemonSet", true};
 inline const Resource kStatefulSets{"apps", "v1", "statefulsets", "StatefulSet", true};
 inline const Resource kJobs{"batch", "v1", "jobs", "Job", true};
-inline const Resource kEndpointSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true};
+inline const Resource kEndpointSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice",
+                                      true};
 inline const Resource kSigningRequests{"certificates.k8s.io", "v1", "certificatesigningrequests",
                                        "CertificateSigningRequest", false};
 

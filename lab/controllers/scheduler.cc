@@ -14,16 +14,19 @@ using kubeapi::StringAt;
 /// Says in the pod's status why it waits.
 std::vector<Write> Unschedulable(const World& world, const Json& pod) {
   Json after = pod;
-  SetCondition(after["status"], "PodScheduled", false, "Unschedulable",
-               "0/" + std::to_string(world.List(kNodes).size()) + " nodes are available: none is ready and fits the pod's node selector and tolerations.",
-               world.Now());
+  SetCondition(
+      after["status"], "PodScheduled", false, "Unschedulable",
+      "0/" + std::to_string(world.List(kNodes).size()) +
+          " nodes are available: none is ready and fits the pod's node selector and tolerations.",
+      world.Now());
   if (after["status"] == pod.value("status", Json())) return {};
   return {ReplaceStatus(kPods, std::move(after))};
 }
 
 }  // namespace
 
-std::vector<std::string> Scheduler::KeysFor(const World& world, const Resource& resource, const Json& object, bool gone) const {
+std::vector<std::string> Scheduler::KeysFor(const World& world, const Resource& resource,
+                                            const Json& object, bool gone) const {
   if (Same(resource, kPods)) {
     if (!gone && StringAt(object, {"spec", "nodeName"}).empty()) return {kubeapi::KeyOf(object)};
     return {};
@@ -50,10 +53,11 @@ std::vector<Write> Scheduler::Reconcile(const World& world, const std::string& k
     if (best == nullptr || load[kubeapi::NameOf(*node)] < load[kubeapi::NameOf(*best)]) best = node;
   }
   if (best == nullptr) return Unschedulable(world, *pod);
-  Json binding = {{"apiVersion", "v1"},
-                  {"kind", "Binding"},
-                  {"metadata", {{"name", pod_name}, {"namespace", ns}}},
-                  {"target", {{"apiVersion", "v1"}, {"kind", "Node"}, {"name", kubeapi::NameOf(*best)}}}};
+  Json binding = {
+      {"apiVersion", "v1"},
+      {"kind", "Binding"},
+      {"metadata", {{"name", pod_name}, {"namespace", ns}}},
+      {"target", {{"apiVersion", "v1"}, {"kind", "Node"}, {"name", kubeapi::NameOf(*best)}}}};
   return {{Write::Kind::kSubresource, kPods, ns, pod_name, std::move(binding), "binding", false}};
 }
 

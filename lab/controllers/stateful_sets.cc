@@ -26,7 +26,8 @@ Json PodFor(const Json& set, int64_t ordinal, const std::string& revision) {
 
 }  // namespace
 
-std::vector<std::string> StatefulSetController::KeysFor(const World&, const Resource& resource, const Json& object, bool) const {
+std::vector<std::string> StatefulSetController::KeysFor(const World&, const Resource& resource,
+                                                        const Json& object, bool) const {
   if (Same(resource, kStatefulSets)) return {kubeapi::KeyOf(object)};
   if (Same(resource, kPods)) return OwnerKey(object, kStatefulSets);
   return {};
@@ -59,7 +60,8 @@ std::vector<Write> StatefulSetController::Reconcile(const World& world, const st
         all_ready = false;
       }
     }
-    // From the last one down: those beyond the wanted number, then (all being well) those of an older template.
+    // From the last one down: those beyond the wanted number, then (all being well) those of an
+    // older template.
     for (auto it = pods.rbegin(); it != pods.rend(); ++it) {
       const auto& [ordinal, pod] = *it;
       bool surplus = ordinal >= wanted;
@@ -85,7 +87,8 @@ std::vector<Write> StatefulSetController::Reconcile(const World& world, const st
   status["updatedReplicas"] = updated;
   status["currentReplicas"] = updated;
   status["updateRevision"] = revision;
-  if (updated == wanted || !status.contains("currentRevision")) status["currentRevision"] = revision;
+  if (updated == wanted || !status.contains("currentRevision"))
+    status["currentRevision"] = revision;
   status["observedGeneration"] = IntAt(*set, {"metadata", "generation"});
   if (after != *set) writes.push_back(ReplaceStatus(kStatefulSets, std::move(after)));
   return writes;

@@ -14,8 +14,8 @@ namespace isthmus::lab::controllers {
 
 using kubeapi::Json;
 
-/// What the controllers know of the cluster: the newest version seen of every object they watch. Owned by the Manager;
-/// controllers read it and never change it.
+/// What the controllers know of the cluster: the newest version seen of every object they watch.
+/// Owned by the Manager; controllers read it and never change it.
 class World {
  public:
   explicit World(const base::Clock& clock) : clock_(clock) {}
@@ -24,7 +24,8 @@ class World {
   /// All objects of a resource, of one namespace or (empty) all, by namespace and name.
   std::vector<const Json*> List(const Resource& resource, std::string_view ns = {}) const;
   /// Those that `owner_uid` controls.
-  std::vector<const Json*> ControlledBy(const Resource& resource, std::string_view ns, std::string_view owner_uid) const;
+  std::vector<const Json*> ControlledBy(const Resource& resource, std::string_view ns,
+                                        std::string_view owner_uid) const;
   /// Whether an object with this uid is there, in any resource.
   bool HasUid(std::string_view uid) const { return uids_.contains(std::string(uid)); }
   base::Time Now() const { return clock_.Now(); }
@@ -36,19 +37,21 @@ class World {
  private:
   using Objects = std::map<std::string, Json, std::less<>>;  // By "namespace/name".
   const base::Clock& clock_;
-  std::map<std::string, Objects, std::less<>> resources_;    // By "group/plural".
+  std::map<std::string, Objects, std::less<>> resources_;  // By "group/plural".
   std::map<std::string, int, std::less<>> uids_;
 };
 
-/// One write that a controller wants. A value, so that what controllers decide is tested without a server.
+/// One write that a controller wants. A value, so that what controllers decide is tested without a
+/// server.
 struct Write {
   enum class Kind { kCreate, kReplace, kReplaceStatus, kMergePatch, kDelete, kSubresource };
   Kind kind = Kind::kCreate;
   Resource resource;
   std::string ns;
-  std::string name;         ///< Empty for kCreate.
-  Json object;              ///< Body; unused for kDelete.
-  std::string subresource;  ///< For kSubresource (created, or replaced when `replace`) and kMergePatch.
+  std::string name;  ///< Empty for kCreate.
+  Json object;       ///< Body; unused for kDelete.
+  std::string
+      subresource;  ///< For kSubresource (created, or replaced when `replace`) and kMergePatch.
   bool replace = false;
 };
 
@@ -57,14 +60,16 @@ Write ReplaceStatus(const Resource& resource, Json object);
 Write Replace(const Resource& resource, Json object);
 Write Delete(const Resource& resource, const Json& object);
 
-/// A controller: looks at one object of its own resource and says what to write. Level-triggered: called after every change that
-/// may matter, and again after its writes, until it wants none.
+/// A controller: looks at one object of its own resource and says what to write. Level-triggered:
+/// called after every change that may matter, and again after its writes, until it wants none.
 class Controller {
  public:
   virtual ~Controller() = default;
   virtual std::string_view name() const = 0;
-  /// Called for each change of an object (`gone`: it was deleted): the keys ("namespace/name") to look at.
-  virtual std::vector<std::string> KeysFor(const World& world, const Resource& resource, const Json& object, bool gone) const = 0;
+  /// Called for each change of an object (`gone`: it was deleted): the keys ("namespace/name") to
+  /// look at.
+  virtual std::vector<std::string> KeysFor(const World& world, const Resource& resource,
+                                           const Json& object, bool gone) const = 0;
   virtual std::vector<Write> Reconcile(const World& world, const std::string& key) = 0;
 };
 

@@ -54,7 +54,8 @@ base::Status AnnounceAddress(const std::string& device, uint32_t address) {
   to.sll_halen = 6;
   memset(to.sll_addr, 0xff, 6);
   if (sendto(fd.get(), &packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&to), sizeof to) < 0)
-    return base::Error(base::Code::kInternal, "announcing {}: {}", FormatIpv4(address), strerror(errno));
+    return base::Error(base::Code::kInternal, "announcing {}: {}", FormatIpv4(address),
+                       strerror(errno));
   return {};
 }
 

@@ -65,8 +65,10 @@ void FdStream::Flush() {
   const bool waited = writes_.active();
   writes_.Cancel();
   if (finishing_) {
-    if (is_socket_) shutdown(fd_.get(), SHUT_WR);
-    else if (events_.data == nullptr) fd_.Reset();
+    if (is_socket_)
+      shutdown(fd_.get(), SHUT_WR);
+    else if (events_.data == nullptr)
+      fd_.Reset();
   }
   const auto drained = events_.drained;
   if (waited && drained) drained();

@@ -7,9 +7,10 @@
 
 namespace isthmus::lab::network {
 
-/// Calls back each time a file descriptor can be read (or written) without blocking. For what base does
-/// not know: pidfds, pipes of containers, terminals, UDP sockets of a namespace. It does not own the
-/// descriptor, which must stay open as long as the watch. Lives on its loop; the callback may destroy it.
+/// Calls back each time a file descriptor can be read (or written) without blocking. For what base
+/// does not know: pidfds, pipes of containers, terminals, UDP sockets of a namespace. It does not
+/// own the descriptor, which must stay open as long as the watch. Lives on its loop; the callback
+/// may destroy it.
 class FdWatch {
  public:
   FdWatch() = default;

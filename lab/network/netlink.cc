@@ -44,7 +44,9 @@ class Message {
   }
   /// Adds a fixed part inside a nested attribute (the peer's ifinfomsg).
   template <typename Body>
-  void Fixed(const Body& body) { Append(&body, sizeof body); }
+  void Fixed(const Body& body) {
+    Append(&body, sizeof body);
+  }
   void End(size_t at) {
     const auto length = static_cast<uint16_t>(text_.size() - at);
     memcpy(text_.data() + at, &length, sizeof length);
@@ -74,13 +76,16 @@ base::Result<Cidr> Cidr::Parse(std::string_view text) {
   in_addr parsed{};
   Cidr cidr;
   if (inet_pton(AF_INET, address.c_str(), &parsed) != 1)
-    return base::Error(base::Code::kInvalidArgument, "\"{}\" is not an IPv4 address or range", text);
+    return base::Error(base::Code::kInvalidArgument, "\"{}\" is not an IPv4 address or range",
+                       text);
   cidr.address = ntohl(parsed.s_addr);
   if (slash == std::string_view::npos) return cidr;
   const std::string_view prefix = text.substr(slash + 1);
-  if (prefix.empty() || prefix.size() > 2 || prefix.find_first_not_of("0123456789") != std::string_view::npos ||
+  if (prefix.empty() || prefix.size() > 2 ||
+      prefix.find_first_not_of("0123456789") != std::string_view::npos ||
       (cidr.prefix = std::atoi(std::string(prefix).c_str())) > 32)
-    return base::Error(base::Code::kInvalidArgument, "\"{}\" has no prefix length from 0 to 32", text);
+    return base::Error(base::Code::kInvalidArgument, "\"{}\" has no prefix length from 0 to 32",
+                       text);
   return cidr;
 }
 
@@ -94,7 +99,8 @@ bool Cidr::Overlaps(const Cidr& other) const {
 }
 
 std::string FormatIpv4(uint32_t address) {
-  return fmt::format("{}.{}.{}.{}", address >> 24, (address >> 16) & 255, (address >> 8) & 255, address & 255);
+  return fmt::format("{}.{}.{}.{}", address >> 24, (address >> 16) & 255, (address >> 8) & 255,
+                     address & 255);
 }
 
 std::string MacFor(std::string_view name) {
@@ -106,7 +112,8 @@ std::string MacFor(std::string_view name) {
 
 base::Result<Netlink> Netlink::Open() {
   Fd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-  if (!fd.valid()) return base::Error(base::Code::kInternal, "opening netlink: {}", strerror(errno));
+  if (!fd.valid())
+    return base::Error(base::Code::kInternal, "opening netlink: {}", strerror(errno));
   const int yes = 1;
   setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &yes, sizeof yes);
   setsockopt(fd.get(), SOL_NETLINK, NETLINK_CAP_ACK, &yes, sizeof yes);
@@ -289,7 +296,8 @@ base::Status Netlink::ChangeRoute(const Route& route, bool add) {
 base::Status Netlink::AddRoute(const Route& route) { return ChangeRoute(route, true); }
 base::Status Netlink::DeleteRoute(const Route& route) { return ChangeRoute(route, false); }
 
-base::Status Netlink::AddNeighbor(const std::string& name, uint32_t address, const std::string& mac) {
+base::Status Netlink::AddNeighbor(const std::string& name, uint32_t address,
+                                  const std::string& mac) {
   auto index = Index(name);
   if (!index.ok()) return index.status();
   ndmsg body{};
@@ -299,7 +307,8 @@ base::Status Netlink::AddNeighbor(const std::string& name, uint32_t address, con
   Message message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, body);
   message.Ipv4(NDA_DST, address);
   unsigned char bytes[6];
-  if (!ParseMac(mac, bytes)) return base::Error(base::Code::kInvalidArgument, "\"{}\" is no MAC address", mac);
+  if (!ParseMac(mac, bytes))
+    return base::Error(base::Code::kInvalidArgument, "\"{}\" is no MAC address", mac);
   message.Bytes(NDA_LLADDR, bytes, sizeof bytes);
   return Request(message.text()).In("entering neighbour " + FormatIpv4(address));
 }

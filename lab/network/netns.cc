@@ -15,7 +15,7 @@ namespace isthmus::lab::network {
 namespace {
 
 base::Status Errno(const std::string& doing) {
-  const base::Code code = errno == EPERM ? base::Code::kPermissionDenied
+  const base::Code code = errno == EPERM    ? base::Code::kPermissionDenied
                           : errno == ENOENT ? base::Code::kNotFound
                                             : base::Code::kInternal;
   return base::Error(code, "{}: {}", doing, strerror(errno));

@@ -8,8 +8,8 @@
 
 namespace isthmus::lab::network {
 
-/// A network namespace, held open. What it is called is a file on which the namespace is bind-mounted, in
-/// a folder of the lab; the file keeps it alive without a process.
+/// A network namespace, held open. What it is called is a file on which the namespace is
+/// bind-mounted, in a folder of the lab; the file keeps it alive without a process.
 class NetNs {
  public:
   /// Makes a new namespace with its loopback up, held by the file `path` (which is made).
@@ -21,9 +21,9 @@ class NetNs {
 
   int fd() const { return fd_.get(); }
 
-  /// Runs `task` with the calling thread inside the namespace and comes back. Sockets made in it stay in
-  /// the namespace for good: that is how one program speaks into several networks. Aborts when the way
-  /// back is barred, for everything after it would happen in the wrong network.
+  /// Runs `task` with the calling thread inside the namespace and comes back. Sockets made in it
+  /// stay in the namespace for good: that is how one program speaks into several networks. Aborts
+  /// when the way back is barred, for everything after it would happen in the wrong network.
   base::Status Within(const std::function<base::Status()>& task) const;
 
  private:

@@ -6,7 +6,8 @@ namespace isthmus::lab::network {
 
 base::Status ApplyNft(std::string_view script) {
   auto finished = RunCommand({"nft", "-f", "-"}, script);
-  if (!finished.ok()) return finished.status().In("applying network rules (is package nftables installed?)");
+  if (!finished.ok())
+    return finished.status().In("applying network rules (is package nftables installed?)");
   if (finished->exit_code != 0)
     return base::Error(base::Code::kInternal, "nft refused the rules: {}", finished->output);
   return {};

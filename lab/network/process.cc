@@ -82,9 +82,11 @@ base::Result<pid_t> Spawn(const Command& command) {
 
 base::Result<Finished> RunCommand(const std::vector<std::string>& argv, std::string_view input) {
   int in[2], out[2];
-  if (pipe2(in, O_CLOEXEC) != 0) return base::Error(base::Code::kInternal, "pipe: {}", strerror(errno));
+  if (pipe2(in, O_CLOEXEC) != 0)
+    return base::Error(base::Code::kInternal, "pipe: {}", strerror(errno));
   Fd in_read(in[0]), in_write(in[1]);
-  if (pipe2(out, O_CLOEXEC) != 0) return base::Error(base::Code::kInternal, "pipe: {}", strerror(errno));
+  if (pipe2(out, O_CLOEXEC) != 0)
+    return base::Error(base::Code::kInternal, "pipe: {}", strerror(errno));
   Fd out_read(out[0]), out_write(out[1]);
   auto pid = Spawn({.argv = argv, .fds = {{in[0], 0}, {out[1], 1}, {out[1], 2}}});
   if (!pid.ok()) return pid.status();

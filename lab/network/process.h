@@ -20,7 +20,8 @@ namespace isthmus::lab::network {
 struct Command {
   std::vector<std::string> argv;  ///< argv[0] is a path, or a name looked up in PATH.
   std::vector<std::string> env;   ///< "NAME=value"; empty keeps ours.
-  /// {ours, theirs}: our descriptor becomes theirs. 0, 1, 2 that are not named are /dev/null, /dev/null and ours.
+  /// {ours, theirs}: our descriptor becomes theirs. 0, 1, 2 that are not named are /dev/null,
+  /// /dev/null and ours.
   std::vector<std::pair<int, int>> fds;
   bool new_session = false;
 };
@@ -36,7 +37,8 @@ struct Finished {
 
 /// Runs a short command with `input` on its standard input and waits for its end. Blocks: for `nft`
 /// and the like, which take milliseconds.
-base::Result<Finished> RunCommand(const std::vector<std::string>& argv, std::string_view input = {});
+base::Result<Finished> RunCommand(const std::vector<std::string>& argv,
+                                  std::string_view input = {});
 
 /// Tells once when a process has ended. For children the exit code is theirs (and they are reaped);
 /// for others, such as a container adopted from an earlier run, it is -1: look where they wrote it.
@@ -53,8 +55,8 @@ class ProcessWatch {
   std::shared_ptr<State> state_;
 };
 
-/// When the process started, in clock ticks since boot; 0 when there is none. With the pid it names a
-/// process for good, because pids are used again.
+/// When the process started, in clock ticks since boot; 0 when there is none. With the pid it names
+/// a process for good, because pids are used again.
 uint64_t StartTime(pid_t pid);
 
 }  // namespace isthmus::lab::network

@@ -19,8 +19,8 @@ namespace {
 int SignalNumber(std::string_view name) {
   if (name.starts_with("SIG")) name.remove_prefix(3);
   const std::pair<std::string_view, int> known[] = {
-      {"TERM", SIGTERM}, {"KILL", SIGKILL}, {"INT", SIGINT},   {"QUIT", SIGQUIT},  {"HUP", SIGHUP},
-      {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"WINCH", SIGWINCH}};
+      {"TERM", SIGTERM}, {"KILL", SIGKILL}, {"INT", SIGINT},   {"QUIT", SIGQUIT},
+      {"HUP", SIGHUP},   {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"WINCH", SIGWINCH}};
   for (const auto& [text, number] : known)
     if (name == text) return number;
   const int number = std::atoi(std::string(name).c_str());
@@ -30,25 +30,31 @@ int SignalNumber(std::string_view name) {
 }  // namespace
 
 Container::Container(base::Loop& loop, std::string program, std::string dir, Events events)
-    : loop_(loop), program_(std::move(program)), files_(std::move(dir)), events_(std::move(events)) {}
+    : loop_(loop),
+      program_(std::move(program)),
+      files_(std::move(dir)),
+      events_(std::move(events)) {}
 
 void Container::Start(const ContainerConfig& config) {
   base::Status status = base::MakeDirs(files_.dir);
   if (status.ok()) status = base::WriteFile(files_.config(), config.ToJson());
   base::Result<pid_t> starter = base::Error(base::Code::kInternal, "not started");
   if (status.ok()) {
-    starter = network::Spawn({.argv = {program_, "container-run", files_.dir}, .new_session = true});
+    starter =
+        network::Spawn({.argv = {program_, "container-run", files_.dir}, .new_session = true});
     status = starter.status();
   }
   if (!status.ok()) {
-    soon_ = base::Timer::After(loop_, base::Duration::zero(), [this, status] { events_.failed(status); });
+    soon_ = base::Timer::After(loop_, base::Duration::zero(),
+                               [this, status] { events_.failed(status); });
     return;
   }
   starter_ = network::ProcessWatch::Start(loop_, *starter, [this](int exit_code) {
     auto state = ReadRunningState(files_);
     if (exit_code == 0 && state.ok()) return Watch(*state);
     auto why = base::ReadFile(files_.error());
-    events_.failed(base::Status(base::Code::kInternal, why.ok() ? *why : "the container's starter died"));
+    events_.failed(
+        base::Status(base::Code::kInternal, why.ok() ? *why : "the container's starter died"));
   });
 }
 
@@ -60,7 +66,9 @@ void Container::Adopt() {
       if (state.ok()) events_.started(*state);
       return events_.ended(*exit);
     }
-    if (!state.ok()) return events_.failed(base::Error(base::Code::kAborted, "the node stopped while starting it"));
+    if (!state.ok())
+      return events_.failed(
+          base::Error(base::Code::kAborted, "the node stopped while starting it"));
     Watch(*state);
   });
 }
@@ -93,12 +101,15 @@ void Container::Kill() {
 }
 
 base::Result<Exec> StartExec(const Container& container, const ExecRequest& request) {
-  if (!container.running()) return base::Error(base::Code::kFailedPrecondition, "the container is not running");
+  if (!container.running())
+    return base::Error(base::Code::kFailedPrecondition, "the container is not running");
   return StartExec(container.program(), container.dir(), container.pid(), request);
 }
 
-base::Result<Exec> StartExec(const std::string& program, const std::string& dir, int pid, const ExecRequest& request) {
-  network::Command command{.argv = {program, "container-enter", dir, std::to_string(pid), request.tty ? "tty" : "pipe", "--"}};
+base::Result<Exec> StartExec(const std::string& program, const std::string& dir, int pid,
+                             const ExecRequest& request) {
+  network::Command command{.argv = {program, "container-enter", dir, std::to_string(pid),
+                                    request.tty ? "tty" : "pipe", "--"}};
   command.argv.insert(command.argv.end(), request.command.begin(), request.command.end());
   Exec exec;
   std::vector<network::Fd> theirs;
@@ -138,7 +149,8 @@ network::Fd ReceiveTerminal(const network::Fd& terminal_socket) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  if (recvmsg(terminal_socket.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != 1) return network::Fd();
+  if (recvmsg(terminal_socket.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != 1)
+    return network::Fd();
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
   if (header == nullptr || header->cmsg_type != SCM_RIGHTS) return network::Fd();
   int fd = -1;

@@ -13,14 +13,14 @@
 
 namespace isthmus::lab::node {
 
-/// One run of one container, in one folder. It starts it, or finds the one that an earlier node process
-/// started, and tells when it has ended; the container itself belongs to nobody and outlives this object.
-/// Lives on its loop.
+/// One run of one container, in one folder. It starts it, or finds the one that an earlier node
+/// process started, and tells when it has ended; the container itself belongs to nobody and
+/// outlives this object. Lives on its loop.
 class Container {
  public:
   struct Events {
     std::function<void(const RunningState&)> started;
-    std::function<void(const base::Status&)> failed;   ///< It could not be started.
+    std::function<void(const base::Status&)> failed;  ///< It could not be started.
     std::function<void(const ExitState&)> ended;
   };
 
@@ -72,8 +72,10 @@ struct Exec {
 
 base::Result<Exec> StartExec(const Container& container, const ExecRequest& request);
 /// The same for a container known by its folder and its first process.
-base::Result<Exec> StartExec(const std::string& program, const std::string& dir, int pid, const ExecRequest& request);
-/// The terminal's descriptor, once `terminal_socket` can be read; invalid when the command failed before.
+base::Result<Exec> StartExec(const std::string& program, const std::string& dir, int pid,
+                             const ExecRequest& request);
+/// The terminal's descriptor, once `terminal_socket` can be read; invalid when the command failed
+/// before.
 network::Fd ReceiveTerminal(const network::Fd& terminal_socket);
 
 }  // namespace isthmus::lab::node

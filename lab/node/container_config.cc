@@ -11,7 +11,8 @@ using kubeapi::Json;
 Json MountsToJson(const std::vector<Mount>& mounts) {
   Json out = Json::array();
   for (const Mount& mount : mounts)
-    out.push_back({{"source", mount.source}, {"target", mount.target}, {"readOnly", mount.read_only}});
+    out.push_back(
+        {{"source", mount.source}, {"target", mount.target}, {"readOnly", mount.read_only}});
   return out;
 }
 
@@ -28,14 +29,28 @@ std::string ContainerConfig::ToJson() const {
   Json folder_list = Json::array();
   for (const ImageFolder& folder : folders)
     folder_list.push_back({{"path", folder.path}, {"uid", folder.uid}, {"mode", folder.mode}});
-  const Json json = {
-      {"hostname", hostname}, {"networkNamespace", network_namespace}, {"args", args}, {"env", env},
-      {"workingDir", working_dir}, {"uid", uid}, {"gid", gid}, {"groups", groups},
-      {"addCapabilities", add_capabilities}, {"dropCapabilities", drop_capabilities},
-      {"privileged", privileged}, {"noNewPrivileges", no_new_privileges}, {"readOnlyRoot", read_only_root},
-      {"tty", tty}, {"stdin", stdin_open}, {"stdinOnce", stdin_once}, {"stopSignal", stop_signal},
-      {"logPath", log_path}, {"mounts", MountsToJson(mounts)}, {"programs", MountsToJson(programs)},
-      {"folders", folder_list}, {"hidden", hidden}};
+  const Json json = {{"hostname", hostname},
+                     {"networkNamespace", network_namespace},
+                     {"args", args},
+                     {"env", env},
+                     {"workingDir", working_dir},
+                     {"uid", uid},
+                     {"gid", gid},
+                     {"groups", groups},
+                     {"addCapabilities", add_capabilities},
+                     {"dropCapabilities", drop_capabilities},
+                     {"privileged", privileged},
+                     {"noNewPrivileges", no_new_privileges},
+                     {"readOnlyRoot", read_only_root},
+                     {"tty", tty},
+                     {"stdin", stdin_open},
+                     {"stdinOnce", stdin_once},
+                     {"stopSignal", stop_signal},
+                     {"logPath", log_path},
+                     {"mounts", MountsToJson(mounts)},
+                     {"programs", MountsToJson(programs)},
+                     {"folders", folder_list},
+                     {"hidden", hidden}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -74,7 +89,8 @@ base::Result<ContainerConfig> ContainerConfig::FromJson(std::string_view text) {
 }
 
 base::Result<RunningState> ReadRunningState(const ContainerFiles& files) {
-  ASSIGN_OR_RETURN(const std::string text, base::ReadFile(files.state()), "reading " + files.state());
+  ASSIGN_OR_RETURN(const std::string text, base::ReadFile(files.state()),
+                   "reading " + files.state());
   ASSIGN_OR_RETURN(const Json json, kubeapi::ParseJson(text), "parsing " + files.state());
   return RunningState{static_cast<int>(kubeapi::IntAt(json, {"pid"})),
                       static_cast<uint64_t>(kubeapi::IntAt(json, {"startTime"})),
@@ -82,7 +98,8 @@ base::Result<RunningState> ReadRunningState(const ContainerFiles& files) {
 }
 
 base::Status WriteRunningState(const ContainerFiles& files, const RunningState& state) {
-  const Json json = {{"pid", state.pid}, {"startTime", state.start_time}, {"startedAt", state.started_at}};
+  const Json json = {
+      {"pid", state.pid}, {"startTime", state.start_time}, {"startedAt", state.started_at}};
   return base::WriteFile(files.state(), json.dump());
 }
 
@@ -95,7 +112,8 @@ base::Result<ExitState> ReadExitState(const ContainerFiles& files) {
 }
 
 std::string ExitStateJson(const ExitState& state) {
-  return Json{{"exitCode", state.exit_code}, {"signal", state.signal}, {"finishedAt", state.finished_at}}
+  return Json{
+      {"exitCode", state.exit_code}, {"signal", state.signal}, {"finishedAt", state.finished_at}}
       .dump();
 }
 

@@ -1,5 +1,6 @@
-// The role `container-enter DIR PID tty|pipe -- command...`: one more process in a running container, with
-// the streams that the caller gave. With a terminal, its master goes to the caller over descriptor 3.
+// The role `container-enter DIR PID tty|pipe -- command...`: one more process in a running
+// container, with the streams that the caller gave. With a terminal, its master goes to the caller
+// over descriptor 3.
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -53,7 +54,8 @@ bool SendDescriptor(int socket_fd, int fd) {
 base::Status TakeTerminal(uint32_t uid) {
   Fd master(open("/dev/pts/ptmx", O_RDWR | O_CLOEXEC | O_NOCTTY));
   int unlock = 0, number = 0;
-  if (!master.valid() || ioctl(master.get(), TIOCSPTLCK, &unlock) != 0 || ioctl(master.get(), TIOCGPTN, &number) != 0)
+  if (!master.valid() || ioctl(master.get(), TIOCSPTLCK, &unlock) != 0 ||
+      ioctl(master.get(), TIOCGPTN, &number) != 0)
     return Errno("opening a terminal");
   Fd slave(open(("/dev/pts/" + std::to_string(number)).c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY));
   if (!slave.valid() || fchown(slave.get(), uid, 5) != 0) return Errno("opening the terminal");
@@ -66,14 +68,18 @@ base::Status TakeTerminal(uint32_t uid) {
 base::Status EnterNamespaces(pid_t pid) {
   Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!process.valid()) return Errno("the container has ended");
-  if (setns(process.get(), CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID) != 0)
+  if (setns(process.get(),
+            CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID) != 0)
     return Errno("entering the container");
   return {};
 }
 
-base::Result<int> Enter(const std::string& dir, pid_t pid, bool tty, const std::vector<std::string>& command) {
-  ASSIGN_OR_RETURN(const std::string text, base::ReadFile(ContainerFiles(dir).config()), "container description");
-  ASSIGN_OR_RETURN(const ContainerConfig config, ContainerConfig::FromJson(text), "container description");
+base::Result<int> Enter(const std::string& dir, pid_t pid, bool tty,
+                        const std::vector<std::string>& command) {
+  ASSIGN_OR_RETURN(const std::string text, base::ReadFile(ContainerFiles(dir).config()),
+                   "container description");
+  ASSIGN_OR_RETURN(const ContainerConfig config, ContainerConfig::FromJson(text),
+                   "container description");
   RETURN_IF_ERROR(EnterNamespaces(pid), "container");
   const pid_t child = fork();
   if (child < 0) return Errno("forking");
@@ -88,7 +94,8 @@ base::Result<int> Enter(const std::string& dir, pid_t pid, bool tty, const std::
     _exit(status.code() == base::Code::kNotFound ? 127 : kCannotRun);
   }
   close(3);
-  // Nothing of the caller's streams is held here, so that their end is seen when the command closes them.
+  // Nothing of the caller's streams is held here, so that their end is seen when the command closes
+  // them.
   const int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
   for (const int fd : {0, 1, 2}) dup2(nothing, fd);
   int status = 0;
@@ -101,7 +108,8 @@ base::Result<int> Enter(const std::string& dir, pid_t pid, bool tty, const std::
 
 int EnterContainer(const std::vector<std::string>& args) {
   if (args.size() < 5 || args[3] != "--") return 2;
-  auto code = Enter(args[0], std::atoi(args[1].c_str()), args[2] == "tty", {args.begin() + 4, args.end()});
+  auto code =
+      Enter(args[0], std::atoi(args[1].c_str()), args[2] == "tty", {args.begin() + 4, args.end()});
   if (code.ok()) return *code;
   dprintf(2, "%s\n", code.status().message().c_str());
   return kCannotRun;

@@ -56,7 +56,10 @@ struct ContainerInit::Impl {
 
   Impl(const ContainerConfig& config_in, int folder, int log_folder, const std::string& log_name,
        network::Fd attach)
-      : config(config_in), folder_fd(folder), listener(std::move(attach)), log(log_folder, log_name) {}
+      : config(config_in),
+        folder_fd(folder),
+        listener(std::move(attach)),
+        log(log_folder, log_name) {}
 
   void TakeOutput(network::Fd& fd, bool is_stderr);
   void TakeSignal();
@@ -75,7 +78,8 @@ ContainerInit::ContainerInit(const ContainerConfig& config, int folder_fd, int l
 ContainerInit::~ContainerInit() { delete impl_; }
 
 void ContainerInit::Impl::Send(char kind, std::string_view bytes) {
-  // `kubectl run -i` attaches to a container that is running already; it is to see the first lines too.
+  // `kubectl run -i` attaches to a container that is running already; it is to see the first lines
+  // too.
   if (!attached && config.stdin_open && early.size() < kMostEarly) early += Frame(kind, bytes);
   for (Peer& peer : peers)
     // Who does not read is not waited for: the container goes on, they miss output.
@@ -157,7 +161,8 @@ void ContainerInit::Impl::Round(int timeout) {
                              {listener.get(), POLLIN, 0},
                              {input.empty() && !input_ended ? -1 : streams.in.get(), POLLOUT, 0}};
   for (const Peer& peer : peers)
-    fds.push_back({peer.fd.get(), static_cast<short>(peer.to_send.empty() ? POLLIN : POLLIN | POLLOUT), 0});
+    fds.push_back(
+        {peer.fd.get(), static_cast<short>(peer.to_send.empty() ? POLLIN : POLLIN | POLLOUT), 0});
   if (poll(fds.data(), fds.size(), timeout) <= 0) return;
   if (fds[1].revents != 0) TakeOutput(streams.out, false);
   if (fds[2].revents != 0) TakeOutput(streams.err, true);
@@ -167,7 +172,8 @@ void ContainerInit::Impl::Round(int timeout) {
     const short events = fds[at++].revents;
     bool alive = true;
     if ((events & POLLOUT) != 0) {
-      const ssize_t n = send(peer->fd.get(), peer->to_send.data(), peer->to_send.size(), MSG_NOSIGNAL);
+      const ssize_t n =
+          send(peer->fd.get(), peer->to_send.data(), peer->to_send.size(), MSG_NOSIGNAL);
       if (n > 0) peer->to_send.erase(0, static_cast<size_t>(n));
     }
     if ((events & (POLLIN | POLLHUP | POLLERR)) != 0) alive = ReadPeer(*peer);
@@ -184,7 +190,8 @@ void ContainerInit::Impl::WriteExit() {
   state.finished_at = NowWithNanoseconds();
   const std::string text = ExitStateJson(state);
   // By the folder's descriptor: the machine's paths cannot be seen from here.
-  network::Fd fd(openat(folder_fd, "exit.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  network::Fd fd(
+      openat(folder_fd, "exit.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()))
     renameat(folder_fd, "exit.json.new", folder_fd, "exit.json");
 }

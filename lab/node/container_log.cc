@@ -17,8 +17,9 @@ std::string NowWithNanoseconds() {
   clock_gettime(CLOCK_REALTIME, &now);
   tm parts{};
   gmtime_r(&now.tv_sec, &parts);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:09}Z", parts.tm_year + 1900, parts.tm_mon + 1,
-                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, now.tv_nsec);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:09}Z", parts.tm_year + 1900,
+                     parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                     now.tv_nsec);
 }
 
 ContainerLog::ContainerLog(int folder_fd, std::string name, size_t max_bytes)
@@ -33,13 +34,13 @@ ContainerLog::~ContainerLog() {
 
 void ContainerLog::Open() {
   fd_ = openat(folder_fd_, name_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-  struct stat info{};
+  struct stat info {};
   written_ = fd_ >= 0 && fstat(fd_, &info) == 0 ? static_cast<size_t>(info.st_size) : 0;
 }
 
 void ContainerLog::Emit(bool is_stderr, std::string_view text, bool full) {
-  const std::string line = fmt::format("{} {} {} {}\n", NowWithNanoseconds(), is_stderr ? "stderr" : "stdout",
-                                       full ? 'F' : 'P', text);
+  const std::string line = fmt::format("{} {} {} {}\n", NowWithNanoseconds(),
+                                       is_stderr ? "stderr" : "stdout", full ? 'F' : 'P', text);
   if (fd_ >= 0 && write(fd_, line.data(), line.size()) > 0) written_ += line.size();
   if (written_ < max_bytes_) return;
   close(fd_);

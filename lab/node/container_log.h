@@ -8,7 +8,8 @@ namespace isthmus::lab::node {
 /// Writes what a container prints, in the line format of container runtimes:
 ///   2026-11-21T13:56:00.123456789Z stdout F text of the line
 /// A line without its end yet is kept until the end comes or it reaches 16 KB ("P", partial). At
-/// `max_bytes` the file is set aside as <path>.1 and begun anew, so that nothing grows without bound.
+/// `max_bytes` the file is set aside as <path>.1 and begun anew, so that nothing grows without
+/// bound.
 class ContainerLog {
  public:
   explicit ContainerLog(int folder_fd, std::string name, size_t max_bytes = 20 << 20);

@@ -2,8 +2,9 @@
 //
 //   node --spawn--> container-run --fork--> init (1 in the container) --fork--> the application
 //
-// The middle process enters the namespaces, waits until the application has been executed, writes down
-// init's process id and ends; init then belongs to nobody but the lab, so a node may die and come back.
+// The middle process enters the namespaces, waits until the application has been executed, writes
+// down init's process id and ends; init then belongs to nobody but the lab, so a node may die and
+// come back.
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -73,9 +74,11 @@ base::Result<Plumbing> MakeTerminal(const ContainerConfig& config) {
   Plumbing plumbing;
   Fd master(open("/dev/pts/ptmx", O_RDWR | O_CLOEXEC | O_NOCTTY));
   int unlock = 0, number = 0;
-  if (!master.valid() || ioctl(master.get(), TIOCSPTLCK, &unlock) != 0 || ioctl(master.get(), TIOCGPTN, &number) != 0)
+  if (!master.valid() || ioctl(master.get(), TIOCSPTLCK, &unlock) != 0 ||
+      ioctl(master.get(), TIOCGPTN, &number) != 0)
     return Errno("opening a terminal");
-  plumbing.out.Reset(open(("/dev/pts/" + std::to_string(number)).c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY));
+  plumbing.out.Reset(
+      open(("/dev/pts/" + std::to_string(number)).c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY));
   if (!plumbing.out.valid()) return Errno("opening the terminal");
   if (fchown(plumbing.out.get(), config.uid, 5) != 0) return Errno("giving the terminal away");
   plumbing.in.Reset(dup(plumbing.out.get()));
@@ -96,7 +99,8 @@ base::Result<Fd> ListenForAttach(const std::string& path) {
   const std::string name = "/proc/self/fd/" + std::to_string(folder.get()) + path.substr(slash);
   strncpy(address.sun_path, name.c_str(), sizeof address.sun_path - 1);
   unlink(path.c_str());
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(fd.get(), 8) != 0)
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      listen(fd.get(), 8) != 0)
     return Errno("listening at " + path);
   return fd;
 }
@@ -123,7 +127,8 @@ base::Result<Fd> ListenForAttach(const std::string& path) {
   // Whatever happens to the node, the container's first process stays; whatever it prints is lost.
   setsid();
   prctl(PR_SET_NAME, "container");
-  if (unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC) != 0) Fail(report_fd, Errno("making namespaces"));
+  if (unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC) != 0)
+    Fail(report_fd, Errno("making namespaces"));
   if (sethostname(config.hostname.data(), config.hostname.size()) != 0)
     Fail(report_fd, Errno("setting the host name"));
   // Opened here, used after the root has changed.
@@ -153,9 +158,11 @@ base::Result<Fd> ListenForAttach(const std::string& path) {
 base::Status Start(const std::string& dir) {
   const ContainerFiles files(dir);
   ASSIGN_OR_RETURN(const std::string text, base::ReadFile(files.config()), "container description");
-  ASSIGN_OR_RETURN(const ContainerConfig config, ContainerConfig::FromJson(text), "container description");
+  ASSIGN_OR_RETURN(const ContainerConfig config, ContainerConfig::FromJson(text),
+                   "container description");
   if (!config.network_namespace.empty()) {
-    ASSIGN_OR_RETURN(const network::NetNs ns, network::NetNs::Open(config.network_namespace), "pod's network");
+    ASSIGN_OR_RETURN(const network::NetNs ns, network::NetNs::Open(config.network_namespace),
+                     "pod's network");
     if (setns(ns.fd(), CLONE_NEWNET) != 0) return Errno("entering the pod's network");
   }
   int report[2];
@@ -169,7 +176,8 @@ base::Status Start(const std::string& dir) {
   std::string problem;
   char buffer[1024];
   ssize_t n;
-  while ((n = read(report_read.get(), buffer, sizeof buffer)) > 0) problem.append(buffer, static_cast<size_t>(n));
+  while ((n = read(report_read.get(), buffer, sizeof buffer)) > 0)
+    problem.append(buffer, static_cast<size_t>(n));
   if (!problem.empty()) {
     kill(init, SIGKILL);
     waitpid(init, nullptr, 0);

@@ -12,7 +12,7 @@
 
 namespace isthmus::lab::node {
 namespace {
-constexpr size_t kUdpLimit = 1232;   // What passes everywhere without fragments.
+constexpr size_t kUdpLimit = 1232;  // What passes everywhere without fragments.
 constexpr size_t kMostPeers = 256;
 }  // namespace
 
@@ -39,7 +39,8 @@ struct DnsServer::Impl {
     auto peer = peers.emplace(peers.end());
     peer->fd = std::move(fd);
     peer->watch = network::FdWatch::Readable(loop, peer->fd.get(), [this, peer] { Read(peer); });
-    peer->idle = base::Timer::After(loop, std::chrono::seconds(10), [this, peer] { peers.erase(peer); });
+    peer->idle =
+        base::Timer::After(loop, std::chrono::seconds(10), [this, peer] { peers.erase(peer); });
   }
 
   // Each message follows its length in two bytes.
@@ -50,13 +51,15 @@ struct DnsServer::Impl {
     if (n <= 0) return static_cast<void>(peers.erase(peer));
     std::string& text = peer->received.append(buffer, static_cast<size_t>(n));
     while (text.size() >= 2) {
-      const size_t size = static_cast<unsigned char>(text[0]) << 8 | static_cast<unsigned char>(text[1]);
+      const size_t size =
+          static_cast<unsigned char>(text[0]) << 8 | static_cast<unsigned char>(text[1]);
       if (text.size() < 2 + size) return;
       std::string out = answer(std::string_view(text).substr(2, size), 65535);
       text.erase(0, 2 + size);
       if (out.empty()) return static_cast<void>(peers.erase(peer));
       out.insert(0, {static_cast<char>(out.size() >> 8), static_cast<char>(out.size() & 255)});
-      if (send(peer->fd.get(), out.data(), out.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(out.size()))
+      if (send(peer->fd.get(), out.data(), out.size(), MSG_NOSIGNAL) !=
+          static_cast<ssize_t>(out.size()))
         return static_cast<void>(peers.erase(peer));
     }
   }
@@ -66,20 +69,27 @@ DnsServer::DnsServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 DnsServer::~DnsServer() = default;
 uint16_t DnsServer::port() const { return impl_->udp->local().port(); }
 
-base::Result<std::unique_ptr<DnsServer>> DnsServer::Start(base::Loop& loop, const std::string& ip, uint16_t port, Answer answer) {
+base::Result<std::unique_ptr<DnsServer>> DnsServer::Start(base::Loop& loop, const std::string& ip,
+                                                          uint16_t port, Answer answer) {
   auto impl = std::make_unique<Impl>(loop, std::move(answer));
   Impl* raw = impl.get();
   ASSIGN_OR_RETURN(const base::SocketAddress address, base::SocketAddress::From(ip, port), "DNS");
-  ASSIGN_OR_RETURN(impl->udp, base::UdpSocket::Bind(loop, address, [raw](std::string_view query, const base::SocketAddress& from) {
-                     const std::string out = raw->answer(query, kUdpLimit);
-                     if (!out.empty()) (void)raw->udp->Send(out, from);
-                   }), "DNS");
+  ASSIGN_OR_RETURN(
+      impl->udp,
+      base::UdpSocket::Bind(loop, address,
+                            [raw](std::string_view query, const base::SocketAddress& from) {
+                              const std::string out = raw->answer(query, kUdpLimit);
+                              if (!out.empty()) (void)raw->udp->Send(out, from);
+                            }),
+      "DNS");
   const base::SocketAddress bound = impl->udp->local();
   impl->listener.Reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int yes = 1;
   setsockopt(impl->listener.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  if (bind(impl->listener.get(), bound.raw(), sizeof(sockaddr_in)) != 0 || listen(impl->listener.get(), 64) != 0)
-    return base::Error(base::Code::kUnavailable, "DNS: listening on {}: {}", bound.text(), strerror(errno));
+  if (bind(impl->listener.get(), bound.raw(), sizeof(sockaddr_in)) != 0 ||
+      listen(impl->listener.get(), 64) != 0)
+    return base::Error(base::Code::kUnavailable, "DNS: listening on {}: {}", bound.text(),
+                       strerror(errno));
   impl->accepts = network::FdWatch::Readable(loop, impl->listener.get(), [raw] { raw->Accept(); });
   return std::unique_ptr<DnsServer>(new DnsServer(std::move(impl)));
 }

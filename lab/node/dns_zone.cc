@@ -22,7 +22,9 @@ std::string Dashed(std::string address) {
   return address;
 }
 
-bool IsIpv4(const std::string& text) { return base::IsIpAddress(text) && text.find(':') == std::string::npos; }
+bool IsIpv4(const std::string& text) {
+  return base::IsIpAddress(text) && text.find(':') == std::string::npos;
+}
 
 }  // namespace
 
@@ -58,16 +60,18 @@ void DnsZone::AddHeadless(const std::string& name, const Json& slice, bool publi
       for (const Json& port : *ports) {
         const std::string port_name = kubeapi::StringAt(port, {"name"});
         if (port_name.empty()) continue;
-        Add(fmt::format("_{}._{}.{}", port_name, base::ToLower(kubeapi::StringAt(port, {"protocol"})), name), DnsType::kSrv,
-            base::ToLower(host) + "." + name, static_cast<uint16_t>(kubeapi::IntAt(port, {"port"})));
+        Add(fmt::format("_{}._{}.{}", port_name,
+                        base::ToLower(kubeapi::StringAt(port, {"protocol"})), name),
+            DnsType::kSrv, base::ToLower(host) + "." + name,
+            static_cast<uint16_t>(kubeapi::IntAt(port, {"port"})));
       }
     }
   }
 }
 
 void DnsZone::AddService(const Json& service, const std::vector<const Json*>& slices) {
-  const std::string name =
-      base::ToLower(fmt::format("{}.{}.svc.{}", kubeapi::NameOf(service), kubeapi::NamespaceOf(service), domain_));
+  const std::string name = base::ToLower(fmt::format("{}.{}.svc.{}", kubeapi::NameOf(service),
+                                                     kubeapi::NamespaceOf(service), domain_));
   if (kubeapi::StringAt(service, {"spec", "type"}) == "ExternalName")
     return Add(name, DnsType::kCname, kubeapi::StringAt(service, {"spec", "externalName"}));
   const std::string address = kubeapi::StringAt(service, {"spec", "clusterIP"});
@@ -93,11 +97,14 @@ void DnsZone::AddService(const Json& service, const std::vector<const Json*>& sl
   }
 }
 
-void DnsZone::Rebuild(const std::map<std::string, Json>& services, const std::map<std::string, Json>& slices) {
+void DnsZone::Rebuild(const std::map<std::string, Json>& services,
+                      const std::map<std::string, Json>& slices) {
   names_.clear();
   std::map<std::string, std::vector<const Json*>> slices_of;
   for (const auto& [key, slice] : slices)
-    slices_of[kubeapi::KeyOf(kubeapi::NamespaceOf(slice), kubeapi::LabelOf(slice, "kubernetes.io/service-name"))].push_back(&slice);
+    slices_of[kubeapi::KeyOf(kubeapi::NamespaceOf(slice),
+                             kubeapi::LabelOf(slice, "kubernetes.io/service-name"))]
+        .push_back(&slice);
   for (const auto& [key, service] : services) AddService(service, slices_of[key]);
   Add("dns-version." + domain_, DnsType::kCname, "1.1.0");
 }
@@ -112,8 +119,10 @@ DnsResult DnsZone::Look(std::string_view name, DnsType type) const {
     result.exists = true;
     std::string next;
     for (const DnsRecord& record : found->second) {
-      if (record.type == type || type == DnsType::kAny) result.records.push_back(record);
-      else if (record.type == DnsType::kCname) result.records.push_back(record), next = base::ToLower(record.value);
+      if (record.type == type || type == DnsType::kAny)
+        result.records.push_back(record);
+      else if (record.type == DnsType::kCname)
+        result.records.push_back(record), next = base::ToLower(record.value);
     }
     if (next.empty()) break;
     current = next;
@@ -211,13 +220,15 @@ bool ReadQuestion(std::string_view query, Question* question) {
     const auto length = static_cast<unsigned char>(query[at++]);
     if (length == 0) break;
     // Compression has no place in a question.
-    if (length > 63 || at + length > query.size() || question->name.size() + length > 253) return false;
+    if (length > 63 || at + length > query.size() || question->name.size() + length > 253)
+      return false;
     if (!question->name.empty()) question->name += '.';
     question->name += query.substr(at, length);
     at += length;
   }
   if (at + 4 > query.size()) return false;
-  question->type = static_cast<uint16_t>(static_cast<unsigned char>(query[at]) << 8 | static_cast<unsigned char>(query[at + 1]));
+  question->type = static_cast<uint16_t>(static_cast<unsigned char>(query[at]) << 8 |
+                                         static_cast<unsigned char>(query[at + 1]));
   question->end = at + 4;
   return true;
 }
@@ -233,12 +244,15 @@ std::string AnswerDns(const DnsZone& zone, std::string_view query, size_t limit)
   const int code = (query[2] & 0x78) != 0 ? 4 : result.exists ? 0 : 3;
   auto header = [&](bool truncated, size_t answers, size_t authority, size_t additional) {
     std::string out(query.substr(0, 2));
-    out += static_cast<char>(0x84 | (truncated ? 2 : 0) | (query[2] & 1));  // Answer, authoritative.
-    out += static_cast<char>(0x80 | code);                                  // Recursion is "available".
-    for (const size_t count : {size_t{1}, answers, authority, additional}) Put16(out, static_cast<uint16_t>(count));
+    out +=
+        static_cast<char>(0x84 | (truncated ? 2 : 0) | (query[2] & 1));  // Answer, authoritative.
+    out += static_cast<char>(0x80 | code);  // Recursion is "available".
+    for (const size_t count : {size_t{1}, answers, authority, additional})
+      Put16(out, static_cast<uint16_t>(count));
     return out.append(query.substr(12, question.end - 12));
   };
-  std::string out = header(false, result.records.size(), result.records.empty() ? 1 : 0, result.additional.size());
+  std::string out = header(false, result.records.size(), result.records.empty() ? 1 : 0,
+                           result.additional.size());
   for (const DnsRecord& record : result.records) PutRecord(out, record);
   if (result.records.empty()) PutSoa(out, zone.domain());
   for (const DnsRecord& record : result.additional) PutRecord(out, record);

@@ -10,7 +10,15 @@
 
 namespace isthmus::lab::node {
 
-enum class DnsType : uint16_t { kA = 1, kCname = 5, kSoa = 6, kPtr = 12, kAaaa = 28, kSrv = 33, kAny = 255 };
+enum class DnsType : uint16_t {
+  kA = 1,
+  kCname = 5,
+  kSoa = 6,
+  kPtr = 12,
+  kAaaa = 28,
+  kSrv = 33,
+  kAny = 255
+};
 
 struct DnsRecord {
   std::string name;
@@ -25,8 +33,9 @@ struct DnsResult {
   std::vector<DnsRecord> additional;
 };
 
-/// The names of one cluster, as its DNS says them: services (addresses, ports, external names), pods behind
-/// headless services, and pods by address. Rebuilt when services or endpoints change; read by value.
+/// The names of one cluster, as its DNS says them: services (addresses, ports, external names),
+/// pods behind headless services, and pods by address. Rebuilt when services or endpoints change;
+/// read by value.
 class DnsZone {
  public:
   explicit DnsZone(std::string domain = "cluster.local") : domain_(std::move(domain)) {}
@@ -46,8 +55,8 @@ class DnsZone {
   std::map<std::string, std::vector<DnsRecord>, std::less<>> names_;
 };
 
-/// Answers one query in wire form. Empty when the query is not worth an answer (garbage). `limit` is the
-/// largest answer; a longer one is cut to its header with the truncation flag.
+/// Answers one query in wire form. Empty when the query is not worth an answer (garbage). `limit`
+/// is the largest answer; a longer one is cut to its header with the truncation flag.
 std::string AnswerDns(const DnsZone& zone, std::string_view query, size_t limit);
 
 }  // namespace isthmus::lab::node

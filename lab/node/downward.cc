@@ -45,20 +45,24 @@ bool KeyOf(const Json& object, bool secret, const std::string& key, std::string*
   return true;
 }
 
-// {found, value} of a configMapKeyRef or secretKeyRef; an error when it is missing and not optional.
-base::Status ReadKeyRef(const Json& ref, bool secret, const std::string& ns, PodSource& source, bool* found,
-                        std::string* value) {
+// {found, value} of a configMapKeyRef or secretKeyRef; an error when it is missing and not
+// optional.
+base::Status ReadKeyRef(const Json& ref, bool secret, const std::string& ns, PodSource& source,
+                        bool* found, std::string* value) {
   const std::string name = kubeapi::StringAt(ref, {"name"});
   const std::string key = kubeapi::StringAt(ref, {"key"});
   const Json* object = secret ? source.Secret(ns, name) : source.ConfigMap(ns, name);
   const char* kind = secret ? "secret" : "configmap";
   *found = object != nullptr && KeyOf(*object, secret, key, value);
   if (*found || kubeapi::BoolAt(ref, {"optional"})) return {};
-  if (object == nullptr) return base::Error(base::Code::kNotFound, "{} \"{}\" not found", kind, name);
-  return base::Error(base::Code::kNotFound, "couldn't find key {} in {} {}/{}", key, kind, ns, name);
+  if (object == nullptr)
+    return base::Error(base::Code::kNotFound, "{} \"{}\" not found", kind, name);
+  return base::Error(base::Code::kNotFound, "couldn't find key {} in {} {}/{}", key, kind, ns,
+                     name);
 }
 
-base::Status AddFrom(const Json& entry, const std::string& ns, PodSource& source, std::vector<std::string>& env) {
+base::Status AddFrom(const Json& entry, const std::string& ns, PodSource& source,
+                     std::vector<std::string>& env) {
   for (const bool secret : {false, true}) {
     const Json* ref = kubeapi::Find(entry, {secret ? "secretRef" : "configMapRef"});
     if (ref == nullptr) continue;
@@ -66,13 +70,15 @@ base::Status AddFrom(const Json& entry, const std::string& ns, PodSource& source
     const Json* object = secret ? source.Secret(ns, name) : source.ConfigMap(ns, name);
     if (object == nullptr) {
       if (kubeapi::BoolAt(*ref, {"optional"})) continue;
-      return base::Error(base::Code::kNotFound, "{} \"{}\" not found", secret ? "secret" : "configmap", name);
+      return base::Error(base::Code::kNotFound, "{} \"{}\" not found",
+                         secret ? "secret" : "configmap", name);
     }
     const Json* data = kubeapi::Find(*object, {"data"});
     if (data == nullptr || !data->is_object()) continue;
     for (const auto& [key, unused] : data->items()) {
       std::string value;
-      if (KeyOf(*object, secret, key, &value)) SetVariable(env, kubeapi::StringAt(entry, {"prefix"}) + key, value);
+      if (KeyOf(*object, secret, key, &value))
+        SetVariable(env, kubeapi::StringAt(entry, {"prefix"}) + key, value);
     }
   }
   return {};
@@ -80,17 +86,19 @@ base::Status AddFrom(const Json& entry, const std::string& ns, PodSource& source
 
 }  // namespace
 
-base::Result<std::string> PodField(const Json& pod, std::string_view path, const std::string& pod_ip,
-                                   const NodeFacts& node) {
+base::Result<std::string> PodField(const Json& pod, std::string_view path,
+                                   const std::string& pod_ip, const NodeFacts& node) {
   if (path == "metadata.name") return kubeapi::NameOf(pod);
   if (path == "metadata.namespace") return kubeapi::NamespaceOf(pod);
   if (path == "metadata.uid") return kubeapi::UidOf(pod);
   if (path == "spec.nodeName") return node.name;
-  if (path == "spec.serviceAccountName") return kubeapi::StringAt(pod, {"spec", "serviceAccountName"});
+  if (path == "spec.serviceAccountName")
+    return kubeapi::StringAt(pod, {"spec", "serviceAccountName"});
   if (path == "status.podIP" || path == "status.podIPs") return pod_ip;
   if (path == "status.hostIP" || path == "status.hostIPs") return node.address;
   if (path == "metadata.labels") return PrintMap(kubeapi::Find(pod, {"metadata", "labels"}));
-  if (path == "metadata.annotations") return PrintMap(kubeapi::Find(pod, {"metadata", "annotations"}));
+  if (path == "metadata.annotations")
+    return PrintMap(kubeapi::Find(pod, {"metadata", "annotations"}));
   for (const char* map : {"labels", "annotations"}) {
     const std::string start = std::string("metadata.") + map + "['";
     if (path.starts_with(start) && path.ends_with("']")) {
@@ -101,11 +109,13 @@ base::Result<std::string> PodField(const Json& pod, std::string_view path, const
   return base::Error(base::Code::kInvalidArgument, "fieldRef.fieldPath: unsupported \"{}\"", path);
 }
 
-base::Result<std::string> ResourceField(const Json& container, const Json& ref, const NodeFacts& node) {
+base::Result<std::string> ResourceField(const Json& container, const Json& ref,
+                                        const NodeFacts& node) {
   const std::string resource = kubeapi::StringAt(ref, {"resource"});
   const size_t dot = resource.find('.');
   if (dot == std::string::npos)
-    return base::Error(base::Code::kInvalidArgument, "resourceFieldRef.resource: unsupported \"{}\"", resource);
+    return base::Error(base::Code::kInvalidArgument,
+                       "resourceFieldRef.resource: unsupported \"{}\"", resource);
   const std::string list = resource.substr(0, dot), name = resource.substr(dot + 1);
   std::string text = kubeapi::StringAt(container, {"resources", list, name});
   int64_t milli = 0;
@@ -119,7 +129,8 @@ base::Result<std::string> ResourceField(const Json& container, const Json& ref, 
   std::string divisor_text = kubeapi::StringAt(ref, {"divisor"});
   int64_t divisor = 1000;
   if (!divisor_text.empty() && divisor_text != "0") {
-    ASSIGN_OR_RETURN(divisor, kubeapi::ParseQuantityMilli(divisor_text), "resourceFieldRef.divisor");
+    ASSIGN_OR_RETURN(divisor, kubeapi::ParseQuantityMilli(divisor_text),
+                     "resourceFieldRef.divisor");
   }
   if (divisor <= 0) divisor = 1000;
   return std::to_string((milli + divisor - 1) / divisor);
@@ -143,20 +154,25 @@ std::string ExpandVariables(std::string_view text, const std::vector<std::string
       continue;
     }
     const std::string start = std::string(text.substr(i + 2, end - i - 2)) + "=";
-    const auto found = std::find_if(env.begin(), env.end(), [&](const auto& entry) { return entry.starts_with(start); });
-    out += found != env.end() ? found->substr(start.size()) : std::string(text.substr(i, end - i + 1));
+    const auto found = std::find_if(env.begin(), env.end(),
+                                    [&](const auto& entry) { return entry.starts_with(start); });
+    out +=
+        found != env.end() ? found->substr(start.size()) : std::string(text.substr(i, end - i + 1));
     i = end + 1;
   }
   return out;
 }
 
 base::Result<std::vector<std::string>> BuildEnv(const Json& pod, const Json& container,
-                                                const std::vector<std::string>& image_env, const std::string& pod_ip,
-                                                const NodeFacts& node, PodSource& source) {
+                                                const std::vector<std::string>& image_env,
+                                                const std::string& pod_ip, const NodeFacts& node,
+                                                PodSource& source) {
   const std::string ns = kubeapi::NamespaceOf(pod);
-  std::vector<std::string> env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                                  "HOSTNAME=" + kubeapi::NameOf(pod), "HOME=/root"};
-  for (const std::string& entry : source.ServiceEnv(ns, kubeapi::BoolAt(pod, {"spec", "enableServiceLinks"}, true)))
+  std::vector<std::string> env = {
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      "HOSTNAME=" + kubeapi::NameOf(pod), "HOME=/root"};
+  for (const std::string& entry :
+       source.ServiceEnv(ns, kubeapi::BoolAt(pod, {"spec", "enableServiceLinks"}, true)))
     env.push_back(entry);
   for (const std::string& entry : image_env) {
     const size_t equals = entry.find('=');
@@ -170,8 +186,10 @@ base::Result<std::vector<std::string>> BuildEnv(const Json& pod, const Json& con
     const std::string name = kubeapi::StringAt(entry, {"name"});
     std::string value = ExpandVariables(kubeapi::StringAt(entry, {"value"}), env);
     if (const Json* ref = kubeapi::Find(entry, {"valueFrom", "fieldRef"}); ref != nullptr) {
-      ASSIGN_OR_RETURN(value, PodField(pod, kubeapi::StringAt(*ref, {"fieldPath"}), pod_ip, node), "env " + name);
-    } else if (const Json* ref = kubeapi::Find(entry, {"valueFrom", "resourceFieldRef"}); ref != nullptr) {
+      ASSIGN_OR_RETURN(value, PodField(pod, kubeapi::StringAt(*ref, {"fieldPath"}), pod_ip, node),
+                       "env " + name);
+    } else if (const Json* ref = kubeapi::Find(entry, {"valueFrom", "resourceFieldRef"});
+               ref != nullptr) {
       ASSIGN_OR_RETURN(value, ResourceField(container, *ref, node), "env " + name);
     } else if (kubeapi::Find(entry, {"valueFrom"}) != nullptr) {
       const Json* secret = kubeapi::Find(entry, {"valueFrom", "secretKeyRef"});

@@ -9,13 +9,14 @@
 
 namespace isthmus::lab::node {
 
-/// Writes Events about pods. The same event again is counted up, at most every few seconds, not written
-/// anew. Losing one is no harm, so nothing is tried again. Lives on the node's loop.
+/// Writes Events about pods. The same event again is counted up, at most every few seconds, not
+/// written anew. Losing one is no harm, so nothing is tried again. Lives on the node's loop.
 class EventWriter {
  public:
-  EventWriter(kubeclient::Client& client, std::string node) : client_(client), node_(std::move(node)) {}
-  void Write(const kubeapi::Json& pod, std::string_view container, bool warning, std::string_view reason,
-             const std::string& message);
+  EventWriter(kubeclient::Client& client, std::string node)
+      : client_(client), node_(std::move(node)) {}
+  void Write(const kubeapi::Json& pod, std::string_view container, bool warning,
+             std::string_view reason, const std::string& message);
 
  private:
   struct Known {

@@ -34,24 +34,27 @@ bool ParseSize(std::string_view text, winsize* size) {
   return size->ws_col > 0 && size->ws_row > 0;
 }
 
-// Holds itself by `self_` from its start to its end; the end comes from the loop, so that no callback of a
-// part runs in a part that is gone.
+// Holds itself by `self_` from its start to its end; the end comes from the loop, so that no
+// callback of a part runs in a part that is gone.
 class ExecSession {
  public:
-  static void Start(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream, const Container& container,
-                    const RemoteRequest& request, std::vector<std::string> command) {
+  static void Start(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream,
+                    const Container& container, const RemoteRequest& request,
+                    std::vector<std::string> command) {
     auto session = std::make_shared<ExecSession>(loop, request);
     ExecSession* raw = session.get();
     raw->remote_ = RemoteStreams::Accept(
         loop, stream, request,
         {.ready = [raw] { raw->Ready(); },
-         .data = [raw](Channel channel, std::string_view bytes) { raw->FromClient(channel, bytes); },
+         .data = [raw](Channel channel,
+                       std::string_view bytes) { raw->FromClient(channel, bytes); },
          .ended = [raw](Channel channel) { raw->ClientEnded(channel); },
          .closed = [raw] { raw->End(); },
          .drained = [raw] { raw->PauseOutput(false); }});
     if (raw->remote_ == nullptr) return;
     raw->self_ = session;
-    raw->container_ = std::make_unique<Snapshot>(Snapshot{container.program(), container.dir(), container.pid()});
+    raw->container_ =
+        std::make_unique<Snapshot>(Snapshot{container.program(), container.dir(), container.pid()});
     raw->command_ = std::move(command);
   }
 
@@ -118,18 +121,21 @@ void ExecSession::WatchStreams(Exec& exec) {
     ++open_outputs_;
     return std::make_unique<FdStream>(
         loop_, std::move(fd),
-        FdStream::Events{.data = [this, channel](std::string_view bytes) { FromCommand(channel, bytes); },
-                         .end = [this] { OutputEnded(); }});
+        FdStream::Events{
+            .data = [this, channel](std::string_view bytes) { FromCommand(channel, bytes); },
+            .end = [this] { OutputEnded(); }});
   };
   err_ = reader(std::move(exec.err), request_.tty ? kStdout : kStderr);
   if (request_.tty) {
     ++open_outputs_;  // The terminal that is to come.
     terminal_socket_ = std::move(exec.terminal_socket);
-    terminal_watch_ = network::FdWatch::Readable(loop_, terminal_socket_.get(), [this] { TakeTerminal(); });
+    terminal_watch_ =
+        network::FdWatch::Readable(loop_, terminal_socket_.get(), [this] { TakeTerminal(); });
     return;
   }
   out_ = reader(std::move(exec.out), kStdout);
-  if (exec.in.valid()) in_ = std::make_unique<FdStream>(loop_, std::move(exec.in), FdStream::Events{});
+  if (exec.in.valid())
+    in_ = std::make_unique<FdStream>(loop_, std::move(exec.in), FdStream::Events{});
 }
 
 void ExecSession::TakeTerminal() {
@@ -147,9 +153,12 @@ void ExecSession::TakeTerminal() {
 
 void ExecSession::FromClient(Channel channel, std::string_view bytes) {
   if (channel == kStdin) {
-    if (request_.tty && out_ == nullptr) early_input_ += bytes;
-    else if (request_.tty) out_->Write(bytes);
-    else if (in_ != nullptr) in_->Write(bytes);
+    if (request_.tty && out_ == nullptr)
+      early_input_ += bytes;
+    else if (request_.tty)
+      out_->Write(bytes);
+    else if (in_ != nullptr)
+      in_->Write(bytes);
   } else if (channel == kResize && ParseSize(bytes, &size_) && out_ != nullptr) {
     ioctl(out_->fd(), TIOCSWINSZ, &size_);
   }
@@ -199,25 +208,31 @@ std::string Frame(char kind, std::string_view bytes) {
 
 class AttachSession {
  public:
-  static void Start(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream, const Container& container,
-                    const RemoteRequest& request) {
+  static void Start(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream,
+                    const Container& container, const RemoteRequest& request) {
     network::Fd fd = Connect(container.dir());
-    if (!fd.valid()) return stream->Respond(500, "text/plain", "the container takes no attachment\n");
+    if (!fd.valid())
+      return stream->Respond(500, "text/plain", "the container takes no attachment\n");
     auto session = std::make_shared<AttachSession>(loop);
     AttachSession* raw = session.get();
     raw->remote_ = RemoteStreams::Accept(
         loop, stream, request,
         {.ready = [] {},
-         .data = [raw](Channel channel, std::string_view bytes) { raw->FromClient(channel, bytes); },
-         .ended = [raw](Channel channel) { if (channel == kStdin) raw->socket_->Write(Frame(5, "")); },
+         .data = [raw](Channel channel,
+                       std::string_view bytes) { raw->FromClient(channel, bytes); },
+         .ended =
+             [raw](Channel channel) {
+               if (channel == kStdin) raw->socket_->Write(Frame(5, ""));
+             },
          .closed = [raw] { raw->End(); },
          .drained = [raw] { raw->socket_->PauseReading(false); }});
     if (raw->remote_ == nullptr) return;
     raw->self_ = session;
     raw->exit_file_ = container.dir();
-    raw->socket_ = std::make_unique<FdStream>(loop, std::move(fd),
-                                              FdStream::Events{.data = [raw](std::string_view bytes) { raw->FromContainer(bytes); },
-                                                               .end = [raw] { raw->ContainerEnded(); }});
+    raw->socket_ = std::make_unique<FdStream>(
+        loop, std::move(fd),
+        FdStream::Events{.data = [raw](std::string_view bytes) { raw->FromContainer(bytes); },
+                         .end = [raw] { raw->ContainerEnded(); }});
   }
   explicit AttachSession(base::Loop& loop) : loop_(loop) {}
 
@@ -227,13 +242,15 @@ class AttachSession {
     network::Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/attach.sock", folder.get());
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/attach.sock",
+             folder.get());
     if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) fd.Reset();
     return fd;
   }
   void FromClient(Channel channel, std::string_view bytes) {
     winsize size{};
-    if (channel == kStdin) socket_->Write(Frame(0, bytes));
+    if (channel == kStdin)
+      socket_->Write(Frame(0, bytes));
     else if (channel == kResize && ParseSize(bytes, &size))
       socket_->Write(Frame(4, fmt::format("{}x{}", size.ws_col, size.ws_row)));
   }
@@ -244,7 +261,8 @@ class AttachSession {
       memcpy(&size, received_.data() + 1, sizeof size);
       size = ntohl(size);
       if (received_.size() < 5 + size) break;
-      remote_->Send(received_[0] == 2 ? kStderr : kStdout, std::string_view(received_).substr(5, size));
+      remote_->Send(received_[0] == 2 ? kStderr : kStdout,
+                    std::string_view(received_).substr(5, size));
       received_.erase(0, 5 + size);
     }
     if (remote_->buffered() > kMostUnsent) socket_->PauseReading(true);
@@ -254,7 +272,9 @@ class AttachSession {
     remote_->Finish(exit.ok() ? exit->exit_code : 0, "");
     linger_ = base::Timer::After(loop_, 5s, [this] { End(); });
   }
-  void End() { loop_.Post([self = std::exchange(self_, nullptr)] {}); }
+  void End() {
+    loop_.Post([self = std::exchange(self_, nullptr)] {});
+  }
 
   base::Loop& loop_;
   std::shared_ptr<AttachSession> self_;
@@ -266,13 +286,14 @@ class AttachSession {
 
 }  // namespace
 
-void ServeExec(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream, const Container& container,
-               const RemoteRequest& request, std::vector<std::string> command) {
+void ServeExec(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream,
+               const Container& container, const RemoteRequest& request,
+               std::vector<std::string> command) {
   ExecSession::Start(loop, stream, container, request, std::move(command));
 }
 
-void ServeAttach(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream, const Container& container,
-                 const RemoteRequest& request) {
+void ServeAttach(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream,
+                 const Container& container, const RemoteRequest& request) {
   AttachSession::Start(loop, stream, container, request);
 }
 

@@ -7,7 +7,8 @@ namespace {
 
 using kubeapi::Json;
 
-// Programs without a slash are looked up by the node: those of this project, envoy, and the rest in PATH.
+// Programs without a slash are looked up by the node: those of this project, envoy, and the rest in
+// PATH.
 constexpr char kBuiltIn[] = R"(
 images:
 - pattern: busybox
@@ -97,7 +98,8 @@ std::vector<std::string> Strings(const Json& entry, const char* key) {
   std::vector<std::string> out;
   const Json* list = kubeapi::Find(entry, {key});
   if (list == nullptr || !list->is_array()) return out;
-  for (const Json& item : *list) out.push_back(item.is_string() ? item.get<std::string>() : item.dump());
+  for (const Json& item : *list)
+    out.push_back(item.is_string() ? item.get<std::string>() : item.dump());
   return out;
 }
 
@@ -105,14 +107,16 @@ base::Result<Image> ParseImage(const Json& entry, const std::string& where) {
   Image image;
   image.pattern = kubeapi::StringAt(entry, {"pattern"});
   if (image.pattern.empty())
-    return base::Error(base::Code::kInvalidArgument, "{}.pattern: required, such as \"nginx\"", where);
+    return base::Error(base::Code::kInvalidArgument, "{}.pattern: required, such as \"nginx\"",
+                       where);
   if (const Json* programs = kubeapi::Find(entry, {"programs"}); programs != nullptr) {
     if (!programs->is_object())
-      return base::Error(base::Code::kInvalidArgument, "{}.programs: must map a path in the image to a program", where);
+      return base::Error(base::Code::kInvalidArgument,
+                         "{}.programs: must map a path in the image to a program", where);
     for (const auto& [path, program] : programs->items()) {
       if (!program.is_string() || !path.starts_with('/'))
-        return base::Error(base::Code::kInvalidArgument, "{}.programs[{}]: must map an absolute path to a program",
-                           where, path);
+        return base::Error(base::Code::kInvalidArgument,
+                           "{}.programs[{}]: must map an absolute path to a program", where, path);
       image.programs.push_back({program.get<std::string>(), path, true});
     }
   }
@@ -120,12 +124,15 @@ base::Result<Image> ParseImage(const Json& entry, const std::string& where) {
   image.command = Strings(entry, "command");
   if (const Json* env = kubeapi::Find(entry, {"env"}); env != nullptr && env->is_object())
     for (const auto& [name, value] : env->items())
-      image.env.push_back(name + "=" + (value.is_string() ? value.get<std::string>() : value.dump()));
-  if (const Json* folders = kubeapi::Find(entry, {"folders"}); folders != nullptr && folders->is_array())
+      image.env.push_back(name + "=" +
+                          (value.is_string() ? value.get<std::string>() : value.dump()));
+  if (const Json* folders = kubeapi::Find(entry, {"folders"});
+      folders != nullptr && folders->is_array())
     for (const Json& folder : *folders)
       image.folders.push_back({kubeapi::StringAt(folder, {"path"}),
                                static_cast<uint32_t>(kubeapi::IntAt(folder, {"user"})), 0755});
-  if (std::string dir = kubeapi::StringAt(entry, {"workingDir"}); !dir.empty()) image.working_dir = dir;
+  if (std::string dir = kubeapi::StringAt(entry, {"workingDir"}); !dir.empty())
+    image.working_dir = dir;
   image.uid = static_cast<uint32_t>(kubeapi::IntAt(entry, {"user"}));
   image.gid = static_cast<uint32_t>(kubeapi::IntAt(entry, {"group"}, image.uid));
   return image;
@@ -175,7 +182,8 @@ base::Status ImageTable::Add(std::string_view yaml) {
     return base::Error(base::Code::kInvalidArgument, "image table: images: required, a list");
   std::vector<Image> added;
   for (size_t i = 0; i < images->size(); ++i) {
-    ASSIGN_OR_RETURN(Image image, ParseImage((*images)[i], fmt::format("images[{}]", i)), "image table");
+    ASSIGN_OR_RETURN(Image image, ParseImage((*images)[i], fmt::format("images[{}]", i)),
+                     "image table");
     added.push_back(std::move(image));
   }
   images_.insert(images_.end(), added.begin(), added.end());
@@ -185,12 +193,15 @@ base::Status ImageTable::Add(std::string_view yaml) {
 base::Result<Image> ImageTable::Find(std::string_view image) const {
   const std::string_view repository = RepositoryOf(image);
   for (auto entry = images_.rbegin(); entry != images_.rend(); ++entry)
-    if (GlobMatches(entry->pattern, repository) || GlobMatches("*/" + entry->pattern, repository)) return *entry;
-  return base::Error(base::Code::kNotFound,
-                     "the lab has no program for image \"{}\": it pulls nothing, but runs programs of this machine "
-                     "by its image table; add an entry with pattern \"{}\" to a file given by `images:` of the "
-                     "lab's topology (see docs/lab.md)",
-                     image, repository.substr(repository.rfind('/') + 1));
+    if (GlobMatches(entry->pattern, repository) || GlobMatches("*/" + entry->pattern, repository))
+      return *entry;
+  return base::Error(
+      base::Code::kNotFound,
+      "the lab has no program for image \"{}\": it pulls nothing, but runs programs of this "
+      "machine "
+      "by its image table; add an entry with pattern \"{}\" to a file given by `images:` of the "
+      "lab's topology (see docs/lab.md)",
+      image, repository.substr(repository.rfind('/') + 1));
 }
 
 }  // namespace isthmus::lab::node

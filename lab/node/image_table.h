@@ -23,15 +23,15 @@ struct Image {
   uint32_t gid = 0;
 };
 
-/// Which image name means which Image. A pattern is a repository without tag, or its end behind a slash,
-/// and may hold `*`: "pilot" fits "docker.io/istio/pilot:1.27.0". Later patterns win over earlier ones, so that users'
-/// files override what is built in. A value.
+/// Which image name means which Image. A pattern is a repository without tag, or its end behind a
+/// slash, and may hold `*`: "pilot" fits "docker.io/istio/pilot:1.27.0". Later patterns win over
+/// earlier ones, so that users' files override what is built in. A value.
 class ImageTable {
  public:
   /// The mesh's images and the samples.
   static ImageTable BuiltIn();
-  /// Adds the entries of a YAML file: `images: [{pattern, programs: {path: program}, entrypoint, command,
-  /// env: {NAME: value}, folders: [{path, user}], workingDir, user, group}]`.
+  /// Adds the entries of a YAML file: `images: [{pattern, programs: {path: program}, entrypoint,
+  /// command, env: {NAME: value}, folders: [{path, user}], workingDir, user, group}]`.
   base::Status Add(std::string_view yaml);
   /// kNotFound, with what to do about it, when no pattern fits.
   base::Result<Image> Find(std::string_view image) const;

@@ -19,13 +19,14 @@ struct KubeletServerOptions {
   std::string client_ca_pem;  ///< Who may call: holders of a certificate of this authority.
 };
 
-/// The node's HTTPS API, as API servers call kubelets: logs, exec, attach, port-forward, pods, health.
-/// Lives on the node's loop.
+/// The node's HTTPS API, as API servers call kubelets: logs, exec, attach, port-forward, pods,
+/// health. Lives on the node's loop.
 class KubeletServer {
  public:
   using FindPod = std::function<Pod*(std::string_view ns, std::string_view name)>;
   using AllPods = std::function<std::vector<const Pod*>()>;
-  static base::Result<std::unique_ptr<KubeletServer>> Start(base::Loop& loop, const KubeletServerOptions& options,
+  static base::Result<std::unique_ptr<KubeletServer>> Start(base::Loop& loop,
+                                                            const KubeletServerOptions& options,
                                                             FindPod find, AllPods all);
   ~KubeletServer();
   KubeletServer(const KubeletServer&) = delete;

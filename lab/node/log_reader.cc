@@ -21,7 +21,8 @@ struct Line {
 };
 
 bool ParseLine(std::string_view raw, Line* line) {
-  const size_t first = raw.find(' '), second = raw.find(' ', first + 1), third = raw.find(' ', second + 1);
+  const size_t first = raw.find(' '), second = raw.find(' ', first + 1),
+               third = raw.find(' ', second + 1);
   if (first == raw.npos || second == raw.npos || third == raw.npos) return false;
   line->time = raw.substr(0, first);
   line->full = raw.substr(second + 1, third - second - 1) == "F";
@@ -69,12 +70,17 @@ std::string RenderLog(std::string_view log, const LogOptions& options) {
 
 namespace {
 
-// Looks at the file again and again: a log is written by another process, and 50 ms are not seen by people.
+// Looks at the file again and again: a log is written by another process, and 50 ms are not seen by
+// people.
 class Follower {
  public:
-  Follower(base::Loop& loop, std::shared_ptr<http::ServerStream> stream, std::string path, const LogOptions& options,
-           std::function<bool()> ended)
-      : loop_(loop), stream_(std::move(stream)), path_(std::move(path)), options_(options), ended_(std::move(ended)) {}
+  Follower(base::Loop& loop, std::shared_ptr<http::ServerStream> stream, std::string path,
+           const LogOptions& options, std::function<bool()> ended)
+      : loop_(loop),
+        stream_(std::move(stream)),
+        path_(std::move(path)),
+        options_(options),
+        ended_(std::move(ended)) {}
 
   static void Start(const std::shared_ptr<Follower>& self, size_t offset) {
     self->self_ = self;
@@ -83,7 +89,8 @@ class Follower {
     self->options_.tail.reset();
     self->options_.since.reset();
     self->stream_->OnClose([raw = self.get()] { raw->End(false); });
-    self->timer_ = base::Timer::Every(self->loop_, kFollowPeriod, [raw = self.get()] { raw->Look(); });
+    self->timer_ =
+        base::Timer::Every(self->loop_, kFollowPeriod, [raw = self.get()] { raw->Look(); });
   }
 
  private:
@@ -93,7 +100,8 @@ class Follower {
     if (!fd_.valid()) fd_.Reset(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
     char buffer[32768];
     ssize_t n = 0;
-    while (fd_.valid() && (n = pread(fd_.get(), buffer, sizeof buffer, static_cast<off_t>(offset_))) > 0) {
+    while (fd_.valid() &&
+           (n = pread(fd_.get(), buffer, sizeof buffer, static_cast<off_t>(offset_))) > 0) {
       offset_ += static_cast<size_t>(n);
       pending_.append(buffer, static_cast<size_t>(n));
     }
@@ -135,8 +143,8 @@ class Follower {
 
 }  // namespace
 
-void ServeLog(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream, const std::string& path,
-              const LogOptions& options, std::function<bool()> ended) {
+void ServeLog(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream,
+              const std::string& path, const LogOptions& options, std::function<bool()> ended) {
   auto now = base::ReadFile(path);
   std::string text = now.ok() ? *now : "";
   const size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;

@@ -20,12 +20,13 @@ struct LogOptions {
   std::optional<base::Time> since;
 };
 
-/// The text of a container's log (container_log.h) as kubectl shows it: lines without their marks, from
-/// `since`, the last `tail` of them.
+/// The text of a container's log (container_log.h) as kubectl shows it: lines without their marks,
+/// from `since`, the last `tail` of them.
 std::string RenderLog(std::string_view log, const LogOptions& options);
 
-/// Streams the log at `path`; with follow until `ended()` holds and everything is sent, or the client has gone.
-void ServeLog(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream, const std::string& path,
-              const LogOptions& options, std::function<bool()> ended);
+/// Streams the log at `path`; with follow until `ended()` holds and everything is sent, or the
+/// client has gone.
+void ServeLog(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream,
+              const std::string& path, const LogOptions& options, std::function<bool()> ended);
 
 }  // namespace isthmus::lab::node

@@ -37,7 +37,7 @@ using Objects = std::map<std::string, Json>;
 
 NodeFacts FactsOf(const NodeOptions& options) {
   NodeFacts facts{options.name, options.address};
-  struct sysinfo info{};
+  struct sysinfo info {};
   if (sysinfo(&info) == 0) facts.memory_bytes = static_cast<int64_t>(info.totalram) * info.mem_unit;
   // As many as a small cloud machine: the lab's pods share the real ones anyway.
   facts.cpu_milli = std::max(4u, std::thread::hardware_concurrency()) * 1000;
@@ -47,7 +47,8 @@ NodeFacts FactsOf(const NodeOptions& options) {
 }  // namespace
 
 struct Node::Impl final : PodSource {
-  Impl(base::Loop& loop_in, NodeOptions options_in) : loop(loop_in), options(std::move(options_in)) {}
+  Impl(base::Loop& loop_in, NodeOptions options_in)
+      : loop(loop_in), options(std::move(options_in)) {}
 
   base::Status Start();
   base::Status StartApi();
@@ -63,8 +64,12 @@ struct Node::Impl final : PodSource {
   void SourcesChanged();
   base::Result<std::string> FindProgram(const std::string& name) const;
 
-  const Json* ConfigMap(std::string_view ns, std::string_view name) override { return Get(config_maps, ns, name); }
-  const Json* Secret(std::string_view ns, std::string_view name) override { return Get(secrets, ns, name); }
+  const Json* ConfigMap(std::string_view ns, std::string_view name) override {
+    return Get(config_maps, ns, name);
+  }
+  const Json* Secret(std::string_view ns, std::string_view name) override {
+    return Get(secrets, ns, name);
+  }
   std::vector<std::string> ServiceEnv(std::string_view ns, bool links) override;
   void RequestToken(const Json& pod, const std::string& audience, int64_t seconds,
                     std::function<void(base::Result<ServiceAccountToken>)> done) override;
@@ -104,12 +109,20 @@ base::Status Node::Impl::Start() {
     RETURN_IF_ERROR(images.Add(text), path);
   }
   ASSIGN_OR_RETURN(const network::Cidr range, network::Cidr::Parse(options.pod_range), "pod range");
-  ASSIGN_OR_RETURN(PodNetwork opened, PodNetwork::Open(options.dir + "/net", range, options.address), "pod networks");
+  ASSIGN_OR_RETURN(PodNetwork opened,
+                   PodNetwork::Open(options.dir + "/net", range, options.address), "pod networks");
   network = std::make_unique<PodNetwork>(std::move(opened));
   context = std::make_unique<PodContext>(
-      PodContext{.loop = loop, .source = *this, .network = *network, .images = images, .node = FactsOf(options),
-                 .dir = options.dir, .program = "/proc/self/exe", .dns_address = options.dns_address,
-                 .cluster_domain = options.cluster_domain, .hidden = options.hidden,
+      PodContext{.loop = loop,
+                 .source = *this,
+                 .network = *network,
+                 .images = images,
+                 .node = FactsOf(options),
+                 .dir = options.dir,
+                 .program = "/proc/self/exe",
+                 .dns_address = options.dns_address,
+                 .cluster_domain = options.cluster_domain,
+                 .hidden = options.hidden,
                  .find_program = [this](const std::string& name) { return FindProgram(name); }});
   zone = DnsZone(options.cluster_domain);
   RETURN_IF_ERROR(StartApi(), "node " + options.name);
@@ -117,23 +130,28 @@ base::Status Node::Impl::Start() {
   Watch(kSlices, &slices, [this] { ScheduleNetwork(); });
   Watch(kConfigMaps, &config_maps, [this] { SourcesChanged(); });
   Watch(kSecrets, &secrets, [this] { SourcesChanged(); });
-  Watch(kPods, &api_pods, [] {}, "spec.nodeName=" + options.name);
+  Watch(
+      kPods, &api_pods, [] {}, "spec.nodeName=" + options.name);
   return {};
 }
 
 base::Status Node::Impl::StartApi() {
-  ASSIGN_OR_RETURN(kubeclient::RestConfig config, kubeclient::LoadKubeconfig(options.kubeconfig, ""), "kubeconfig");
+  ASSIGN_OR_RETURN(kubeclient::RestConfig config,
+                   kubeclient::LoadKubeconfig(options.kubeconfig, ""), "kubeconfig");
   ASSIGN_OR_RETURN(client, kubeclient::Client::Create(loop, std::move(config)), "API client");
   statuses = std::make_unique<StatusWriter>(loop, *client);
   events = std::make_unique<EventWriter>(*client, options.name);
-  registration = std::make_unique<Registration>(loop, *client, context->node, options.pod_range, options.labels);
+  registration = std::make_unique<Registration>(loop, *client, context->node, options.pod_range,
+                                                options.labels);
   KubeletServerOptions server{.address = options.address};
-  ASSIGN_OR_RETURN(server.certificate_pem, base::ReadFile(options.kubelet_certificate), "kubelet certificate");
+  ASSIGN_OR_RETURN(server.certificate_pem, base::ReadFile(options.kubelet_certificate),
+                   "kubelet certificate");
   ASSIGN_OR_RETURN(server.key_pem, base::ReadFile(options.kubelet_key), "kubelet key");
   ASSIGN_OR_RETURN(server.client_ca_pem, base::ReadFile(options.client_ca), "client authority");
   auto find = [this](std::string_view ns, std::string_view name) -> Pod* {
     for (const auto& [uid, pod] : pods)
-      if (kubeapi::NameOf(pod->object()) == name && kubeapi::NamespaceOf(pod->object()) == ns) return pod.get();
+      if (kubeapi::NameOf(pod->object()) == name && kubeapi::NamespaceOf(pod->object()) == ns)
+        return pod.get();
     return nullptr;
   };
   auto all = [this] {
@@ -143,33 +161,42 @@ base::Status Node::Impl::StartApi() {
   };
   ASSIGN_OR_RETURN(kubelet, KubeletServer::Start(loop, server, find, all), "kubelet API");
   if (options.rules.dns_port != 0) {
-    ASSIGN_OR_RETURN(dns, DnsServer::Start(loop, options.address, options.rules.dns_port,
-                                           [this](std::string_view query, size_t limit) { return AnswerDns(zone, query, limit); }),
+    ASSIGN_OR_RETURN(dns,
+                     DnsServer::Start(loop, options.address, options.rules.dns_port,
+                                      [this](std::string_view query, size_t limit) {
+                                        return AnswerDns(zone, query, limit);
+                                      }),
                      "cluster DNS");
   }
   registration->Start();
   return {};
 }
 
-void Node::Impl::Watch(const kubeapi::Resource& resource, Objects* store, std::function<void()> changed,
-                       const std::string& field_selector) {
+void Node::Impl::Watch(const kubeapi::Resource& resource, Objects* store,
+                       std::function<void()> changed, const std::string& field_selector) {
   kubeclient::ListOptions list{.field_selector = field_selector};
   informers.push_back(std::make_unique<Informer>(
       loop, *client, resource, "", list,
       kubeclient::InformerEvents{
-          .changed = [this, store, changed](const std::string& key, const Json* now) {
-            if (now != nullptr) (*store)[key] = *now;
-            else store->erase(key);
-            if (store == &api_pods && synced) PodChanged(key, now);
-            changed();
-          },
+          .changed =
+              [this, store, changed](const std::string& key, const Json* now) {
+                if (now != nullptr)
+                  (*store)[key] = *now;
+                else
+                  store->erase(key);
+                if (store == &api_pods && synced) PodChanged(key, now);
+                changed();
+              },
           .synced = [this] { Synced(); },
-          .health = [resource](const base::Status& status) {
-            if (!status.ok()) LOG_WARN("node", "watching {}: {}", resource.plural, status.message());
-          }}));
+          .health =
+              [resource](const base::Status& status) {
+                if (!status.ok())
+                  LOG_WARN("node", "watching {}: {}", resource.plural, status.message());
+              }}));
 }
 
-// Pods start only when everything they may refer to is known, or they would see a half of their world.
+// Pods start only when everything they may refer to is known, or they would see a half of their
+// world.
 void Node::Impl::Synced() {
   if (synced || informers.size() < 5) return;
   for (const auto& informer : informers)
@@ -218,13 +245,17 @@ void Node::Impl::AddPod(const Json& object) {
   (void)base::WriteFile(context->PodDir(uid) + "/pod.json", kubeapi::ToJson(object));
   pods[uid] = std::make_unique<Pod>(
       *context, object,
-      Pod::Events{.status = [this, uid](const Json& status) { statuses->Write(pods[uid]->object(), status); },
-                  .gone = [this, uid] {
-                    const auto found = pods.find(uid);
-                    if (found == pods.end()) return;
-                    if (kubeapi::IsBeingDeleted(found->second->object())) statuses->Delete(found->second->object());
-                    loop.Post([this, uid] { pods.erase(uid); });
-                  }});
+      Pod::Events{
+          .status = [this,
+                     uid](const Json& status) { statuses->Write(pods[uid]->object(), status); },
+          .gone =
+              [this, uid] {
+                const auto found = pods.find(uid);
+                if (found == pods.end()) return;
+                if (kubeapi::IsBeingDeleted(found->second->object()))
+                  statuses->Delete(found->second->object());
+                loop.Post([this, uid] { pods.erase(uid); });
+              }});
 }
 
 void Node::Impl::SourcesChanged() {
@@ -273,12 +304,14 @@ void Node::Impl::ApplyExternalAddresses(const std::vector<ServiceEntry>& entries
   for (const std::string& address : wanted) {
     auto cidr = network::Cidr::Parse(address);
     if (!cidr.ok() || external.count(address) != 0) continue;
-    if (netlink->AddAddress(options.device, *cidr).ok() && network::AnnounceAddress(options.device, cidr->address).ok())
+    if (netlink->AddAddress(options.device, *cidr).ok() &&
+        network::AnnounceAddress(options.device, cidr->address).ok())
       LOG_INFO("node", "{} answers for external address {}", options.name, address);
   }
   for (const std::string& address : external) {
     auto cidr = network::Cidr::Parse(address);
-    if (cidr.ok() && wanted.count(address) == 0) (void)netlink->DeleteAddress(options.device, *cidr);
+    if (cidr.ok() && wanted.count(address) == 0)
+      (void)netlink->DeleteAddress(options.device, *cidr);
   }
   external = std::move(wanted);
 }
@@ -290,13 +323,16 @@ std::vector<std::string> Node::Impl::ServiceEnv(std::string_view ns, bool links)
     if (!kubernetes && (!links || kubeapi::NamespaceOf(service) != ns)) continue;
     const std::string address = kubeapi::StringAt(service, {"spec", "clusterIP"});
     const Json* ports = kubeapi::Find(service, {"spec", "ports"});
-    if (address.empty() || address == "None" || ports == nullptr || !ports->is_array() || ports->empty()) continue;
+    if (address.empty() || address == "None" || ports == nullptr || !ports->is_array() ||
+        ports->empty())
+      continue;
     const std::string prefix = base::ReplaceAll(base::ToUpper(kubeapi::NameOf(service)), "-", "_");
     const std::string first = std::to_string(kubeapi::IntAt((*ports)[0], {"port"}));
     env.push_back(prefix + "_SERVICE_HOST=" + address);
     env.push_back(prefix + "_SERVICE_PORT=" + first);
     for (const Json& port : *ports) {
-      const std::string name = base::ReplaceAll(base::ToUpper(kubeapi::StringAt(port, {"name"})), "-", "_");
+      const std::string name =
+          base::ReplaceAll(base::ToUpper(kubeapi::StringAt(port, {"name"})), "-", "_");
       const std::string number = std::to_string(kubeapi::IntAt(port, {"port"}));
       if (!name.empty()) env.push_back(prefix + "_SERVICE_PORT_" + name + "=" + number);
       env.push_back(fmt::format("{}_PORT_{}_TCP=tcp://{}:{}", prefix, number, address, number));
@@ -314,15 +350,23 @@ void Node::Impl::RequestToken(const Json& pod, const std::string& audience, int6
   std::string account = kubeapi::StringAt(pod, {"spec", "serviceAccountName"});
   if (account.empty()) account = "default";
   Json spec = {{"expirationSeconds", seconds},
-               {"boundObjectRef", {{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", kubeapi::NameOf(pod)}, {"uid", kubeapi::UidOf(pod)}}}};
+               {"boundObjectRef",
+                {{"apiVersion", "v1"},
+                 {"kind", "Pod"},
+                 {"name", kubeapi::NameOf(pod)},
+                 {"uid", kubeapi::UidOf(pod)}}}};
   if (!audience.empty()) spec["audiences"] = {audience};
-  const Json request = {{"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenRequest"}, {"spec", spec}};
-  client->CreateSub(kServiceAccounts, kubeapi::NamespaceOf(pod), account, "token", request, [done](base::Result<Json> answer) {
-    if (!answer.ok()) return done(answer.status());
-    auto expires = base::ParseTime(kubeapi::StringAt(*answer, {"status", "expirationTimestamp"}));
-    if (!expires.ok()) return done(expires.status());
-    done(ServiceAccountToken{kubeapi::StringAt(*answer, {"status", "token"}), *expires});
-  });
+  const Json request = {
+      {"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenRequest"}, {"spec", spec}};
+  client->CreateSub(
+      kServiceAccounts, kubeapi::NamespaceOf(pod), account, "token", request,
+      [done](base::Result<Json> answer) {
+        if (!answer.ok()) return done(answer.status());
+        auto expires =
+            base::ParseTime(kubeapi::StringAt(*answer, {"status", "expirationTimestamp"}));
+        if (!expires.ok()) return done(expires.status());
+        done(ServiceAccountToken{kubeapi::StringAt(*answer, {"status", "token"}), *expires});
+      });
 }
 
 base::Result<std::string> Node::Impl::FindProgram(const std::string& name) const {
@@ -332,10 +376,12 @@ base::Result<std::string> Node::Impl::FindProgram(const std::string& name) const
   if (!path.starts_with('/'))
     for (const char* dir : {"/usr/local/bin/", "/usr/bin/", "/bin/", "/usr/sbin/", "/sbin/"})
       if (base::Exists(dir + path)) return dir + path;
-  return base::Error(base::Code::kNotFound, "the program {} of the image is not on this machine ({})", name, path);
+  return base::Error(base::Code::kNotFound,
+                     "the program {} of the image is not on this machine ({})", name, path);
 }
 
-Node::Node(base::Loop& loop, NodeOptions options) : impl_(std::make_unique<Impl>(loop, std::move(options))) {}
+Node::Node(base::Loop& loop, NodeOptions options)
+    : impl_(std::make_unique<Impl>(loop, std::move(options))) {}
 Node::~Node() = default;
 base::Status Node::Start() { return impl_->Start(); }
 
@@ -349,7 +395,8 @@ int NodeMain(int argc, char** argv) {
     return app.exit(error);
   }
   auto text = base::ReadFile(config);
-  auto options = text.ok() ? NodeOptions::FromJson(*text) : base::Result<NodeOptions>(text.status());
+  auto options =
+      text.ok() ? NodeOptions::FromJson(*text) : base::Result<NodeOptions>(text.status());
   if (!options.ok()) {
     LOG_ERROR("node", "{}", options.status().message());
     return 2;

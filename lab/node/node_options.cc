@@ -6,14 +6,29 @@ namespace isthmus::lab::node {
 using kubeapi::Json;
 
 std::string NodeOptions::ToJson() const {
-  const Json json = {
-      {"name", name}, {"address", address}, {"podRange", pod_range}, {"kubeconfig", kubeconfig}, {"dir", dir},
-      {"dnsAddress", dns_address}, {"clusterDomain", cluster_domain}, {"device", device},
-      {"kubeletCertificate", kubelet_certificate}, {"kubeletKey", kubelet_key}, {"clientCA", client_ca},
-      {"ownsExternalAddresses", owns_external_addresses}, {"kernelRules", kernel_rules}, {"labels", labels},
-      {"programs", programs}, {"imageTables", image_tables}, {"hidden", hidden},
-      {"rules", {{"direct", rules.direct}, {"friends", rules.friends}, {"openPorts", rules.open_ports},
-                 {"openNodePorts", rules.open_node_ports}, {"dnsPort", rules.dns_port}}}};
+  const Json json = {{"name", name},
+                     {"address", address},
+                     {"podRange", pod_range},
+                     {"kubeconfig", kubeconfig},
+                     {"dir", dir},
+                     {"dnsAddress", dns_address},
+                     {"clusterDomain", cluster_domain},
+                     {"device", device},
+                     {"kubeletCertificate", kubelet_certificate},
+                     {"kubeletKey", kubelet_key},
+                     {"clientCA", client_ca},
+                     {"ownsExternalAddresses", owns_external_addresses},
+                     {"kernelRules", kernel_rules},
+                     {"labels", labels},
+                     {"programs", programs},
+                     {"imageTables", image_tables},
+                     {"hidden", hidden},
+                     {"rules",
+                      {{"direct", rules.direct},
+                       {"friends", rules.friends},
+                       {"openPorts", rules.open_ports},
+                       {"openNodePorts", rules.open_node_ports},
+                       {"dnsPort", rules.dns_port}}}};
   return kubeapi::ToJson(json);
 }
 

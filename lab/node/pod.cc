@@ -19,7 +19,10 @@ std::string NowText() { return base::FormatTime(base::SystemClock().Now()); }
 }  // namespace
 
 Pod::Pod(PodContext& context, Json pod, Events events)
-    : context_(context), pod_(std::move(pod)), uid_(kubeapi::UidOf(pod_)), events_(std::move(events)),
+    : context_(context),
+      pod_(std::move(pod)),
+      uid_(kubeapi::UidOf(pod_)),
+      events_(std::move(events)),
       host_network_(kubeapi::BoolAt(pod_, {"spec", "hostNetwork"})),
       volumes_(context.loop, context.PodDir(uid_) + "/volumes", context.source, context.node) {
   start_time_ = kubeapi::StringAt(pod_, {"status", "startTime"});
@@ -39,17 +42,18 @@ void Pod::MakeContainers() {
       auto kind = PodContainer::Kind::kMain;
       if (&list == &inits_)
         kind = kubeapi::StringAt(spec, {"restartPolicy"}) == "Always" ? PodContainer::Kind::kSidecar
-                                                                     : PodContainer::Kind::kInit;
-      list.push_back(std::make_unique<PodContainer>(context_, pod_, spec, kind,
-                                                    dir() + "/containers/" + kubeapi::StringAt(spec, {"name"}),
-                                                    [this] { Wake(); }));
+                                                                      : PodContainer::Kind::kInit;
+      list.push_back(std::make_unique<PodContainer>(
+          context_, pod_, spec, kind, dir() + "/containers/" + kubeapi::StringAt(spec, {"name"}),
+          [this] { Wake(); }));
     }
   };
   add("initContainers", inits_);
   add("containers", mains_);
 }
 
-// Takes over from an earlier node process: its network first, because probes of adopted containers need it.
+// Takes over from an earlier node process: its network first, because probes of adopted containers
+// need it.
 void Pod::Adopt() {
   const auto uids = context_.network.Uids();
   const bool known = std::find(uids.begin(), uids.end(), uid_) != uids.end();
@@ -92,7 +96,8 @@ void Pod::Sync() {
     SyncEnding();
   } else if (Finished()) {
     StopSidecars(GraceLeft());
-    if (!host_network_ && std::none_of(inits_.begin(), inits_.end(), [](const auto& c) { return c->running(); }))
+    if (!host_network_ &&
+        std::none_of(inits_.begin(), inits_.end(), [](const auto& c) { return c->running(); }))
       context_.network.Detach(uid_);
   } else {
     SyncRunning();
@@ -122,7 +127,8 @@ bool Pod::SyncSandbox() {
     const Json* list = kubeapi::Find(pod_, {"spec", "securityContext", "sysctls"});
     if (list != nullptr && list->is_array())
       for (const Json& entry : *list)
-        sysctls.emplace_back(kubeapi::StringAt(entry, {"name"}), kubeapi::StringAt(entry, {"value"}));
+        sysctls.emplace_back(kubeapi::StringAt(entry, {"name"}),
+                             kubeapi::StringAt(entry, {"value"}));
     auto link = context_.network.Attach(uid_, sysctls);
     if (link.ok()) link_ = *link;
     status = link.status();
@@ -132,7 +138,8 @@ bool Pod::SyncSandbox() {
   link_ = {};
   problem_reason_ = "FailedCreatePodSandBox";
   if (std::exchange(problem_, status.message()) != status.message())
-    context_.source.Event(pod_, "", true, problem_reason_, "Failed to create pod sandbox: " + status.message());
+    context_.source.Event(pod_, "", true, problem_reason_,
+                          "Failed to create pod sandbox: " + status.message());
   return false;
 }
 
@@ -142,21 +149,24 @@ void Pod::SyncVolumes() {
   const bool first = volumes_state_ == VolumesState::kNone;
   if (first) volumes_state_ = VolumesState::kMaking;
   volumes_stale_ = false;
-  volumes_.Refresh(pod_, link_.ip, [this, first, weak = std::weak_ptr<int>(alive_)](const base::Status& status) {
-    // A later refresh that fails leaves the pod what it has.
-    if (weak.expired() || !first) return;
-    volumes_state_ = status.ok() ? VolumesState::kReady : VolumesState::kNone;
-    if (status.ok()) {
-      problem_.clear();
-      return Wake();
-    }
-    if (problem_ != status.message()) {
-      problem_ = status.message();
-      context_.source.Event(pod_, "", true, "FailedMount", "MountVolume.SetUp failed: " + status.message());
-    }
-    // What is missing may come; then SourcesChanged() is called. Tokens come without that.
-    retry_ = base::Timer::After(context_.loop, 1s, [this] { Wake(); });
-  });
+  volumes_.Refresh(pod_, link_.ip,
+                   [this, first, weak = std::weak_ptr<int>(alive_)](const base::Status& status) {
+                     // A later refresh that fails leaves the pod what it has.
+                     if (weak.expired() || !first) return;
+                     volumes_state_ = status.ok() ? VolumesState::kReady : VolumesState::kNone;
+                     if (status.ok()) {
+                       problem_.clear();
+                       return Wake();
+                     }
+                     if (problem_ != status.message()) {
+                       problem_ = status.message();
+                       context_.source.Event(pod_, "", true, "FailedMount",
+                                             "MountVolume.SetUp failed: " + status.message());
+                     }
+                     // What is missing may come; then SourcesChanged() is called. Tokens come
+                     // without that.
+                     retry_ = base::Timer::After(context_.loop, 1s, [this] { Wake(); });
+                   });
 }
 
 bool Pod::SyncInit() {
@@ -165,8 +175,9 @@ bool Pod::SyncInit() {
       }))
     return true;
   // When main containers ran already, the ordinary init containers are history.
-  const bool mains_ran =
-      std::any_of(mains_.begin(), mains_.end(), [](const auto& c) { return c->phase() != PodContainer::Phase::kWaiting; });
+  const bool mains_ran = std::any_of(mains_.begin(), mains_.end(), [](const auto& c) {
+    return c->phase() != PodContainer::Phase::kWaiting;
+  });
   for (const auto& container : inits_) {
     const bool sidecar = container->kind() == PodContainer::Kind::kSidecar;
     if (!sidecar && (initialized_ || mains_ran)) continue;
@@ -189,7 +200,8 @@ void Pod::SyncMain() {
       if (kubeapi::Find(container->spec(), {"lifecycle", "postStart"}) != nullptr) return;
     } else if (container->ended() && Restarts(*container) && container->may_restart()) {
       TryLaunch(*container);
-    } else if (kubeapi::Find(container->spec(), {"lifecycle", "postStart"}) != nullptr && container->restarts() == 0 &&
+    } else if (kubeapi::Find(container->spec(), {"lifecycle", "postStart"}) != nullptr &&
+               container->restarts() == 0 &&
                (container->phase() == PodContainer::Phase::kStarting ||
                 (container->running() && !container->hook_done()))) {
       return;
@@ -202,19 +214,21 @@ bool Pod::Restarts(const PodContainer& container) const {
   const std::string policy = kubeapi::StringAt(pod_, {"spec", "restartPolicy"});
   if (policy == "Never") return false;
   // An init container that succeeded is done for good.
-  if (policy == "OnFailure" || container.kind() == PodContainer::Kind::kInit) return container.exit_code() != 0;
+  if (policy == "OnFailure" || container.kind() == PodContainer::Kind::kInit)
+    return container.exit_code() != 0;
   return true;
 }
 
 // All main containers have ended for good, or an init container failed for good.
 bool Pod::Finished() const {
   for (const auto& container : inits_)
-    if (container->kind() == PodContainer::Kind::kInit && container->ended() && container->exit_code() != 0 &&
-        !Restarts(*container))
+    if (container->kind() == PodContainer::Kind::kInit && container->ended() &&
+        container->exit_code() != 0 && !Restarts(*container))
       return true;
-  return !mains_.empty() && std::all_of(mains_.begin(), mains_.end(), [this](const auto& container) {
-    return container->ended() && !Restarts(*container);
-  });
+  return !mains_.empty() &&
+         std::all_of(mains_.begin(), mains_.end(), [this](const auto& container) {
+           return container->ended() && !Restarts(*container);
+         });
 }
 
 void Pod::TryLaunch(PodContainer& container) {
@@ -227,7 +241,8 @@ void Pod::TryLaunch(PodContainer& container) {
   }
   auto config = MakeConfig(container, *image);
   if (!config.ok()) {
-    context_.source.Event(pod_, container.name(), true, "Failed", "Error: " + config.status().message());
+    context_.source.Event(pod_, container.name(), true, "Failed",
+                          "Error: " + config.status().message());
     return container.Wait("CreateContainerConfigError", config.status().message());
   }
   config->log_path = container.NextLogPath();
@@ -239,19 +254,22 @@ void Pod::TryLaunch(PodContainer& container) {
     config->mounts.push_back({message_path, target, false});
   context_.source.Event(pod_, container.name(), false, "Pulled",
                         "Container image \"" + image_name + "\" already present on machine");
-  context_.source.Event(pod_, container.name(), false, "Created", "Created container: " + container.name());
+  context_.source.Event(pod_, container.name(), false, "Created",
+                        "Created container: " + container.name());
   container.Launch(std::move(*config), link_.ip, std::string(RepositoryOf(image_name)));
 }
 
-// The end of a pod: preStop hooks and signals to the main containers, then to sidecars; nothing lives longer than
-// the grace period.
+// The end of a pod: preStop hooks and signals to the main containers, then to sidecars; nothing
+// lives longer than the grace period.
 void Pod::SyncEnding() {
   if (!std::exchange(ending_, true)) {
     ending_since_ = base::SystemClock().Now();
     for (const auto& container : mains_)
       if (container->running())
-        context_.source.Event(pod_, container->name(), false, "Killing", "Stopping container " + container->name());
-    retry_ = base::Timer::After(context_.loop, GraceLeft() + std::chrono::milliseconds(200), [this] { Wake(); });
+        context_.source.Event(pod_, container->name(), false, "Killing",
+                              "Stopping container " + container->name());
+    retry_ = base::Timer::After(context_.loop, GraceLeft() + std::chrono::milliseconds(200),
+                                [this] { Wake(); });
   }
   const base::Duration left = removed_ ? base::Duration::zero() : GraceLeft();
   bool mains_running = false;
@@ -259,8 +277,10 @@ void Pod::SyncEnding() {
     if (container->phase() == PodContainer::Phase::kStarting) mains_running = true;
     if (!container->running()) continue;
     mains_running = true;
-    if (left <= base::Duration::zero()) container->Kill();
-    else container->Terminate(left);
+    if (left <= base::Duration::zero())
+      container->Kill();
+    else
+      container->Terminate(left);
   }
   if (mains_running) return;
   StopSidecars(left);
@@ -272,8 +292,10 @@ void Pod::SyncEnding() {
 void Pod::StopSidecars(base::Duration grace) {
   for (auto container = inits_.rbegin(); container != inits_.rend(); ++container) {
     if (!(*container)->running()) continue;
-    if (grace <= base::Duration::zero() || (*container)->kind() == PodContainer::Kind::kInit) (*container)->Kill();
-    else (*container)->Terminate(grace);
+    if (grace <= base::Duration::zero() || (*container)->kind() == PodContainer::Kind::kInit)
+      (*container)->Kill();
+    else
+      (*container)->Terminate(grace);
     if (grace > base::Duration::zero()) return;  // In reverse order, one after the other.
   }
 }
@@ -296,7 +318,8 @@ void Pod::CleanUp() {
 
 PodContainer* Pod::Find(std::string_view name) const {
   std::string wanted(name);
-  if (wanted.empty()) wanted = kubeapi::AnnotationOf(pod_, "kubectl.kubernetes.io/default-container");
+  if (wanted.empty())
+    wanted = kubeapi::AnnotationOf(pod_, "kubectl.kubernetes.io/default-container");
   if (wanted.empty()) return mains_.empty() ? nullptr : mains_.front().get();
   for (const List* list : {&mains_, &inits_})
     for (const auto& container : *list)

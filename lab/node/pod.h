@@ -16,10 +16,10 @@
 
 namespace isthmus::lab::node {
 
-/// One pod on this node, from the moment it is bound until nothing of it is left. It holds what the pod
-/// should be (the API's object) against what runs, and does the next step; every event leads to the same
-/// Sync(). What it has done stands in files under the pod's folder, so that a new node process takes over
-/// without disturbing the containers. Lives on the node's loop.
+/// One pod on this node, from the moment it is bound until nothing of it is left. It holds what the
+/// pod should be (the API's object) against what runs, and does the next step; every event leads to
+/// the same Sync(). What it has done stands in files under the pod's folder, so that a new node
+/// process takes over without disturbing the containers. Lives on the node's loop.
 class Pod {
  public:
   struct Events {

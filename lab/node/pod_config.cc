@@ -72,15 +72,19 @@ base::Status Pod::WriteEtcFiles() {
   RETURN_IF_ERROR(base::MakeDirs(etc), "pod");
   const std::string hostname = HostnameOf(pod_);
   const std::string subdomain = kubeapi::StringAt(pod_, {"spec", "subdomain"});
-  std::string hosts = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+  std::string hosts =
+      "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost "
+      "ip6-loopback\n";
   hosts += link_.ip + "\t";
   if (!subdomain.empty())
-    hosts += fmt::format("{}.{}.{}.svc.{}\t", hostname, subdomain, kubeapi::NamespaceOf(pod_), context_.cluster_domain);
+    hosts += fmt::format("{}.{}.{}.svc.{}\t", hostname, subdomain, kubeapi::NamespaceOf(pod_),
+                         context_.cluster_domain);
   hosts += hostname + "\n";
   const Json* aliases = kubeapi::Find(pod_, {"spec", "hostAliases"});
   if (aliases != nullptr && aliases->is_array())
     for (const Json& alias : *aliases)
-      hosts += kubeapi::StringAt(alias, {"ip"}) + "\t" + base::Join(StringsOf(alias, "hostnames"), "\t") + "\n";
+      hosts += kubeapi::StringAt(alias, {"ip"}) + "\t" +
+               base::Join(StringsOf(alias, "hostnames"), "\t") + "\n";
   RETURN_IF_ERROR(base::WriteFile(etc + "/hosts", hosts), "pod");
   RETURN_IF_ERROR(base::WriteFile(etc + "/hostname", hostname + "\n"), "pod");
   return base::WriteFile(etc + "/resolv.conf", ResolvConf(pod_, context_));
@@ -97,10 +101,13 @@ void Pod::SetIdentity(const Json& spec, const Image& image, ContainerConfig& con
   const int64_t fs_group = kubeapi::IntAt(pod_, {"spec", "securityContext", "fsGroup"}, -1);
   if (fs_group >= 0) config.groups.push_back(static_cast<uint32_t>(fs_group));
   config.privileged = kubeapi::BoolAt(spec, {"securityContext", "privileged"});
-  config.no_new_privileges = !kubeapi::BoolAt(spec, {"securityContext", "allowPrivilegeEscalation"}, true);
+  config.no_new_privileges =
+      !kubeapi::BoolAt(spec, {"securityContext", "allowPrivilegeEscalation"}, true);
   config.read_only_root = kubeapi::BoolAt(spec, {"securityContext", "readOnlyRootFilesystem"});
-  AppendStrings(kubeapi::Find(spec, {"securityContext", "capabilities", "add"}), config.add_capabilities);
-  AppendStrings(kubeapi::Find(spec, {"securityContext", "capabilities", "drop"}), config.drop_capabilities);
+  AppendStrings(kubeapi::Find(spec, {"securityContext", "capabilities", "add"}),
+                config.add_capabilities);
+  AppendStrings(kubeapi::Find(spec, {"securityContext", "capabilities", "drop"}),
+                config.drop_capabilities);
 }
 
 base::Result<ContainerConfig> Pod::MakeConfig(const PodContainer& container, const Image& image) {
@@ -108,7 +115,8 @@ base::Result<ContainerConfig> Pod::MakeConfig(const PodContainer& container, con
   ContainerConfig config;
   config.hostname = host_network_ ? context_.node.name : HostnameOf(pod_);
   config.network_namespace = link_.network_namespace;
-  ASSIGN_OR_RETURN(config.env, BuildEnv(pod_, spec, image.env, link_.ip, context_.node, context_.source),
+  ASSIGN_OR_RETURN(config.env,
+                   BuildEnv(pod_, spec, image.env, link_.ip, context_.node, context_.source),
                    "container " + container.name());
   SetIdentity(spec, image, config);
   const bool must_not_be_root =
@@ -116,7 +124,8 @@ base::Result<ContainerConfig> Pod::MakeConfig(const PodContainer& container, con
                       kubeapi::BoolAt(pod_, {"spec", "securityContext", "runAsNonRoot"}));
   if (must_not_be_root && config.uid == 0)
     return base::Error(base::Code::kInvalidArgument,
-                       "container has runAsNonRoot and image will run as root (container {})", container.name());
+                       "container has runAsNonRoot and image will run as root (container {})",
+                       container.name());
   config.args = StringsOf(spec, "command");
   std::vector<std::string> rest = StringsOf(spec, "args");
   if (config.args.empty()) {
@@ -126,7 +135,8 @@ base::Result<ContainerConfig> Pod::MakeConfig(const PodContainer& container, con
   config.args.insert(config.args.end(), rest.begin(), rest.end());
   for (std::string& arg : config.args) arg = ExpandVariables(arg, config.env);
   if (config.args.empty())
-    return base::Error(base::Code::kInvalidArgument, "no command specified (container {})", container.name());
+    return base::Error(base::Code::kInvalidArgument, "no command specified (container {})",
+                       container.name());
   config.working_dir = kubeapi::StringAt(spec, {"workingDir"});
   if (config.working_dir.empty()) config.working_dir = image.working_dir;
   config.tty = kubeapi::BoolAt(spec, {"tty"});
@@ -135,7 +145,8 @@ base::Result<ContainerConfig> Pod::MakeConfig(const PodContainer& container, con
   config.folders = image.folders;
   config.hidden = context_.hidden;
   for (const Mount& program : image.programs) {
-    ASSIGN_OR_RETURN(const std::string path, context_.find_program(program.source), "image " + image.pattern);
+    ASSIGN_OR_RETURN(const std::string path, context_.find_program(program.source),
+                     "image " + image.pattern);
     config.programs.push_back({path, program.target, true});
   }
   const std::string etc = dir() + "/etc";

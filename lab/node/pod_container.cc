@@ -15,7 +15,9 @@ using std::chrono_literals::operator""ms;
 using std::chrono_literals::operator""s;
 
 // Kubelets wait 10 s and double up to 5 min; in a lab that people watch, a crash heals sooner.
-base::Backoff::Options BackoffOptions() { return {.initial = 500ms, .max = 30s, .factor = 2, .jitter = 0}; }
+base::Backoff::Options BackoffOptions() {
+  return {.initial = 500ms, .max = 30s, .factor = 2, .jitter = 0};
+}
 // A run of so long counts as healthy: the next crash is the first again.
 constexpr auto kHealthyRun = 30s;
 
@@ -26,10 +28,16 @@ std::string Seconds(const std::string& time) {
 
 }  // namespace
 
-PodContainer::PodContainer(PodContext& context, const Json& pod, Json spec, Kind kind, std::string dir,
-                           std::function<void()> changed)
-    : context_(context), pod_(pod), spec_(std::move(spec)), name_(kubeapi::StringAt(spec_, {"name"})), kind_(kind),
-      dir_(std::move(dir)), changed_(std::move(changed)), backoff_(BackoffOptions()) {
+PodContainer::PodContainer(PodContext& context, const Json& pod, Json spec, Kind kind,
+                           std::string dir, std::function<void()> changed)
+    : context_(context),
+      pod_(pod),
+      spec_(std::move(spec)),
+      name_(kubeapi::StringAt(spec_, {"name"})),
+      kind_(kind),
+      dir_(std::move(dir)),
+      changed_(std::move(changed)),
+      backoff_(BackoffOptions()) {
   if (kind != Kind::kInit) waiting_reason_ = "PodInitializing";
 }
 
@@ -52,12 +60,14 @@ bool PodContainer::Adopt(const std::string& pod_ip) {
   image_id_ = kubeapi::StringAt(spec_, {"image"});
   phase_ = Phase::kStarting;
   hook_done_ = true;  // Ran when it was started.
-  container_ = std::make_unique<Container>(context_.loop, context_.program, RunDir(attempt_), EventsOf());
+  container_ =
+      std::make_unique<Container>(context_.loop, context_.program, RunDir(attempt_), EventsOf());
   container_->Adopt();
   return true;
 }
 
-void PodContainer::Launch(ContainerConfig config, const std::string& pod_ip, const std::string& image_id) {
+void PodContainer::Launch(ContainerConfig config, const std::string& pod_ip,
+                          const std::string& image_id) {
   if (phase_ == Phase::kTerminated) last_state_ = Json{{"terminated", TerminatedState()}};
   ++attempt_;
   pod_ip_ = pod_ip;
@@ -65,13 +75,15 @@ void PodContainer::Launch(ContainerConfig config, const std::string& pod_ip, con
   std::error_code error;
   if (attempt_ >= 2) {  // The run before stays for `logs --previous`.
     std::filesystem::remove_all(RunDir(attempt_ - 2), error);
-    for (const char* end : {".log", ".log.1", ".message"}) std::filesystem::remove(RunDir(attempt_ - 2) + end, error);
+    for (const char* end : {".log", ".log.1", ".message"})
+      std::filesystem::remove(RunDir(attempt_ - 2) + end, error);
   }
   startup_passed_ = readiness_passed_ = hook_done_ = false;
   terminating_ = false;
   exit_reason_.clear();
   phase_ = Phase::kStarting;
-  container_ = std::make_unique<Container>(context_.loop, context_.program, RunDir(attempt_), EventsOf());
+  container_ =
+      std::make_unique<Container>(context_.loop, context_.program, RunDir(attempt_), EventsOf());
   container_->Start(config);
 }
 
@@ -88,7 +100,8 @@ void PodContainer::OnStarted(const RunningState& state) {
   phase_ = Phase::kRunning;
   startup_passed_ = kubeapi::Find(spec_, {"startupProbe"}) == nullptr;
   readiness_passed_ = kubeapi::Find(spec_, {"readinessProbe"}) == nullptr;
-  if (!hook_done_) context_.source.Event(pod_, name_, false, "Started", "Started container " + name_);
+  if (!hook_done_)
+    context_.source.Event(pod_, name_, false, "Started", "Started container " + name_);
   RunPostStart();
   StartProbes();
   changed_();
@@ -100,14 +113,16 @@ void PodContainer::RunPostStart() {
     hook_done_ = true;
     return;
   }
-  hook_ = RunHandler(context_.loop, *hook, spec_, pod_ip_, *container_, 300s, [this](const base::Status& status) {
-    if (status.ok()) {
-      hook_done_ = true;
-      return changed_();
-    }
-    context_.source.Event(pod_, name_, true, "FailedPostStartHook", "PostStartHook failed: " + status.message());
-    container_->Kill();
-  });
+  hook_ = RunHandler(context_.loop, *hook, spec_, pod_ip_, *container_, 300s,
+                     [this](const base::Status& status) {
+                       if (status.ok()) {
+                         hook_done_ = true;
+                         return changed_();
+                       }
+                       context_.source.Event(pod_, name_, true, "FailedPostStartHook",
+                                             "PostStartHook failed: " + status.message());
+                       container_->Kill();
+                     });
 }
 
 void PodContainer::StartProbes() {
@@ -116,7 +131,8 @@ void PodContainer::StartProbes() {
       if (passing) return;
       context_.source.Event(pod_, name_, false, "Killing",
                             "Container " + name_ + " failed liveness probe, will be restarted");
-      Terminate(std::chrono::seconds(kubeapi::IntAt(pod_, {"spec", "terminationGracePeriodSeconds"}, 30)));
+      Terminate(std::chrono::seconds(
+          kubeapi::IntAt(pod_, {"spec", "terminationGracePeriodSeconds"}, 30)));
     });
     StartProbe(Probe::Kind::kReadiness, "readinessProbe", [this](bool passing) {
       readiness_passed_ = passing;
@@ -126,8 +142,10 @@ void PodContainer::StartProbes() {
   }
   StartProbe(Probe::Kind::kStartup, "startupProbe", [this](bool passing) {
     if (!passing) {
-      context_.source.Event(pod_, name_, false, "Killing", "Container " + name_ + " failed startup probe, will be restarted");
-      return Terminate(std::chrono::seconds(kubeapi::IntAt(pod_, {"spec", "terminationGracePeriodSeconds"}, 30)));
+      context_.source.Event(pod_, name_, false, "Killing",
+                            "Container " + name_ + " failed startup probe, will be restarted");
+      return Terminate(std::chrono::seconds(
+          kubeapi::IntAt(pod_, {"spec", "terminationGracePeriodSeconds"}, 30)));
     }
     startup_passed_ = true;
     // From the loop, because this call comes out of the startup probe itself.
@@ -140,20 +158,24 @@ void PodContainer::StartProbes() {
   });
 }
 
-void PodContainer::StartProbe(Probe::Kind kind, const char* field, std::function<void(bool)> changed) {
+void PodContainer::StartProbe(Probe::Kind kind, const char* field,
+                              std::function<void(bool)> changed) {
   const Json* spec = kubeapi::Find(spec_, {field});
   if (spec == nullptr) return;
   std::unique_ptr<Probe>& slot = kind == Probe::Kind::kStartup    ? startup_
                                  : kind == Probe::Kind::kLiveness ? liveness_
                                                                   : readiness_;
-  const char* word = kind == Probe::Kind::kStartup ? "Startup" : kind == Probe::Kind::kLiveness ? "Liveness" : "Readiness";
+  const char* word = kind == Probe::Kind::kStartup    ? "Startup"
+                     : kind == Probe::Kind::kLiveness ? "Liveness"
+                                                      : "Readiness";
   slot = std::make_unique<Probe>(
       context_.loop, kind, *spec, spec_, pod_ip_, *container_,
-      Probe::Events{.changed = std::move(changed), .unhealthy = [this, word](const std::string& why) {
-        if (terminating_) return;
-        const std::string text = fmt::format("{} probe failed: {}", word, why);
-        context_.source.Event(pod_, name_, true, "Unhealthy", text);
-      }});
+      Probe::Events{.changed = std::move(changed),
+                    .unhealthy = [this, word](const std::string& why) {
+                      if (terminating_) return;
+                      const std::string text = fmt::format("{} probe failed: {}", word, why);
+                      context_.source.Event(pod_, name_, true, "Unhealthy", text);
+                    }});
 }
 
 void PodContainer::OnFailed(const base::Status& status) {
@@ -161,7 +183,8 @@ void PodContainer::OnFailed(const base::Status& status) {
   started_at_ = {};
   exit_reason_ = "StartError";
   waiting_message_ = status.message();
-  context_.source.Event(pod_, name_, true, "Failed", "Error: failed to start container: " + status.message());
+  context_.source.Event(pod_, name_, true, "Failed",
+                        "Error: failed to start container: " + status.message());
   phase_ = Phase::kTerminated;
   StartBackoff();
   changed_();
@@ -200,11 +223,13 @@ void PodContainer::Terminate(base::Duration grace) {
     return wanted.empty() ? std::string("TERM") : wanted;
   }();
   if (hook == nullptr) return container_->Signal(signal);
-  hook_ = RunHandler(context_.loop, *hook, spec_, pod_ip_, *container_, grace, [this, signal](const base::Status& status) {
-    if (!status.ok())
-      context_.source.Event(pod_, name_, true, "FailedPreStopHook", "PreStopHook failed: " + status.message());
-    container_->Signal(signal);
-  });
+  hook_ = RunHandler(context_.loop, *hook, spec_, pod_ip_, *container_, grace,
+                     [this, signal](const base::Status& status) {
+                       if (!status.ok())
+                         context_.source.Event(pod_, name_, true, "FailedPreStopHook",
+                                               "PreStopHook failed: " + status.message());
+                       container_->Signal(signal);
+                     });
 }
 
 void PodContainer::Kill() {
@@ -231,27 +256,37 @@ std::string PodContainer::TerminationMessage() const {
 }
 
 Json PodContainer::TerminatedState() const {
-  Json state = {{"exitCode", exit_.exit_code}, {"reason", exit_reason_}, {"finishedAt", Seconds(exit_.finished_at)},
-                {"containerID", fmt::format("isthmus://{}-{}-{}", kubeapi::UidOf(pod_), name_, attempt_)}};
+  Json state = {
+      {"exitCode", exit_.exit_code},
+      {"reason", exit_reason_},
+      {"finishedAt", Seconds(exit_.finished_at)},
+      {"containerID", fmt::format("isthmus://{}-{}-{}", kubeapi::UidOf(pod_), name_, attempt_)}};
   if (!started_at_.started_at.empty()) state["startedAt"] = Seconds(started_at_.started_at);
   if (exit_.signal != 0) state["signal"] = exit_.signal;
-  if (const std::string message = TerminationMessage(); !message.empty()) state["message"] = message;
+  if (const std::string message = TerminationMessage(); !message.empty())
+    state["message"] = message;
   return state;
 }
 
 Json PodContainer::Status() const {
-  Json status = {{"name", name_}, {"image", kubeapi::StringAt(spec_, {"image"})}, {"imageID", image_id_},
+  Json status = {{"name", name_},
+                 {"image", kubeapi::StringAt(spec_, {"image"})},
+                 {"imageID", image_id_},
                  {"ready", kind_ == Kind::kInit ? ended() && exit_.exit_code == 0 : ready()},
-                 {"restartCount", restarts()}, {"started", started()}, {"lastState", last_state_}};
+                 {"restartCount", restarts()},
+                 {"started", started()},
+                 {"lastState", last_state_}};
   if (attempt_ >= 0)
-    status["containerID"] = fmt::format("isthmus://{}-{}-{}", kubeapi::UidOf(pod_), name_, attempt_);
+    status["containerID"] =
+        fmt::format("isthmus://{}-{}-{}", kubeapi::UidOf(pod_), name_, attempt_);
   if (phase_ == Phase::kRunning) {
     status["state"] = {{"running", {{"startedAt", Seconds(started_at_.started_at)}}}};
   } else if (phase_ == Phase::kTerminated) {
     status["state"] = {{"terminated", TerminatedState()}};
   } else {
     Json waiting = {{"reason", phase_ == Phase::kStarting ? "ContainerCreating" : waiting_reason_}};
-    if (!waiting_message_.empty() && phase_ == Phase::kWaiting) waiting["message"] = waiting_message_;
+    if (!waiting_message_.empty() && phase_ == Phase::kWaiting)
+      waiting["message"] = waiting_message_;
     status["state"] = {{"waiting", waiting}};
   }
   return status;

@@ -14,8 +14,8 @@
 
 namespace isthmus::lab::node {
 
-/// One container of a pod through all its runs: starts it, probes it, tells its state, ends it. When it is to
-/// run is the pod's to decide. Lives on the node's loop.
+/// One container of a pod through all its runs: starts it, probes it, tells its state, ends it.
+/// When it is to run is the pod's to decide. Lives on the node's loop.
 ///
 ///   waiting --Launch--> starting --> running --> terminated --Launch--> ...
 ///                          `--> terminated (could not start)
@@ -24,9 +24,10 @@ class PodContainer {
   enum class Kind { kInit, kSidecar, kMain };
   enum class Phase { kWaiting, kStarting, kRunning, kTerminated };
 
-  /// `changed` is called after every change of state. `dir` is the container's own folder in its pod's.
-  PodContainer(PodContext& context, const kubeapi::Json& pod, kubeapi::Json spec, Kind kind, std::string dir,
-               std::function<void()> changed);
+  /// `changed` is called after every change of state. `dir` is the container's own folder in its
+  /// pod's.
+  PodContainer(PodContext& context, const kubeapi::Json& pod, kubeapi::Json spec, Kind kind,
+               std::string dir, std::function<void()> changed);
   ~PodContainer();
   PodContainer(const PodContainer&) = delete;
   PodContainer& operator=(const PodContainer&) = delete;

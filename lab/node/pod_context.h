@@ -19,9 +19,9 @@ struct PodContext {
   PodNetwork& network;
   const ImageTable& images;
   NodeFacts node;
-  std::string dir;              ///< Pods keep their files in <dir>/pods/<uid>.
-  std::string program;          ///< This program, for the roles of helper.h.
-  std::string dns_address;      ///< The cluster's DNS service.
+  std::string dir;          ///< Pods keep their files in <dir>/pods/<uid>.
+  std::string program;      ///< This program, for the roles of helper.h.
+  std::string dns_address;  ///< The cluster's DNS service.
   std::string cluster_domain = "cluster.local";
   std::vector<std::string> hidden;  ///< Folders of the machine that containers must not see.
   /// Where a program of the image table is: "isthmusd" to "/usr/lib/isthmus/isthmusd".

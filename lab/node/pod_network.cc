@@ -33,12 +33,13 @@ base::Result<PodNetwork> PodNetwork::Open(std::string dir, Cidr range, std::stri
     auto ip = text.ok() ? Cidr::Parse(base::Trim(*text)) : base::Result<Cidr>(text.status());
     if (ip.ok()) result.taken_[file.substr(0, file.size() - 3)] = ip->address;
   }
-  for (const auto& [uid, ip] : result.taken_) result.next_ = std::max(result.next_, ip - range.network());
+  for (const auto& [uid, ip] : result.taken_)
+    result.next_ = std::max(result.next_, ip - range.network());
   return result;
 }
 
-base::Result<PodLink> PodNetwork::Attach(const std::string& uid,
-                                         const std::vector<std::pair<std::string, std::string>>& sysctls) {
+base::Result<PodLink> PodNetwork::Attach(
+    const std::string& uid, const std::vector<std::pair<std::string, std::string>>& sysctls) {
   const auto have = taken_.find(uid);
   if (have != taken_.end()) {
     if (network::NetNs::Open(NsPath(uid)).ok() && base::Exists(dir_ + "/" + uid + ".ready"))
@@ -51,11 +52,13 @@ base::Result<PodLink> PodNetwork::Attach(const std::string& uid,
   for (uint32_t tries = 0; tries < usable && ip == 0; ++tries) {
     next_ = next_ < 2 || next_ + 1 >= range_.size() - 1 ? 2 : next_ + 1;
     const uint32_t candidate = range_.network() + next_;
-    if (std::none_of(taken_.begin(), taken_.end(), [&](const auto& entry) { return entry.second == candidate; }))
+    if (std::none_of(taken_.begin(), taken_.end(),
+                     [&](const auto& entry) { return entry.second == candidate; }))
       ip = candidate;
   }
   if (ip == 0)
-    return base::Error(base::Code::kResourceExhausted, "no address left in the node's pod range {}", range_.ToString());
+    return base::Error(base::Code::kResourceExhausted, "no address left in the node's pod range {}",
+                       range_.ToString());
   taken_[uid] = ip;
   base::Status status = base::WriteFile(dir_ + "/" + uid + ".ip", network::FormatIpv4(ip));
   if (status.ok()) status = Join(uid, ip, NsPath(uid), sysctls);
@@ -82,19 +85,24 @@ base::Status PodNetwork::Join(const std::string& uid, uint32_t ip, const std::st
     RETURN_IF_ERROR(network::SetSysctl("net/ipv4/ip_unprivileged_port_start", "0"), "pod network");
     for (const auto& [name, value] : sysctls) {
       if (!name.starts_with("net."))
-        return base::Error(base::Code::kInvalidArgument, "securityContext.sysctls: \"{}\" is not one of net.*", name);
-      RETURN_IF_ERROR(network::SetSysctl(base::ReplaceAll(name, ".", "/"), value), "securityContext.sysctls");
+        return base::Error(base::Code::kInvalidArgument,
+                           "securityContext.sysctls: \"{}\" is not one of net.*", name);
+      RETURN_IF_ERROR(network::SetSysctl(base::ReplaceAll(name, ".", "/"), value),
+                      "securityContext.sysctls");
     }
     return {};
-  }), "pod");
+  }),
+                  "pod");
   RETURN_IF_ERROR(here.AddVeth(device, "eth0", ns.fd(), kGatewayMac), "pod network");
   RETURN_IF_ERROR(ns.Within([&]() -> base::Status {
     ASSIGN_OR_RETURN(Netlink there, Netlink::Open(), "netlink");
     RETURN_IF_ERROR(there.AddAddress("eth0", Cidr{ip, 32}), "pod");
     RETURN_IF_ERROR(there.SetUp("eth0"), "pod");
     RETURN_IF_ERROR(there.AddNeighbor("eth0", gateway.address, kGatewayMac), "pod");
-    return there.AddRoute({.to = Cidr{0, 0}, .via = gateway.address, .device = "eth0", .onlink = true});
-  }), "pod network");
+    return there.AddRoute(
+        {.to = Cidr{0, 0}, .via = gateway.address, .device = "eth0", .onlink = true});
+  }),
+                  "pod network");
   RETURN_IF_ERROR(here.SetUp(device), "pod network");
   RETURN_IF_ERROR(here.AddNeighbor(device, ip, network::MacFor(device)), "pod network");
   return here.AddRoute({.to = Cidr{ip, 32}, .device = device, .source = node.address});

@@ -16,7 +16,8 @@ struct ServiceAccountToken {
   base::Time expires;
 };
 
-/// What a pod needs of its cluster. The node answers from its watches; tests from maps. Lives on the node's loop.
+/// What a pod needs of its cluster. The node answers from its watches; tests from maps. Lives on
+/// the node's loop.
 class PodSource {
  public:
   virtual ~PodSource() = default;

@@ -11,9 +11,12 @@ namespace {
 using kubeapi::Json;
 
 // The conditions that a node owns; those of others (scheduler, readiness gates) are passed through.
-constexpr std::string_view kOwned[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"};
+constexpr std::string_view kOwned[] = {"PodReadyToStartContainers", "Initialized", "Ready",
+                                       "ContainersReady"};
 
-bool Owned(std::string_view type) { return std::find(std::begin(kOwned), std::end(kOwned), type) != std::end(kOwned); }
+bool Owned(std::string_view type) {
+  return std::find(std::begin(kOwned), std::end(kOwned), type) != std::end(kOwned);
+}
 
 const Json* FindByType(const Json& conditions, std::string_view type) {
   if (!conditions.is_array()) return nullptr;
@@ -26,8 +29,9 @@ const Json* FindByType(const Json& conditions, std::string_view type) {
 
 std::string Pod::PhaseWord() const {
   if (Finished()) {
-    const bool good = std::all_of(mains_.begin(), mains_.end(),
-                                  [](const auto& container) { return container->ended() && container->exit_code() == 0; });
+    const bool good = std::all_of(mains_.begin(), mains_.end(), [](const auto& container) {
+      return container->ended() && container->exit_code() == 0;
+    });
     return good ? "Succeeded" : "Failed";
   }
   const bool any_new = std::any_of(mains_.begin(), mains_.end(), [](const auto& container) {
@@ -60,19 +64,25 @@ Json Pod::Conditions(const std::string& phase) const {
   const Json* before = kubeapi::Find(reported_, {"conditions"});
   if (before == nullptr) before = theirs;
   auto add = [&](const char* type, bool value, const char* reason, const std::string& message) {
-    Json condition = {{"type", type}, {"status", value ? "True" : "False"}, {"lastProbeTime", nullptr}};
+    Json condition = {
+        {"type", type}, {"status", value ? "True" : "False"}, {"lastProbeTime", nullptr}};
     if (!value && reason[0] != '\0') condition["reason"] = reason;
     if (!value && !message.empty()) condition["message"] = message;
     const Json* old = before == nullptr ? nullptr : FindByType(*before, type);
-    const bool same = old != nullptr && kubeapi::StringAt(*old, {"status"}) == kubeapi::StringAt(condition, {"status"});
-    condition["lastTransitionTime"] =
-        same ? kubeapi::StringAt(*old, {"lastTransitionTime"}) : base::FormatTime(base::SystemClock().Now());
+    const bool same = old != nullptr && kubeapi::StringAt(*old, {"status"}) ==
+                                            kubeapi::StringAt(condition, {"status"});
+    condition["lastTransitionTime"] = same ? kubeapi::StringAt(*old, {"lastTransitionTime"})
+                                           : base::FormatTime(base::SystemClock().Now());
     conditions.push_back(std::move(condition));
   };
-  const char* done = phase == "Succeeded" ? "PodCompleted" : phase == "Failed" ? "PodFailed" : "ContainersNotReady";
-  const std::string who = finished || unready.empty() ? "" : "containers with unready status: [" + unready + "]";
+  const char* done = phase == "Succeeded" ? "PodCompleted"
+                     : phase == "Failed"  ? "PodFailed"
+                                          : "ContainersNotReady";
+  const std::string who =
+      finished || unready.empty() ? "" : "containers with unready status: [" + unready + "]";
   add("PodReadyToStartContainers", !link_.ip.empty() && !finished, "", "");
-  add("Initialized", initialized_ || inits_.empty() || phase == "Succeeded", "ContainersNotInitialized", "");
+  add("Initialized", initialized_ || inits_.empty() || phase == "Succeeded",
+      "ContainersNotInitialized", "");
   add("Ready", ready, done, who);
   add("ContainersReady", containers_ready, done, who);
   return conditions;
@@ -80,8 +90,11 @@ Json Pod::Conditions(const std::string& phase) const {
 
 Json Pod::Status() const {
   const std::string phase = PhaseWord();
-  Json status = {{"phase", phase}, {"startTime", start_time_}, {"hostIP", context_.node.address},
-                 {"hostIPs", Json::array({{{"ip", context_.node.address}}})}, {"conditions", Conditions(phase)}};
+  Json status = {{"phase", phase},
+                 {"startTime", start_time_},
+                 {"hostIP", context_.node.address},
+                 {"hostIPs", Json::array({{{"ip", context_.node.address}}})},
+                 {"conditions", Conditions(phase)}};
   if (!link_.ip.empty()) {
     status["podIP"] = link_.ip;
     status["podIPs"] = Json::array({{{"ip", link_.ip}}});
@@ -89,7 +102,8 @@ Json Pod::Status() const {
   status["containerStatuses"] = Json::array();
   for (const auto& container : mains_) status["containerStatuses"].push_back(container->Status());
   if (!inits_.empty()) status["initContainerStatuses"] = Json::array();
-  for (const auto& container : inits_) status["initContainerStatuses"].push_back(container->Status());
+  for (const auto& container : inits_)
+    status["initContainerStatuses"].push_back(container->Status());
   if (!problem_.empty() && !problem_reason_.empty()) {
     status["reason"] = problem_reason_;
     status["message"] = problem_;

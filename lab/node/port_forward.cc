@@ -34,14 +34,16 @@ base::Result<network::Fd> Dial(const std::string& network_namespace, uint16_t po
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     // Loopback answers at once, so that blocking is no wait.
     if (connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == 0) return {};
-    return base::Error(base::Code::kUnavailable, "error forwarding port {} to pod: connecting to 127.0.0.1:{}: {}", port,
+    return base::Error(base::Code::kUnavailable,
+                       "error forwarding port {} to pod: connecting to 127.0.0.1:{}: {}", port,
                        port, strerror(errno));
   };
   base::Status status;
   if (network_namespace.empty()) {
     status = open_socket();
   } else {
-    ASSIGN_OR_RETURN(const network::NetNs ns, network::NetNs::Open(network_namespace), "the pod's network");
+    ASSIGN_OR_RETURN(const network::NetNs ns, network::NetNs::Open(network_namespace),
+                     "the pod's network");
     status = ns.Within(open_socket);
   }
   if (!status.ok()) return status;
@@ -54,9 +56,12 @@ class TunnelStream final : public http::ByteStream {
   explicit TunnelStream(std::unique_ptr<http::ByteStream> connection)
       : socket_(std::move(connection), http::WebSocket::Role::kServer) {}
   void OnData(std::function<void(std::string_view)> callback) override {
-    socket_.OnMessage([callback = std::move(callback)](std::string_view bytes, bool) { callback(bytes); });
+    socket_.OnMessage(
+        [callback = std::move(callback)](std::string_view bytes, bool) { callback(bytes); });
   }
-  void OnClose(std::function<void(base::Status)> callback) override { socket_.OnClose(std::move(callback)); }
+  void OnClose(std::function<void(base::Status)> callback) override {
+    socket_.OnClose(std::move(callback));
+  }
   void Write(base::Slice bytes) override { socket_.Send(bytes.view()); }
   void Finish() override { socket_.Close(); }
   size_t buffered() const override { return socket_.buffered(); }
@@ -69,16 +74,18 @@ class TunnelStream final : public http::ByteStream {
 
 class SpdyForward {
  public:
-  static void Start(base::Loop& loop, std::unique_ptr<http::ByteStream> connection, const std::string& ns) {
+  static void Start(base::Loop& loop, std::unique_ptr<http::ByteStream> connection,
+                    const std::string& ns) {
     auto self = std::make_shared<SpdyForward>(loop, ns);
     SpdyForward* raw = self.get();
     raw->self_ = self;
     raw->session_ = std::make_unique<SpdySession>(
         std::move(connection),
-        SpdySession::Events{.opened = [raw](uint32_t id, const SpdyHeaders& headers) { raw->Opened(id, headers); },
-                            .data = [raw](uint32_t id, std::string_view bytes) { raw->FromClient(id, bytes); },
-                            .ended = [raw](uint32_t id) { raw->ClientEnded(id); },
-                            .closed = [raw](const base::Status&) { raw->End(); }});
+        SpdySession::Events{
+            .opened = [raw](uint32_t id, const SpdyHeaders& headers) { raw->Opened(id, headers); },
+            .data = [raw](uint32_t id, std::string_view bytes) { raw->FromClient(id, bytes); },
+            .ended = [raw](uint32_t id) { raw->ClientEnded(id); },
+            .closed = [raw](const base::Status&) { raw->End(); }});
     raw->session_->OnDrain([raw] {
       for (auto& [id, target] : raw->targets_) target->PauseReading(false);
     });
@@ -102,7 +109,8 @@ class SpdyForward {
     if (error_id != 0) errors_.erase(error_stream);
     auto fd = port.ok() && *port > 0 && *port < 65536
                   ? Dial(ns_, static_cast<uint16_t>(*port))
-                  : base::Result<network::Fd>(base::Error(base::Code::kInvalidArgument, "not a port: {}", values["port"]));
+                  : base::Result<network::Fd>(base::Error(base::Code::kInvalidArgument,
+                                                          "not a port: {}", values["port"]));
     if (!fd.ok()) {
       session_->Send(error_id, fd.status().message(), true);
       session_->Send(id, "", true);
@@ -131,7 +139,9 @@ class SpdyForward {
       if (!weak.expired()) targets_.erase(id);
     });
   }
-  void End() { loop_.Post([self = std::exchange(self_, nullptr)] {}); }
+  void End() {
+    loop_.Post([self = std::exchange(self_, nullptr)] {});
+  }
 
   base::Loop& loop_;
   const std::string ns_;
@@ -141,12 +151,12 @@ class SpdyForward {
   std::unique_ptr<SpdySession> session_;
 };
 
-// The older form: for the i-th port of the query, channel 2i is data and 2i+1 errors; the first message of
-// each channel is the port's number.
+// The older form: for the i-th port of the query, channel 2i is data and 2i+1 errors; the first
+// message of each channel is the port's number.
 class ChannelForward {
  public:
-  static void Start(base::Loop& loop, std::unique_ptr<http::ByteStream> connection, const std::string& ns,
-                    const std::vector<uint16_t>& ports) {
+  static void Start(base::Loop& loop, std::unique_ptr<http::ByteStream> connection,
+                    const std::string& ns, const std::vector<uint16_t>& ports) {
     auto self = std::make_shared<ChannelForward>(loop, std::move(connection));
     ChannelForward* raw = self.get();
     raw->self_ = self;
@@ -156,7 +166,8 @@ class ChannelForward {
       if (target != raw->targets_.end()) target->second->Write(message.substr(1));
     });
     raw->socket_.OnClose([raw](const base::Status&) { raw->End(); });
-    for (size_t i = 0; i < ports.size() && i < 120; ++i) raw->Join(static_cast<int>(i) * 2, ns, ports[i]);
+    for (size_t i = 0; i < ports.size() && i < 120; ++i)
+      raw->Join(static_cast<int>(i) * 2, ns, ports[i]);
   }
   ChannelForward(base::Loop& loop, std::unique_ptr<http::ByteStream> connection)
       : loop_(loop), socket_(std::move(connection), http::WebSocket::Role::kServer) {}
@@ -177,7 +188,9 @@ class ChannelForward {
         FdStream::Events{.data = [this, channel](std::string_view bytes) { Send(channel, bytes); },
                          .end = [this] { socket_.Close(); }});
   }
-  void End() { loop_.Post([self = std::exchange(self_, nullptr)] {}); }
+  void End() {
+    loop_.Post([self = std::exchange(self_, nullptr)] {});
+  }
 
   base::Loop& loop_;
   std::shared_ptr<ChannelForward> self_;
@@ -198,7 +211,8 @@ std::vector<uint16_t> PortsOf(const http::RequestHead& head) {
 
 }  // namespace
 
-void ServePortForward(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream, const std::string& ns) {
+void ServePortForward(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream,
+                      const std::string& ns) {
   const http::RequestHead& head = stream->head();
   if (http::WantsWebSocket(head)) {
     const std::string protocol = http::ChooseProtocol(head, {kTunnelProtocol, "v4.channel.k8s.io"});
@@ -207,11 +221,14 @@ void ServePortForward(base::Loop& loop, const std::shared_ptr<http::ServerStream
       return stream->Respond(400, "text/plain", "query parameter \"ports\" is required\n");
     auto connection = stream->Upgrade(http::WebSocketAnswer(head, protocol));
     if (connection == nullptr) return;
-    if (protocol != kTunnelProtocol) return ChannelForward::Start(loop, std::move(connection), ns, ports);
+    if (protocol != kTunnelProtocol)
+      return ChannelForward::Start(loop, std::move(connection), ns, ports);
     return SpdyForward::Start(loop, std::make_unique<TunnelStream>(std::move(connection)), ns);
   }
-  if (!WantsSpdy(head)) return stream->Respond(400, "text/plain", "you must upgrade to SPDY/3.1 or a WebSocket\n");
-  auto connection = stream->Upgrade({{"connection", "Upgrade"}, {"upgrade", "SPDY/3.1"},
+  if (!WantsSpdy(head))
+    return stream->Respond(400, "text/plain", "you must upgrade to SPDY/3.1 or a WebSocket\n");
+  auto connection = stream->Upgrade({{"connection", "Upgrade"},
+                                     {"upgrade", "SPDY/3.1"},
                                      {"x-stream-protocol-version", kSpdyProtocol}});
   if (connection != nullptr) SpdyForward::Start(loop, std::move(connection), ns);
 }

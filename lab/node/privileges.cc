@@ -16,13 +16,47 @@ namespace isthmus::lab::node {
 namespace {
 
 // In the order of their numbers, from 0.
-constexpr std::string_view kNames[] = {
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
-    "CHECKPOINT_RESTORE"};
+constexpr std::string_view kNames[] = {"CHOWN",
+                                       "DAC_OVERRIDE",
+                                       "DAC_READ_SEARCH",
+                                       "FOWNER",
+                                       "FSETID",
+                                       "KILL",
+                                       "SETGID",
+                                       "SETUID",
+                                       "SETPCAP",
+                                       "LINUX_IMMUTABLE",
+                                       "NET_BIND_SERVICE",
+                                       "NET_BROADCAST",
+                                       "NET_ADMIN",
+                                       "NET_RAW",
+                                       "IPC_LOCK",
+                                       "IPC_OWNER",
+                                       "SYS_MODULE",
+                                       "SYS_RAWIO",
+                                       "SYS_CHROOT",
+                                       "SYS_PTRACE",
+                                       "SYS_PACCT",
+                                       "SYS_ADMIN",
+                                       "SYS_BOOT",
+                                       "SYS_NICE",
+                                       "SYS_RESOURCE",
+                                       "SYS_TIME",
+                                       "SYS_TTY_CONFIG",
+                                       "MKNOD",
+                                       "LEASE",
+                                       "AUDIT_WRITE",
+                                       "AUDIT_CONTROL",
+                                       "SETFCAP",
+                                       "MAC_OVERRIDE",
+                                       "MAC_ADMIN",
+                                       "SYSLOG",
+                                       "WAKE_ALARM",
+                                       "BLOCK_SUSPEND",
+                                       "AUDIT_READ",
+                                       "PERFMON",
+                                       "BPF",
+                                       "CHECKPOINT_RESTORE"};
 constexpr uint64_t kAll = (uint64_t{1} << std::size(kNames)) - 1;
 
 base::Result<uint64_t> Bit(std::string name) {
@@ -43,8 +77,9 @@ base::Status Errno(const char* doing) {
 base::Result<uint64_t> CapabilitySet(const ContainerConfig& config) {
   if (config.privileged) return kAll;
   uint64_t set = 0;
-  for (const char* name : {"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-                           "NET_BIND_SERVICE", "NET_RAW", "SYS_CHROOT", "MKNOD", "AUDIT_WRITE", "SETFCAP"})
+  for (const char* name :
+       {"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+        "NET_BIND_SERVICE", "NET_RAW", "SYS_CHROOT", "MKNOD", "AUDIT_WRITE", "SETFCAP"})
     set |= *Bit(name);
   // As container runtimes do: "ALL" first, whichever list it is in, then the single names.
   for (const bool all : {true, false}) {
@@ -63,7 +98,8 @@ base::Result<uint64_t> CapabilitySet(const ContainerConfig& config) {
 base::Status TakeIdentity(const ContainerConfig& config) {
   ASSIGN_OR_RETURN(const uint64_t set, CapabilitySet(config), "capabilities");
   for (size_t i = 0; i < std::size(kNames); ++i)
-    if ((set & (uint64_t{1} << i)) == 0 && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) != 0 && errno != EINVAL)
+    if ((set & (uint64_t{1} << i)) == 0 && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) != 0 &&
+        errno != EINVAL)
       return Errno("dropping a capability");
   std::vector<gid_t> groups(config.groups.begin(), config.groups.end());
   if (setgroups(groups.size(), groups.data()) != 0) return Errno("setting groups");

@@ -8,7 +8,8 @@
 
 namespace isthmus::lab::node {
 
-/// The kernel's capabilities that a container keeps: the usual fourteen, plus and minus what it asks for.
+/// The kernel's capabilities that a container keeps: the usual fourteen, plus and minus what it
+/// asks for.
 base::Result<uint64_t> CapabilitySet(const ContainerConfig& config);
 
 /// Turns the calling process into the container's user with its groups and capabilities. For good.

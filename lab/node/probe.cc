@@ -35,11 +35,13 @@ int PortOf(const Json& handler, const Json& container_spec) {
   const Json* ports = kubeapi::Find(container_spec, {"ports"});
   if (ports != nullptr && ports->is_array())
     for (const Json& entry : *ports)
-      if (kubeapi::StringAt(entry, {"name"}) == name) return static_cast<int>(kubeapi::IntAt(entry, {"containerPort"}));
+      if (kubeapi::StringAt(entry, {"name"}) == name)
+        return static_cast<int>(kubeapi::IntAt(entry, {"containerPort"}));
   return std::atoi(name.c_str());
 }
 
-std::shared_ptr<void> Later(base::Loop& loop, base::Duration delay, base::Status status, Done done) {
+std::shared_ptr<void> Later(base::Loop& loop, base::Duration delay, base::Status status,
+                            Done done) {
   return std::make_shared<base::Timer>(
       base::Timer::After(loop, delay, [status, done = std::move(done)] { done(status); }));
 }
@@ -50,31 +52,42 @@ std::shared_ptr<void> HttpGet(base::Loop& loop, const Json& handler, const Json&
   if (host.empty()) host = pod_ip;
   const bool tls = kubeapi::StringAt(handler, {"scheme"}) == "HTTPS";
   http::ClientOptions options;
-  options.url = fmt::format("{}://{}:{}", tls ? "https" : "http", host, PortOf(handler, container_spec));
+  options.url =
+      fmt::format("{}://{}:{}", tls ? "https" : "http", host, PortOf(handler, container_spec));
   options.connect_timeout = timeout;
-  if (tls) options.tls = http::TlsClientOptions{.alpn = {"http/1.1"}};  // As kubelets: nobody's certificate is checked.
+  if (tls)
+    options.tls = http::TlsClientOptions{
+        .alpn = {"http/1.1"}};  // As kubelets: nobody's certificate is checked.
   http::Request request;
   request.target = kubeapi::StringAt(handler, {"path"});
-  if (request.target.empty() || request.target.front() != '/') request.target = "/" + request.target;
+  if (request.target.empty() || request.target.front() != '/')
+    request.target = "/" + request.target;
   request.authority = fmt::format("{}:{}", host, PortOf(handler, container_spec));
   request.headers = {{"user-agent", "kube-probe/1.32"}, {"accept", "*/*"}, {"connection", "close"}};
-  if (const Json* headers = kubeapi::Find(handler, {"httpHeaders"}); headers != nullptr && headers->is_array())
+  if (const Json* headers = kubeapi::Find(handler, {"httpHeaders"});
+      headers != nullptr && headers->is_array())
     for (const Json& header : *headers) {
-      const std::string name = kubeapi::StringAt(header, {"name"}), value = kubeapi::StringAt(header, {"value"});
-      if (name == "Host" || name == "host") request.authority = value;
-      else request.headers.Set(name, value);
+      const std::string name = kubeapi::StringAt(header, {"name"}),
+                        value = kubeapi::StringAt(header, {"value"});
+      if (name == "Host" || name == "host")
+        request.authority = value;
+      else
+        request.headers.Set(name, value);
     }
   auto client = std::make_shared<http::Client>(loop, options);
-  client->Fetch(std::move(request), timeout, [done = std::move(done)](base::Result<http::Response> response) {
-    if (!response.ok()) return done(response.status().In("HTTP probe"));
-    if (response->status >= 200 && response->status < 400) return done({});
-    done(base::Error(base::Code::kUnavailable, "HTTP probe failed with statuscode: {}", response->status));
-  });
+  client->Fetch(std::move(request), timeout,
+                [done = std::move(done)](base::Result<http::Response> response) {
+                  if (!response.ok()) return done(response.status().In("HTTP probe"));
+                  if (response->status >= 200 && response->status < 400) return done({});
+                  done(base::Error(base::Code::kUnavailable,
+                                   "HTTP probe failed with statuscode: {}", response->status));
+                });
   return client;
 }
 
 // A connection that opens is all that is asked.
-std::shared_ptr<void> TcpConnect(base::Loop& loop, const std::string& host, int port, base::Duration timeout, Done done) {
+std::shared_ptr<void> TcpConnect(base::Loop& loop, const std::string& host, int port,
+                                 base::Duration timeout, Done done) {
   struct Attempt {
     network::Fd fd;
     network::FdWatch watch;
@@ -86,9 +99,13 @@ std::shared_ptr<void> TcpConnect(base::Loop& loop, const std::string& host, int 
   to.sin_family = AF_INET;
   to.sin_port = htons(static_cast<uint16_t>(port));
   if (inet_pton(AF_INET, host.c_str(), &to.sin_addr) != 1)
-    return Later(loop, 0ms, base::Error(base::Code::kInvalidArgument, "\"{}\" is no address", host), std::move(done));
-  if (connect(attempt->fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS)
-    return Later(loop, 0ms, base::Error(base::Code::kUnavailable, "connecting to {}:{}: {}", host, port, strerror(errno)),
+    return Later(loop, 0ms, base::Error(base::Code::kInvalidArgument, "\"{}\" is no address", host),
+                 std::move(done));
+  if (connect(attempt->fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0 &&
+      errno != EINPROGRESS)
+    return Later(loop, 0ms,
+                 base::Error(base::Code::kUnavailable, "connecting to {}:{}: {}", host, port,
+                             strerror(errno)),
                  std::move(done));
   Attempt* raw = attempt.get();
   attempt->watch = network::FdWatch::Writable(loop, raw->fd.get(), [raw, host, port, done] {
@@ -98,17 +115,19 @@ std::shared_ptr<void> TcpConnect(base::Loop& loop, const std::string& host, int 
     raw->watch.Cancel();
     raw->timer.Cancel();
     done(error == 0 ? base::Status()
-                    : base::Error(base::Code::kUnavailable, "connecting to {}:{}: {}", host, port, strerror(error)));
+                    : base::Error(base::Code::kUnavailable, "connecting to {}:{}: {}", host, port,
+                                  strerror(error)));
   });
   attempt->timer = base::Timer::After(loop, timeout, [raw, host, port, done] {
     raw->watch.Cancel();
-    done(base::Error(base::Code::kDeadlineExceeded, "connecting to {}:{}: no answer in time", host, port));
+    done(base::Error(base::Code::kDeadlineExceeded, "connecting to {}:{}: no answer in time", host,
+                     port));
   });
   return attempt;
 }
 
-std::shared_ptr<void> RunCommandIn(base::Loop& loop, const Json& handler, const Container& container,
-                                   base::Duration timeout, Done done) {
+std::shared_ptr<void> RunCommandIn(base::Loop& loop, const Json& handler,
+                                   const Container& container, base::Duration timeout, Done done) {
   struct Attempt {
     Exec exec;
     network::ProcessWatch process;
@@ -120,26 +139,31 @@ std::shared_ptr<void> RunCommandIn(base::Loop& loop, const Json& handler, const 
     }
   };
   ExecRequest request;
-  if (const Json* command = kubeapi::Find(handler, {"command"}); command != nullptr && command->is_array())
+  if (const Json* command = kubeapi::Find(handler, {"command"});
+      command != nullptr && command->is_array())
     for (const Json& word : *command)
       if (word.is_string()) request.command.push_back(word.get<std::string>());
-  auto exec = request.command.empty() ? base::Error(base::Code::kInvalidArgument, "exec.command: required")
-                                      : StartExec(container, request);
+  auto exec = request.command.empty()
+                  ? base::Error(base::Code::kInvalidArgument, "exec.command: required")
+                  : StartExec(container, request);
   if (!exec.ok()) return Later(loop, 0ms, exec.status(), std::move(done));
   auto attempt = std::make_shared<Attempt>();
   attempt->exec = std::move(*exec);
   Attempt* raw = attempt.get();
   const network::Fd* ends[] = {&raw->exec.out, &raw->exec.err};
   for (int i = 0; i < 2; ++i)
-    attempt->output[i] = network::FdWatch::Readable(loop, ends[i]->get(), [raw, i, fd = ends[i]->get()] {
-      char buffer[4096];
-      const ssize_t n = read(fd, buffer, sizeof buffer);
-      if (n <= 0) return raw->output[i].Cancel();
-      if (raw->text.size() < 4096) raw->text.append(buffer, static_cast<size_t>(n));
-    });
+    attempt->output[i] =
+        network::FdWatch::Readable(loop, ends[i]->get(), [raw, i, fd = ends[i]->get()] {
+          char buffer[4096];
+          const ssize_t n = read(fd, buffer, sizeof buffer);
+          if (n <= 0) return raw->output[i].Cancel();
+          if (raw->text.size() < 4096) raw->text.append(buffer, static_cast<size_t>(n));
+        });
   attempt->process = network::ProcessWatch::Start(loop, raw->exec.pid, [raw, done](int code) {
     raw->timer.Cancel();
-    done(code == 0 ? base::Status() : base::Error(base::Code::kUnavailable, "command failed with exit code {}: {}", code, raw->text));
+    done(code == 0 ? base::Status()
+                   : base::Error(base::Code::kUnavailable, "command failed with exit code {}: {}",
+                                 code, raw->text));
   });
   attempt->timer = base::Timer::After(loop, timeout, [raw, done] {
     // The helper's death takes the command with it; both are reaped by the watch's end.
@@ -152,8 +176,8 @@ std::shared_ptr<void> RunCommandIn(base::Loop& loop, const Json& handler, const 
 }  // namespace
 
 std::shared_ptr<void> RunHandler(base::Loop& loop, const Json& handler, const Json& container_spec,
-                                 const std::string& pod_ip, const Container& container, base::Duration timeout,
-                                 Done done) {
+                                 const std::string& pod_ip, const Container& container,
+                                 base::Duration timeout, Done done) {
   if (const Json* http = kubeapi::Find(handler, {"httpGet"}); http != nullptr)
     return HttpGet(loop, *http, container_spec, pod_ip, timeout, std::move(done));
   if (const Json* exec = kubeapi::Find(handler, {"exec"}); exec != nullptr)
@@ -161,27 +185,37 @@ std::shared_ptr<void> RunHandler(base::Loop& loop, const Json& handler, const Js
   for (const char* kind : {"tcpSocket", "grpc"})
     if (const Json* tcp = kubeapi::Find(handler, {kind}); tcp != nullptr) {
       const std::string host = kubeapi::StringAt(*tcp, {"host"});
-      return TcpConnect(loop, host.empty() ? pod_ip : host, PortOf(*tcp, container_spec), timeout, std::move(done));
+      return TcpConnect(loop, host.empty() ? pod_ip : host, PortOf(*tcp, container_spec), timeout,
+                        std::move(done));
     }
   if (const Json* nap = kubeapi::Find(handler, {"sleep"}); nap != nullptr)
-    return Later(loop, std::chrono::seconds(kubeapi::IntAt(*nap, {"seconds"})), {}, std::move(done));
+    return Later(loop, std::chrono::seconds(kubeapi::IntAt(*nap, {"seconds"})), {},
+                 std::move(done));
   return Later(loop, 0ms, {}, std::move(done));
 }
 
 Probe::Probe(base::Loop& loop, Kind kind, Json spec, Json container_spec, std::string pod_ip,
              const Container& container, Events events)
-    : loop_(loop), kind_(kind), spec_(std::move(spec)), container_spec_(std::move(container_spec)),
-      pod_ip_(std::move(pod_ip)), container_(container), events_(std::move(events)),
-      period_(std::chrono::seconds(std::max<int64_t>(1, kubeapi::IntAt(spec_, {"periodSeconds"}, 10)))) {
+    : loop_(loop),
+      kind_(kind),
+      spec_(std::move(spec)),
+      container_spec_(std::move(container_spec)),
+      pod_ip_(std::move(pod_ip)),
+      container_(container),
+      events_(std::move(events)),
+      period_(std::chrono::seconds(
+          std::max<int64_t>(1, kubeapi::IntAt(spec_, {"periodSeconds"}, 10)))) {
   // Too early a look at readiness does no harm; at liveness it would.
-  const auto delay = kind == Kind::kLiveness
-                         ? base::Duration(std::chrono::seconds(kubeapi::IntAt(spec_, {"initialDelaySeconds"})))
-                         : base::Duration(20ms);
+  const auto delay =
+      kind == Kind::kLiveness
+          ? base::Duration(std::chrono::seconds(kubeapi::IntAt(spec_, {"initialDelaySeconds"})))
+          : base::Duration(20ms);
   timer_ = base::Timer::After(loop_, delay, [this] { Look(); });
 }
 
 void Probe::Look() {
-  const auto timeout = std::chrono::seconds(std::max<int64_t>(1, kubeapi::IntAt(spec_, {"timeoutSeconds"}, 1)));
+  const auto timeout =
+      std::chrono::seconds(std::max<int64_t>(1, kubeapi::IntAt(spec_, {"timeoutSeconds"}, 1)));
   running_ = RunHandler(loop_, spec_, container_spec_, pod_ip_, container_, timeout,
                         [this](const base::Status& status) { Looked(status); });
 }

@@ -33,9 +33,13 @@ std::string OsImage() {
 
 }  // namespace
 
-Registration::Registration(base::Loop& loop, kubeclient::Client& client, NodeFacts node, std::string pod_range,
-                           std::map<std::string, std::string> labels)
-    : loop_(loop), client_(client), node_(std::move(node)), pod_range_(std::move(pod_range)), labels_(std::move(labels)),
+Registration::Registration(base::Loop& loop, kubeclient::Client& client, NodeFacts node,
+                           std::string pod_range, std::map<std::string, std::string> labels)
+    : loop_(loop),
+      client_(client),
+      node_(std::move(node)),
+      pod_range_(std::move(pod_range)),
+      labels_(std::move(labels)),
       since_(NowText()) {}
 
 void Registration::Start() {
@@ -47,10 +51,15 @@ void Registration::Start() {
 }
 
 Json Registration::NodeObject() const {
-  Json labels = {{"kubernetes.io/hostname", node_.name}, {"kubernetes.io/os", "linux"}, {"kubernetes.io/arch", "amd64"},
-                 {"beta.kubernetes.io/os", "linux"}, {"beta.kubernetes.io/arch", "amd64"}};
+  Json labels = {{"kubernetes.io/hostname", node_.name},
+                 {"kubernetes.io/os", "linux"},
+                 {"kubernetes.io/arch", "amd64"},
+                 {"beta.kubernetes.io/os", "linux"},
+                 {"beta.kubernetes.io/arch", "amd64"}};
   for (const auto& [name, value] : labels_) labels[name] = value;
-  return {{"apiVersion", "v1"}, {"kind", "Node"}, {"metadata", {{"name", node_.name}, {"labels", labels}}},
+  return {{"apiVersion", "v1"},
+          {"kind", "Node"},
+          {"metadata", {{"name", node_.name}, {"labels", labels}}},
           {"spec", {{"podCIDR", pod_range_}, {"podCIDRs", {pod_range_}}}}};
 }
 
@@ -63,7 +72,8 @@ void Registration::EnsureNode() {
     }
     // A node that was there keeps what others wrote; labels of ours are brought up to date.
     if (!made.ok())
-      client_.Patch(kNodes, "", node_.name, PatchType::kMerge, {{"metadata", {{"labels", NodeObject()["metadata"]["labels"]}}}},
+      client_.Patch(kNodes, "", node_.name, PatchType::kMerge,
+                    {{"metadata", {{"labels", NodeObject()["metadata"]["labels"]}}}},
                     [](const base::Result<Json>&) {});
     ReportStatus();
     RenewLease();
@@ -75,45 +85,68 @@ Json Registration::Status() const {
   uname(&machine);
   const std::string now = NowText();
   auto condition = [&](const char* type, bool value, const char* reason, const char* message) {
-    return Json{{"type", type}, {"status", value ? "True" : "False"}, {"reason", reason}, {"message", message},
-                {"lastHeartbeatTime", now}, {"lastTransitionTime", since_}};
+    return Json{
+        {"type", type},       {"status", value ? "True" : "False"}, {"reason", reason},
+        {"message", message}, {"lastHeartbeatTime", now},           {"lastTransitionTime", since_}};
   };
   const Json resources = {{"cpu", std::to_string(node_.cpu_milli / 1000)},
-                          {"memory", std::to_string(node_.memory_bytes / 1024) + "Ki"}, {"pods", "250"},
+                          {"memory", std::to_string(node_.memory_bytes / 1024) + "Ki"},
+                          {"pods", "250"},
                           {"ephemeral-storage", "100Gi"}};
-  return {{"capacity", resources}, {"allocatable", resources},
-          {"addresses", {{{"type", "InternalIP"}, {"address", node_.address}}, {{"type", "Hostname"}, {"address", node_.name}}}},
+  return {{"capacity", resources},
+          {"allocatable", resources},
+          {"addresses",
+           {{{"type", "InternalIP"}, {"address", node_.address}},
+            {{"type", "Hostname"}, {"address", node_.name}}}},
           {"conditions",
-           {condition("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-            condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            condition("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+           {condition("MemoryPressure", false, "KubeletHasSufficientMemory",
+                      "kubelet has sufficient memory available"),
+            condition("DiskPressure", false, "KubeletHasNoDiskPressure",
+                      "kubelet has no disk pressure"),
+            condition("PIDPressure", false, "KubeletHasSufficientPID",
+                      "kubelet has sufficient PID available"),
             condition("Ready", true, "KubeletReady", "the lab's node is posting ready status")}},
           {"daemonEndpoints", {{"kubeletEndpoint", {{"Port", 10250}}}}},
           {"nodeInfo",
-           {{"kubeletVersion", kKubeletVersion}, {"kubeProxyVersion", kKubeletVersion}, {"operatingSystem", "linux"},
-            {"architecture", "amd64"}, {"osImage", OsImage()}, {"kernelVersion", machine.release},
-            {"containerRuntimeVersion", "isthmus://0.1.0"}, {"machineID", ""}, {"systemUUID", ""}, {"bootID", ""}}}};
+           {{"kubeletVersion", kKubeletVersion},
+            {"kubeProxyVersion", kKubeletVersion},
+            {"operatingSystem", "linux"},
+            {"architecture", "amd64"},
+            {"osImage", OsImage()},
+            {"kernelVersion", machine.release},
+            {"containerRuntimeVersion", "isthmus://0.1.0"},
+            {"machineID", ""},
+            {"systemUUID", ""},
+            {"bootID", ""}}}};
 }
 
 void Registration::ReportStatus() {
-  client_.Patch(kNodes, "", node_.name, PatchType::kMerge, {{"status", Status()}},
-                [this](const base::Result<Json>& done) {
-                  if (done.ok()) return;
-                  // Someone deleted it, or the API server lost it.
-                  if (done.status().code() == base::Code::kNotFound) EnsureNode();
-                  else LOG_WARN("node", "status of {}: {}", node_.name, done.status().message());
-                },
-                "status");
+  client_.Patch(
+      kNodes, "", node_.name, PatchType::kMerge, {{"status", Status()}},
+      [this](const base::Result<Json>& done) {
+        if (done.ok()) return;
+        // Someone deleted it, or the API server lost it.
+        if (done.status().code() == base::Code::kNotFound)
+          EnsureNode();
+        else
+          LOG_WARN("node", "status of {}: {}", node_.name, done.status().message());
+      },
+      "status");
 }
 
 void Registration::RenewLease() {
   const std::string now = NowText();
-  const Json spec = {{"holderIdentity", node_.name}, {"leaseDurationSeconds", 40}, {"renewTime", now.substr(0, now.size() - 1) + ".000000Z"}};
+  const Json spec = {{"holderIdentity", node_.name},
+                     {"leaseDurationSeconds", 40},
+                     {"renewTime", now.substr(0, now.size() - 1) + ".000000Z"}};
   client_.Patch(kLeases, kLeaseNamespace, node_.name, PatchType::kMerge, {{"spec", spec}},
                 [this, spec](const base::Result<Json>& done) {
                   if (done.ok() || done.status().code() != base::Code::kNotFound) return;
-                  const Json lease = {{"apiVersion", "coordination.k8s.io/v1"}, {"kind", "Lease"},
-                                      {"metadata", {{"name", node_.name}, {"namespace", kLeaseNamespace}}}, {"spec", spec}};
+                  const Json lease = {
+                      {"apiVersion", "coordination.k8s.io/v1"},
+                      {"kind", "Lease"},
+                      {"metadata", {{"name", node_.name}, {"namespace", kLeaseNamespace}}},
+                      {"spec", spec}};
                   client_.Create(kLeases, kLeaseNamespace, lease, [](const base::Result<Json>&) {});
                 });
 }

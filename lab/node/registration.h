@@ -11,8 +11,8 @@
 
 namespace isthmus::lab::node {
 
-/// Keeps the node's object and lease in the API: makes them at start, says again every ten seconds that
-/// the node lives. Lives on the node's loop.
+/// Keeps the node's object and lease in the API: makes them at start, says again every ten seconds
+/// that the node lives. Lives on the node's loop.
 class Registration {
  public:
   Registration(base::Loop& loop, kubeclient::Client& client, NodeFacts node, std::string pod_range,

@@ -15,8 +15,9 @@ struct RemoteRequest {
   bool in = false, out = false, err = false, tty = false;
 };
 
-/// The channels between an exec or attach and its client, whichever of the two protocols carries them:
-/// SPDY/3.1 streams (kubectl before 1.31, and API servers), or WebSocket messages. Lives on the server's loop.
+/// The channels between an exec or attach and its client, whichever of the two protocols carries
+/// them: SPDY/3.1 streams (kubectl before 1.31, and API servers), or WebSocket messages. Lives on
+/// the server's loop.
 class RemoteStreams {
  public:
   struct Events {
@@ -27,20 +28,24 @@ class RemoteStreams {
     std::function<void()> drained;
   };
 
-  /// Upgrades the request, or answers it with an error and gives null. Events come later, never inside.
-  static std::unique_ptr<RemoteStreams> Accept(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream, const RemoteRequest& request,
-                                               Events events);
+  /// Upgrades the request, or answers it with an error and gives null. Events come later, never
+  /// inside.
+  static std::unique_ptr<RemoteStreams> Accept(base::Loop& loop,
+                                               const std::shared_ptr<http::ServerStream>& stream,
+                                               const RemoteRequest& request, Events events);
   virtual ~RemoteStreams() = default;
 
   virtual void Send(Channel channel, std::string_view bytes) = 0;
-  /// How it went, on the error channel, and the end of everything. `exit_code` counts when `message` is empty.
+  /// How it went, on the error channel, and the end of everything. `exit_code` counts when
+  /// `message` is empty.
   virtual void Finish(int exit_code, const std::string& message) = 0;
   virtual size_t buffered() const = 0;
   virtual void PauseReading(bool pause) = 0;
 };
 
 /// The first of `ours` among the X-Stream-Protocol-Version headers; empty when there is none.
-std::string ChooseStreamProtocol(const http::RequestHead& head, const std::vector<std::string>& ours);
+std::string ChooseStreamProtocol(const http::RequestHead& head,
+                                 const std::vector<std::string>& ours);
 bool WantsSpdy(const http::RequestHead& head);
 
 }  // namespace isthmus::lab::node

@@ -40,10 +40,11 @@ std::string Parent(const std::string& path) {
   return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
 }
 
-// Binds `source` (a file or a folder, seen from the machine) onto `target`, which is made if absent.
+// Binds `source` (a file or a folder, seen from the machine) onto `target`, which is made if
+// absent.
 base::Status Bind(const Mount& mount_point) {
   const std::string source = kOldRoot + mount_point.source;
-  struct stat info{};
+  struct stat info {};
   if (stat(source.c_str(), &info) != 0) return Errno("looking for " + mount_point.source);
   std::string target = mount_point.target;
   while (target.size() > 1 && target.back() == '/') target.pop_back();
@@ -52,7 +53,7 @@ base::Status Bind(const Mount& mount_point) {
     RETURN_IF_ERROR(MakeFolders(target), "mount " + target);
   } else {
     // A link (such as the machine's /etc/resolv.conf) would lead the mount elsewhere.
-    struct stat there{};
+    struct stat there {};
     if (lstat(target.c_str(), &there) == 0 && S_ISLNK(there.st_mode)) unlink(target.c_str());
     const int fd = open(target.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0 && errno != ETXTBSY) return Errno("making " + target);
@@ -76,17 +77,21 @@ base::Status MakeDevices() {
   RETURN_IF_ERROR(DoMount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
                           "newinstance,ptmxmode=0666,mode=0620,gid=5"),
                   "/dev/pts");
-  RETURN_IF_ERROR(DoMount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"), "/dev/shm");
-  const std::pair<const char*, const char*> links[] = {
-      {"pts/ptmx", "/dev/ptmx"}, {"/proc/self/fd", "/dev/fd"}, {"/proc/self/fd/0", "/dev/stdin"},
-      {"/proc/self/fd/1", "/dev/stdout"}, {"/proc/self/fd/2", "/dev/stderr"}};
+  RETURN_IF_ERROR(DoMount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"),
+                  "/dev/shm");
+  const std::pair<const char*, const char*> links[] = {{"pts/ptmx", "/dev/ptmx"},
+                                                       {"/proc/self/fd", "/dev/fd"},
+                                                       {"/proc/self/fd/0", "/dev/stdin"},
+                                                       {"/proc/self/fd/1", "/dev/stdout"},
+                                                       {"/proc/self/fd/2", "/dev/stderr"}};
   for (const auto& [to, name] : links)
     if (symlink(to, name) != 0) return Errno(std::string("linking ") + name);
   return {};
 }
 
 base::Status MakeKernelFolders(bool privileged) {
-  RETURN_IF_ERROR(DoMount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr), "/proc");
+  RETURN_IF_ERROR(DoMount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr),
+                  "/proc");
   // Fails where the machine itself has a masked /sys; the container then sees an empty one.
   if (mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, nullptr) != 0)
     RETURN_IF_ERROR(DoMount("sys", "/sys", "tmpfs", MS_RDONLY, nullptr), "/sys");
@@ -95,22 +100,25 @@ base::Status MakeKernelFolders(bool privileged) {
   for (const char* path : {"/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"}) {
     if (access(path, F_OK) != 0) continue;
     RETURN_IF_ERROR(DoMount(path, path, nullptr, MS_BIND | MS_REC, nullptr), path);
-    RETURN_IF_ERROR(DoMount(nullptr, path, nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr), path);
+    RETURN_IF_ERROR(DoMount(nullptr, path, nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr),
+                    path);
   }
   return {};
 }
 
 base::Status MakePrivateFolders(const ContainerConfig& config) {
-  const std::pair<const char*, const char*> folders[] = {
-      {"/tmp", "mode=1777"}, {"/run", "mode=755"}, {"/root", "mode=700"}, {"/home", "mode=755"},
-      {"/usr/local/bin", "mode=755"}};
+  const std::pair<const char*, const char*> folders[] = {{"/tmp", "mode=1777"},
+                                                         {"/run", "mode=755"},
+                                                         {"/root", "mode=700"},
+                                                         {"/home", "mode=755"},
+                                                         {"/usr/local/bin", "mode=755"}};
   for (const auto& [path, options] : folders) {
     RETURN_IF_ERROR(MakeFolders(path), path);
     RETURN_IF_ERROR(DoMount("private", path, "tmpfs", MS_NOSUID | MS_NODEV, options), path);
   }
   mkdir("/run/lock", 01777);
   for (const std::string& path : config.hidden) {
-    struct stat info{};
+    struct stat info {};
     if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
       RETURN_IF_ERROR(DoMount("hidden", path, "tmpfs", MS_RDONLY, "size=4k"), "hiding");
   }
@@ -120,10 +128,12 @@ base::Status MakePrivateFolders(const ContainerConfig& config) {
 base::Status MakeImage(const ContainerConfig& config) {
   for (const ImageFolder& folder : config.folders) {
     RETURN_IF_ERROR(MakeFolders(folder.path), "image");
-    if (chown(folder.path.c_str(), folder.uid, folder.uid) != 0 || chmod(folder.path.c_str(), folder.mode) != 0)
+    if (chown(folder.path.c_str(), folder.uid, folder.uid) != 0 ||
+        chmod(folder.path.c_str(), folder.mode) != 0)
       return Errno("image folder " + folder.path);
   }
-  for (const Mount& program : config.programs) RETURN_IF_ERROR(Bind(program), "program of the image");
+  for (const Mount& program : config.programs)
+    RETURN_IF_ERROR(Bind(program), "program of the image");
   return {};
 }
 

@@ -199,8 +199,9 @@ std::string NodeTable(const std::vector<ServiceEntry>& services, const NodeRules
   AppendMap(out, "set", "no-endpoints", "ipv4_addr . inet_proto . inet_service",
             tables.no_endpoints);
   AppendMap(out, "set", "hairpins", "ipv4_addr . ipv4_addr", tables.hairpins);
-  out += "  chain refuse {\n    meta l4proto tcp reject with tcp reset\n"
-         "    reject with icmp admin-prohibited\n  }\n";
+  out +=
+      "  chain refuse {\n    meta l4proto tcp reject with tcp reset\n"
+      "    reject with icmp admin-prohibited\n  }\n";
   out += tables.chains;
   out += "  chain translate {\n";
   if (rules.dns_port != 0 && !rules.dns_service.empty())

@@ -26,24 +26,29 @@ struct ServiceEntry {
   std::vector<ServicePort> ports;
 };
 
-/// Reads Services and EndpointSlices into entries; headless and external-name services have no rules.
+/// Reads Services and EndpointSlices into entries; headless and external-name services have no
+/// rules.
 std::vector<ServiceEntry> ReadServices(const std::map<std::string, kubeapi::Json>& services,
                                        const std::map<std::string, kubeapi::Json>& slices);
 
 /// How this node's traffic is to be treated besides services.
 struct NodeRules {
   std::string node_address;
-  std::string pod_range;                  ///< This node's pods.
-  std::vector<std::string> direct;        ///< Ranges that pods reach with their own address: pods of the network.
-  std::vector<std::string> friends;       ///< Addresses of nodes and others of the same network, which may reach all.
-  std::vector<uint16_t> open_ports;       ///< Ports of the node's own that everyone may reach (API server).
-  bool open_node_ports = false;           ///< Whether other networks may use node ports.
-  std::string dns_service;                ///< Answered by this node itself: the address, and the port it serves at.
+  std::string pod_range;  ///< This node's pods.
+  std::vector<std::string>
+      direct;  ///< Ranges that pods reach with their own address: pods of the network.
+  std::vector<std::string>
+      friends;  ///< Addresses of nodes and others of the same network, which may reach all.
+  std::vector<uint16_t>
+      open_ports;                ///< Ports of the node's own that everyone may reach (API server).
+  bool open_node_ports = false;  ///< Whether other networks may use node ports.
+  std::string
+      dns_service;  ///< Answered by this node itself: the address, and the port it serves at.
   uint16_t dns_port = 0;
 };
 
-/// The whole nftables table of a node, replacing the one before: service addresses to pods (at random),
-/// masquerade of what leaves the network, and the wall against other networks.
+/// The whole nftables table of a node, replacing the one before: service addresses to pods (at
+/// random), masquerade of what leaves the network, and the wall against other networks.
 std::string NodeTable(const std::vector<ServiceEntry>& services, const NodeRules& rules);
 
 }  // namespace isthmus::lab::node

@@ -5,7 +5,13 @@
 namespace isthmus::lab::node {
 namespace {
 
-enum ControlType : uint16_t { kSynStream = 1, kSynReply = 2, kRstStream = 3, kPing = 6, kGoAway = 7 };
+enum ControlType : uint16_t {
+  kSynStream = 1,
+  kSynReply = 2,
+  kRstStream = 3,
+  kPing = 6,
+  kGoAway = 7
+};
 constexpr uint8_t kFin = 1;
 constexpr size_t kHead = 8;
 constexpr uint32_t kLargestFrame = 4 << 20;
@@ -49,10 +55,12 @@ struct SpdySession::Impl : std::enable_shared_from_this<Impl> {
     while (!closed && received.size() - at >= kHead) {
       const std::string_view rest = std::string_view(received).substr(at);
       const uint32_t size = Read32(rest, 4) & 0xffffff;
-      if (size > kLargestFrame) return Close(base::Error(base::Code::kResourceExhausted, "SPDY: frame too large"));
+      if (size > kLargestFrame)
+        return Close(base::Error(base::Code::kResourceExhausted, "SPDY: frame too large"));
       if (rest.size() < kHead + size) break;
       at += kHead + size;
-      const base::Status status = HandleFrame(Read32(rest, 0), static_cast<uint8_t>(rest[4]), rest.substr(kHead, size));
+      const base::Status status =
+          HandleFrame(Read32(rest, 0), static_cast<uint8_t>(rest[4]), rest.substr(kHead, size));
       if (!status.ok()) return Close(status);
     }
     received.erase(0, at);
@@ -66,7 +74,8 @@ struct SpdySession::Impl : std::enable_shared_from_this<Impl> {
     }
     switch (first & 0xffff) {
       case kSynStream: {
-        if (payload.size() < 10) return base::Error(base::Code::kInvalidArgument, "SPDY: short frame");
+        if (payload.size() < 10)
+          return base::Error(base::Code::kInvalidArgument, "SPDY: short frame");
         const uint32_t id = Read32(payload, 0) & 0x7fffffff;
         auto headers = codec.Decode(payload.substr(10));
         if (!headers.ok()) return headers.status();
@@ -76,7 +85,8 @@ struct SpdySession::Impl : std::enable_shared_from_this<Impl> {
         return {};
       }
       case kRstStream:
-        if (payload.size() < 8) return base::Error(base::Code::kInvalidArgument, "SPDY: short frame");
+        if (payload.size() < 8)
+          return base::Error(base::Code::kInvalidArgument, "SPDY: short frame");
         sending.erase(Read32(payload, 0));
         if (events.ended) events.ended(Read32(payload, 0));
         return {};
@@ -95,7 +105,8 @@ struct SpdySession::Impl : std::enable_shared_from_this<Impl> {
   }
 };
 
-SpdySession::SpdySession(std::unique_ptr<http::ByteStream> connection, Events events) : impl_(std::make_shared<Impl>()) {
+SpdySession::SpdySession(std::unique_ptr<http::ByteStream> connection, Events events)
+    : impl_(std::make_shared<Impl>()) {
   impl_->connection = std::move(connection);
   impl_->events = std::move(events);
   std::weak_ptr<Impl> weak = impl_;
@@ -130,7 +141,8 @@ void SpdySession::Send(uint32_t id, std::string_view bytes, bool end) {
     if (part.empty() && !end) return;
     std::string frame;
     Put32(frame, id);
-    Put32(frame, static_cast<uint32_t>(end && bytes.empty() ? kFin : 0) << 24 | static_cast<uint32_t>(part.size()));
+    Put32(frame, static_cast<uint32_t>(end && bytes.empty() ? kFin : 0) << 24 |
+                     static_cast<uint32_t>(part.size()));
     frame += part;
     impl_->Write(std::move(frame));
   } while (!bytes.empty());
@@ -151,7 +163,9 @@ void SpdySession::Finish() {
 }
 
 size_t SpdySession::buffered() const { return impl_->connection->buffered(); }
-void SpdySession::OnDrain(std::function<void()> callback) { impl_->connection->OnDrain(std::move(callback)); }
+void SpdySession::OnDrain(std::function<void()> callback) {
+  impl_->connection->OnDrain(std::move(callback));
+}
 void SpdySession::PauseReading(bool pause) { impl_->connection->PauseReading(pause); }
 
 }  // namespace isthmus::lab::node

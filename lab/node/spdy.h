@@ -15,9 +15,9 @@ namespace isthmus::lab::node {
 
 using SpdyHeaders = std::vector<std::pair<std::string, std::string>>;
 
-/// The server's side of SPDY/3.1 framing as Kubernetes uses it for exec and port-forward: streams that the
-/// client opens, data both ways, ends, resets and pings; no flow control, as in Kubernetes' own library.
-/// Lives on its stream's loop; destroying it closes the connection.
+/// The server's side of SPDY/3.1 framing as Kubernetes uses it for exec and port-forward: streams
+/// that the client opens, data both ways, ends, resets and pings; no flow control, as in
+/// Kubernetes' own library. Lives on its stream's loop; destroying it closes the connection.
 class SpdySession {
  public:
   struct Events {
@@ -47,7 +47,8 @@ class SpdySession {
   std::shared_ptr<Impl> impl_;
 };
 
-/// Header blocks of SPDY/3: a zlib stream for the whole connection, primed with the dictionary of the protocol.
+/// Header blocks of SPDY/3: a zlib stream for the whole connection, primed with the dictionary of
+/// the protocol.
 class SpdyHeaderCodec {
  public:
   SpdyHeaderCodec();

@@ -38,28 +38,33 @@ void StatusWriter::Next(const std::string& uid) {
 void StatusWriter::Send(const std::string& uid, Entry& entry) {
   entry.sending = true;
   if (!entry.has_waiting) {
-    client_.Delete(kPods, entry.ns, entry.name, [this, uid](const base::Result<Json>& done) {
-      Entry& now = entries_[uid];
-      const bool over = done.ok() || done.status().code() == base::Code::kNotFound;
-      now.deleting = !over;
-      Sent(uid, over ? base::Status() : done.status(), Json());
-    }, 0);
+    client_.Delete(
+        kPods, entry.ns, entry.name,
+        [this, uid](const base::Result<Json>& done) {
+          Entry& now = entries_[uid];
+          const bool over = done.ok() || done.status().code() == base::Code::kNotFound;
+          now.deleting = !over;
+          Sent(uid, over ? base::Status() : done.status(), Json());
+        },
+        0);
     return;
   }
   entry.has_waiting = false;
   // With the uid, so that a new pod of the same name is never taken for the old one.
   const Json patch = {{"metadata", {{"uid", uid}}}, {"status", entry.waiting}};
-  client_.Patch(kPods, entry.ns, entry.name, kubeclient::PatchType::kMerge, patch,
-                [this, uid, state = entry.waiting](const base::Result<Json>& done) mutable {
-                  Sent(uid, done.ok() ? base::Status() : done.status(), std::move(state));
-                },
-                "status");
+  client_.Patch(
+      kPods, entry.ns, entry.name, kubeclient::PatchType::kMerge, patch,
+      [this, uid, state = entry.waiting](const base::Result<Json>& done) mutable {
+        Sent(uid, done.ok() ? base::Status() : done.status(), std::move(state));
+      },
+      "status");
 }
 
 void StatusWriter::Sent(const std::string& uid, const base::Status& status, Json state) {
   Entry& entry = entries_[uid];
   entry.sending = false;
-  const bool hopeless = status.code() == base::Code::kNotFound || status.code() == base::Code::kInvalidArgument ||
+  const bool hopeless = status.code() == base::Code::kNotFound ||
+                        status.code() == base::Code::kInvalidArgument ||
                         status.code() == base::Code::kAborted;
   if (!status.ok() && !hopeless) {
     LOG_WARN("node", "writing the status of pod {}/{}: {}", entry.ns, entry.name, status.message());

@@ -10,8 +10,8 @@
 
 namespace isthmus::lab::node {
 
-/// Writes pods' statuses to the API: for each pod at most one request under way and the newest state waiting;
-/// what fails is tried again. Lives on the node's loop.
+/// Writes pods' statuses to the API: for each pod at most one request under way and the newest
+/// state waiting; what fails is tried again. Lives on the node's loop.
 class StatusWriter {
  public:
   StatusWriter(base::Loop& loop, kubeclient::Client& client) : loop_(loop), client_(client) {}

@@ -20,15 +20,16 @@ void LogCall(const Call& call, int status) {
   strftime(when, sizeof when, "%d/%b/%Y %H:%M:%S", &parts);
   const std::string client = call.client.substr(0, call.client.rfind(':'));
   fmt::memory_buffer line;
-  fmt::format_to(std::back_inserter(line), "{} - - [{}] \"{} {} HTTP/1.1\" {} -\n", client, when, call.head.method,
-                 call.head.target, status);
+  fmt::format_to(std::back_inserter(line), "{} - - [{}] \"{} {} HTTP/1.1\" {} -\n", client, when,
+                 call.head.method, call.head.target, status);
   fwrite(line.data(), 1, line.size(), stdout);
   fflush(stdout);
 }
 
 void Serve(const Application& application, const std::shared_ptr<http::ServerStream>& stream) {
   stream->ReadBody(kLargestBody, [application, stream](std::string body) {
-    auto call = std::make_shared<Call>(Call{stream->head(), std::move(body), stream->peer().address});
+    auto call =
+        std::make_shared<Call>(Call{stream->head(), std::move(body), stream->peer().address});
     application(call, [stream, call](Answer answer) {
       LogCall(*call, answer.status);
       http::Headers headers = answer.headers;
@@ -44,7 +45,8 @@ void Serve(const Application& application, const std::shared_ptr<http::ServerStr
 
 }  // namespace
 
-AppServer::AppServer(base::Loop& loop, const std::string& address, uint16_t port, Application application)
+AppServer::AppServer(base::Loop& loop, const std::string& address, uint16_t port,
+                     Application application)
     : server_(loop, {.address = address, .port = port},
               [application = std::move(application)](std::shared_ptr<http::ServerStream> stream) {
                 Serve(application, stream);

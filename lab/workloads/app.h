@@ -29,7 +29,8 @@ using Reply = std::function<void(Answer)>;
 /// Answers one call, at once or later. Called on the loop.
 using Application = std::function<void(std::shared_ptr<const Call>, Reply)>;
 
-/// An application on a port, with one line on standard output for each request, as web frameworks print it.
+/// An application on a port, with one line on standard output for each request, as web frameworks
+/// print it.
 class AppServer {
  public:
   AppServer(base::Loop& loop, const std::string& address, uint16_t port, Application application);

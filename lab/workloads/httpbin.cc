@@ -31,21 +31,27 @@ Json HeadersOf(const Call& call) {
   Json headers = {{"Host", call.head.authority}};
   for (const auto& [name, value] : call.head.headers.all()) {
     const std::string title = TitleCase(name);
-    headers[title] = headers.contains(title) ? headers[title].get<std::string>() + "," + value : value;
+    headers[title] =
+        headers.contains(title) ? headers[title].get<std::string>() + "," + value : value;
   }
   return headers;
 }
 
-std::string Dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string Dump(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 // /get, /post, /anything: the whole request.
 Answer Echo(const Call& call) {
   Json args = Json::object();
   for (const auto& [name, value] : call.head.query()) args[name] = value;
   auto body = kubeapi::ParseJson(call.body);
-  return JsonAnswer(Dump({{"args", args}, {"headers", HeadersOf(call)}, {"method", call.head.method},
+  return JsonAnswer(Dump({{"args", args},
+                          {"headers", HeadersOf(call)},
+                          {"method", call.head.method},
                           {"origin", call.client.substr(0, call.client.rfind(':'))},
-                          {"url", "http://" + call.head.authority + call.head.target}, {"data", call.body},
+                          {"url", "http://" + call.head.authority + call.head.target},
+                          {"data", call.body},
                           {"json", body.ok() ? *body : Json()}}));
 }
 
@@ -55,7 +61,8 @@ Answer StatusOf(std::string_view text) {
   if (codes.empty()) return NotFound();
   static std::mt19937 random{std::random_device{}()};
   auto code = base::ParseInt(codes[random() % codes.size()]);
-  if (!code.ok() || *code < 200 || *code > 599) return {.status = 400, .body = "Invalid status code\n"};
+  if (!code.ok() || *code < 200 || *code > 599)
+    return {.status = 400, .body = "Invalid status code\n"};
   return {.status = static_cast<int>(*code), .body = ""};
 }
 
@@ -64,7 +71,8 @@ Answer BasicAuth(const Call& call, std::string_view rest) {
   const std::string wanted = "Basic " + base::Base64Encode(fmt::format("{}:{}", user, password));
   if (call.head.headers.Get("authorization") == wanted)
     return JsonAnswer(Dump({{"authenticated", true}, {"user", user}}));
-  return {.status = 401, .body = "", .headers = {{"www-authenticate", "Basic realm=\"Fake Realm\""}}};
+  return {
+      .status = 401, .body = "", .headers = {{"www-authenticate", "Basic realm=\"Fake Realm\""}}};
 }
 
 Answer ResponseHeaders(const Call& call) {
@@ -96,11 +104,14 @@ Answer Serve(const Call& call) {
   for (const char* echo : {"/get", "/post", "/put", "/delete", "/patch", "/anything"})
     if (path == echo || path.starts_with("/anything/")) return Echo(call);
   if (path == "/headers") return JsonAnswer(Dump({{"headers", HeadersOf(call)}}));
-  if (path == "/ip") return JsonAnswer(Dump({{"origin", call.client.substr(0, call.client.rfind(':'))}}));
+  if (path == "/ip")
+    return JsonAnswer(Dump({{"origin", call.client.substr(0, call.client.rfind(':'))}}));
   if (path == "/user-agent")
-    return JsonAnswer(Dump({{"user-agent", std::string(call.head.headers.Get("user-agent").value_or(""))}}));
+    return JsonAnswer(
+        Dump({{"user-agent", std::string(call.head.headers.Get("user-agent").value_or(""))}}));
   if (path == "/hostname") return JsonAnswer(Dump({{"hostname", Hostname()}}));
-  if (path == "/html" || path == "/") return Text("<!DOCTYPE html>\n<html><body><h1>httpbin of the lab</h1></body></html>\n");
+  if (path == "/html" || path == "/")
+    return Text("<!DOCTYPE html>\n<html><body><h1>httpbin of the lab</h1></body></html>\n");
   if (path == "/json") return JsonAnswer(Dump({{"slideshow", {{"title", "Sample Slide Show"}}}}));
   if (path == "/response-headers") return ResponseHeaders(call);
   if (path == "/redirect-to") return RedirectTo(call);
@@ -119,7 +130,8 @@ Application HttpBin(base::Loop& loop) {
     std::string_view rest = path;
     if (!base::ConsumePrefix(rest, "/delay/")) return reply(Serve(*call));
     const auto seconds = std::min(std::atof(std::string(rest).c_str()), 10.0);
-    const auto delay = std::chrono::duration_cast<base::Duration>(std::chrono::duration<double>(std::max(seconds, 0.0)));
+    const auto delay = std::chrono::duration_cast<base::Duration>(
+        std::chrono::duration<double>(std::max(seconds, 0.0)));
     auto timer = delayed->emplace(delayed->end());
     *timer = base::Timer::After(loop, delay, [call, reply, delayed, timer] {
       reply(Echo(*call));

@@ -36,7 +36,9 @@ int WorkloadMain(int argc, char** argv) {
   CLI::App app("A sample application of the lab", "workload");
   std::string name, address = "0.0.0.0";
   uint16_t port = 0;
-  app.add_option("name", name, "helloworld, productpage, details, ratings, reviews, httpbin, web or sleep")->required();
+  app.add_option("name", name,
+                 "helloworld, productpage, details, ratings, reviews, httpbin, web or sleep")
+      ->required();
   app.add_option("--port", port, "port to listen at");
   app.add_option("--address", address, "address to listen at");
   try {

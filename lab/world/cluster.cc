@@ -18,7 +18,8 @@ const kubeapi::Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
 
 }  // namespace
 
-Cluster::Cluster(const Shared& shared, const ClusterSpec& spec, std::function<void(const std::string&)> progress,
+Cluster::Cluster(const Shared& shared, const ClusterSpec& spec,
+                 std::function<void(const std::string&)> progress,
                  std::function<void(const base::Status&)> ready)
     : shared_(shared), spec_(spec), progress_(std::move(progress)), on_ready_(std::move(ready)) {}
 Cluster::~Cluster() = default;
@@ -79,7 +80,8 @@ base::Status Cluster::StartNode(const NodeSpec& node) {
   options.rules = shared_.wan.RulesOf(spec_, node);
   if (!node.region.empty()) options.labels["topology.kubernetes.io/region"] = node.region;
   if (!node.zone.empty()) options.labels["topology.kubernetes.io/zone"] = node.zone;
-  if (node.address == spec_.api_server) options.labels["node-role.kubernetes.io/control-plane"] = "";
+  if (node.address == spec_.api_server)
+    options.labels["node-role.kubernetes.io/control-plane"] = "";
   options.programs = shared_.programs;
   options.image_tables = shared_.image_tables;
   options.hidden = {shared_.dirs.state};
@@ -87,30 +89,42 @@ base::Status Cluster::StartNode(const NodeSpec& node) {
   const std::string config = shared_.dirs.cluster(spec_.name) + "/" + node.name + ".json";
   RETURN_IF_ERROR(base::WriteFile(config, options.ToJson(), 0600), "options");
   processes_.push_back(std::make_unique<ManagedProcess>(
-      shared_.loop, ProcessSpec{.name = spec_.name + "/" + node.name, .argv = {shared_.program, "node", "--config", config},
-                                .network_namespace = shared_.wan.NodeNsPath(spec_, node),
-                                .log_path = shared_.dirs.logs() + "/" + spec_.name + "-" + node.name + ".log"}));
+      shared_.loop,
+      ProcessSpec{.name = spec_.name + "/" + node.name,
+                  .argv = {shared_.program, "node", "--config", config},
+                  .network_namespace = shared_.wan.NodeNsPath(spec_, node),
+                  .log_path = shared_.dirs.logs() + "/" + spec_.name + "-" + node.name + ".log"}));
   processes_.back()->Start();
   return {};
 }
 
 base::Status Cluster::WriteKubeconfig() const {
-  ASSIGN_OR_RETURN(const kubeclient::RestConfig config, kubeclient::LoadKubeconfig(shared_.control_plane.AdminKubeconfig(spec_), ""), "admin's");
-  return base::WriteFile(shared_.dirs.inner_kubeconfig(spec_.name),
-                         MakeKubeconfig(spec_.name, fmt::format("https://{}:{}", spec_.api_server, spec_.api_port), "", config.ca_pem,
-                                        config.client_certificate_pem, config.client_key_pem), 0600);
+  ASSIGN_OR_RETURN(const kubeclient::RestConfig config,
+                   kubeclient::LoadKubeconfig(shared_.control_plane.AdminKubeconfig(spec_), ""),
+                   "admin's");
+  return base::WriteFile(
+      shared_.dirs.inner_kubeconfig(spec_.name),
+      MakeKubeconfig(spec_.name, fmt::format("https://{}:{}", spec_.api_server, spec_.api_port), "",
+                     config.ca_pem, config.client_certificate_pem, config.client_key_pem),
+      0600);
 }
 
 base::Result<std::string> Cluster::OuterKubeconfig() const {
-  ASSIGN_OR_RETURN(const kubeclient::RestConfig config, kubeclient::LoadKubeconfig(shared_.control_plane.AdminKubeconfig(spec_), ""), "admin's");
-  return MakeKubeconfig(spec_.name, fmt::format("https://{}:{}", spec_.api_server, spec_.api_port), shared_.proxy_url, config.ca_pem,
-                        config.client_certificate_pem, config.client_key_pem);
+  ASSIGN_OR_RETURN(const kubeclient::RestConfig config,
+                   kubeclient::LoadKubeconfig(shared_.control_plane.AdminKubeconfig(spec_), ""),
+                   "admin's");
+  return MakeKubeconfig(spec_.name, fmt::format("https://{}:{}", spec_.api_server, spec_.api_port),
+                        shared_.proxy_url, config.ca_pem, config.client_certificate_pem,
+                        config.client_key_pem);
 }
 
 base::Status Cluster::ConnectApi() {
-  ASSIGN_OR_RETURN(kubeclient::RestConfig config, kubeclient::LoadKubeconfig(shared_.dirs.inner_kubeconfig(spec_.name), ""), "kubeconfig");
+  ASSIGN_OR_RETURN(kubeclient::RestConfig config,
+                   kubeclient::LoadKubeconfig(shared_.dirs.inner_kubeconfig(spec_.name), ""),
+                   "kubeconfig");
   config.proxy_url = shared_.proxy_url;
-  ASSIGN_OR_RETURN(client_, kubeclient::Client::Create(shared_.loop, std::move(config)), "API client");
+  ASSIGN_OR_RETURN(client_, kubeclient::Client::Create(shared_.loop, std::move(config)),
+                   "API client");
   return {};
 }
 
@@ -137,26 +151,37 @@ void Cluster::CheckNodes() {
 
 // Nodes may be ready before the controllers are; then no pod could be made yet.
 void Cluster::CheckAccounts() {
-  client_->Get(node::kServiceAccounts, "default", "default", [this](const base::Result<Json>& account) {
-    if (!account.ok()) {
-      poll_ = base::Timer::After(shared_.loop, kPollPeriod, [this] { CheckAccounts(); });
-      return;
-    }
-    ready_ = true;
-    WatchIngress();
-    on_ready_({});
-  });
+  client_->Get(
+      node::kServiceAccounts, "default", "default", [this](const base::Result<Json>& account) {
+        if (!account.ok()) {
+          poll_ = base::Timer::After(shared_.loop, kPollPeriod, [this] { CheckAccounts(); });
+          return;
+        }
+        ready_ = true;
+        WatchIngress();
+        on_ready_({});
+      });
 }
 
 // What a cluster has besides the API server's own objects.
 void Cluster::MakeObjects() {
   auto ignore = [](const base::Result<Json>&) {};
   // The namespace of leases comes with the API server, but not with every one.
-  client_->Create(kNamespaces, "", {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", "kube-node-lease"}}}}, ignore);
-  const Json dns = {{"apiVersion", "v1"}, {"kind", "Service"},
-                    {"metadata", {{"name", "kube-dns"}, {"namespace", "kube-system"}, {"labels", {{"k8s-app", "kube-dns"}, {"kubernetes.io/name", "CoreDNS"}}}}},
-                    {"spec", {{"clusterIP", spec_.DnsAddress()},
-                              {"ports", {{{"name", "dns"}, {"port", 53}, {"protocol", "UDP"}}, {{"name", "dns-tcp"}, {"port", 53}, {"protocol", "TCP"}}}}}}};
+  client_->Create(
+      kNamespaces, "",
+      {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", "kube-node-lease"}}}},
+      ignore);
+  const Json dns = {{"apiVersion", "v1"},
+                    {"kind", "Service"},
+                    {"metadata",
+                     {{"name", "kube-dns"},
+                      {"namespace", "kube-system"},
+                      {"labels", {{"k8s-app", "kube-dns"}, {"kubernetes.io/name", "CoreDNS"}}}}},
+                    {"spec",
+                     {{"clusterIP", spec_.DnsAddress()},
+                      {"ports",
+                       {{{"name", "dns"}, {"port", 53}, {"protocol", "UDP"}},
+                        {{"name", "dns-tcp"}, {"port", 53}, {"protocol", "TCP"}}}}}}};
   client_->Create(node::kServices, "kube-system", dns, [this](const base::Result<Json>& made) {
     if (!made.ok() && made.status().code() != base::Code::kAlreadyExists)
       LOG_WARN("lab", "{}: service kube-dns: {}", spec_.name, made.status().message());
@@ -170,37 +195,65 @@ void Cluster::MakeMirrorPod() {
   for (const NodeSpec& node : spec_.nodes)
     if (node.address == spec_.api_server) node_name = node.name;
   const std::string name = "kube-apiserver-" + node_name;
-  const Json pod = {{"apiVersion", "v1"}, {"kind", "Pod"},
-                    {"metadata", {{"name", name}, {"namespace", "kube-system"},
-                                  {"labels", {{"component", "kube-apiserver"}, {"tier", "control-plane"}}},
-                                  {"annotations", {{"kubernetes.io/config.mirror", "isthmus-lab"}}}}},
-                    {"spec", {{"nodeName", node_name}, {"hostNetwork", true}, {"priorityClassName", "system-node-critical"},
-                              {"automountServiceAccountToken", false}, {"enableServiceLinks", false},
-                              {"tolerations", {{{"operator", "Exists"}}}},
-                              {"containers", {{{"name", "kube-apiserver"}, {"image", "isthmus-lab"},
-                                               {"command", {"kube-apiserver", "--advertise-address=" + spec_.api_server,
-                                                            fmt::format("--secure-port={}", spec_.api_port),
-                                                            "--service-cluster-ip-range=" + spec_.service_range}}}}}}}};
+  const Json pod = {{"apiVersion", "v1"},
+                    {"kind", "Pod"},
+                    {"metadata",
+                     {{"name", name},
+                      {"namespace", "kube-system"},
+                      {"labels", {{"component", "kube-apiserver"}, {"tier", "control-plane"}}},
+                      {"annotations", {{"kubernetes.io/config.mirror", "isthmus-lab"}}}}},
+                    {"spec",
+                     {{"nodeName", node_name},
+                      {"hostNetwork", true},
+                      {"priorityClassName", "system-node-critical"},
+                      {"automountServiceAccountToken", false},
+                      {"enableServiceLinks", false},
+                      {"tolerations", {{{"operator", "Exists"}}}},
+                      {"containers",
+                       {{{"name", "kube-apiserver"},
+                         {"image", "isthmus-lab"},
+                         {"command",
+                          {"kube-apiserver", "--advertise-address=" + spec_.api_server,
+                           fmt::format("--secure-port={}", spec_.api_port),
+                           "--service-cluster-ip-range=" + spec_.service_range}}}}}}}};
   client_->Create(node::kPods, "kube-system", pod, [this, name](const base::Result<Json>& made) {
     if (!made.ok()) return;
     const std::string now = base::FormatTime(base::SystemClock().Now());
     Json conditions = Json::array();
     for (const char* type : {"Initialized", "Ready", "ContainersReady", "PodScheduled"})
       conditions.push_back({{"type", type}, {"status", "True"}, {"lastTransitionTime", now}});
-    const Json status = {{"phase", "Running"}, {"hostIP", spec_.api_server}, {"podIP", spec_.api_server}, {"startTime", now}, {"conditions", conditions},
-                         {"containerStatuses", {{{"name", "kube-apiserver"}, {"image", "isthmus-lab"}, {"imageID", ""}, {"ready", true},
-                                                 {"restartCount", 0}, {"started", true}, {"state", {{"running", {{"startedAt", now}}}}}}}}};
-    client_->Patch(node::kPods, "kube-system", name, kubeclient::PatchType::kMerge, {{"status", status}}, [](const base::Result<Json>&) {}, "status");
+    const Json status = {{"phase", "Running"},
+                         {"hostIP", spec_.api_server},
+                         {"podIP", spec_.api_server},
+                         {"startTime", now},
+                         {"conditions", conditions},
+                         {"containerStatuses",
+                          {{{"name", "kube-apiserver"},
+                            {"image", "isthmus-lab"},
+                            {"imageID", ""},
+                            {"ready", true},
+                            {"restartCount", 0},
+                            {"started", true},
+                            {"state", {{"running", {{"startedAt", now}}}}}}}}};
+    client_->Patch(
+        node::kPods, "kube-system", name, kubeclient::PatchType::kMerge, {{"status", status}},
+        [](const base::Result<Json>&) {}, "status");
   });
 }
 
 void Cluster::WatchIngress() {
   ingress_ = std::make_unique<kubeclient::Informer>(
-      shared_.loop, *client_, node::kServices, "istio-system", kubeclient::ListOptions{.field_selector = "metadata.name=istio-ingressgateway"},
-      kubeclient::InformerEvents{.changed = [this](const std::string&, const Json* now) {
-                                   ingress_address_ = now == nullptr ? "" : kubeapi::StringAt(*now, {"spec", "clusterIP"});
-                                 },
-                                 .synced = [] {}, .health = [](const base::Status&) {}});
+      shared_.loop, *client_, node::kServices, "istio-system",
+      kubeclient::ListOptions{.field_selector = "metadata.name=istio-ingressgateway"},
+      kubeclient::InformerEvents{.changed =
+                                     [this](const std::string&, const Json* now) {
+                                       ingress_address_ =
+                                           now == nullptr
+                                               ? ""
+                                               : kubeapi::StringAt(*now, {"spec", "clusterIP"});
+                                     },
+                                 .synced = [] {},
+                                 .health = [](const base::Status&) {}});
 }
 
 void Cluster::StopApiServer() {
@@ -216,11 +269,20 @@ void Cluster::StartApiServer() {
 Json Cluster::Status() const {
   Json processes = Json::array();
   for (const auto& process : processes_)
-    processes.push_back({{"name", process->spec().name}, {"pid", process->pid()}, {"restarts", process->restarts()}, {"wanted", process->wanted()}});
+    processes.push_back({{"name", process->spec().name},
+                         {"pid", process->pid()},
+                         {"restarts", process->restarts()},
+                         {"wanted", process->wanted()}});
   Json nodes = Json::array();
-  for (const NodeSpec& node : spec_.nodes) nodes.push_back({{"name", node.name}, {"address", node.address}, {"podCIDR", node.pod_range}});
-  return {{"name", spec_.name}, {"network", spec_.network}, {"apiServer", fmt::format("{}:{}", spec_.api_server, spec_.api_port)},
-          {"serviceCIDR", spec_.service_range}, {"ready", ready_}, {"nodes", nodes}, {"processes", processes}};
+  for (const NodeSpec& node : spec_.nodes)
+    nodes.push_back({{"name", node.name}, {"address", node.address}, {"podCIDR", node.pod_range}});
+  return {{"name", spec_.name},
+          {"network", spec_.network},
+          {"apiServer", fmt::format("{}:{}", spec_.api_server, spec_.api_port)},
+          {"serviceCIDR", spec_.service_range},
+          {"ready", ready_},
+          {"nodes", nodes},
+          {"processes", processes}};
 }
 
 }  // namespace isthmus::lab::world

@@ -19,9 +19,9 @@
 
 namespace isthmus::lab::world {
 
-/// One cluster of the lab from its first process to the moment it is ready, and its processes after that.
-/// The steps: API server, then (when its certificates are there) controllers and nodes, then the objects every
-/// cluster has, until all nodes are ready. Lives on the supervisor's loop.
+/// One cluster of the lab from its first process to the moment it is ready, and its processes after
+/// that. The steps: API server, then (when its certificates are there) controllers and nodes, then
+/// the objects every cluster has, until all nodes are ready. Lives on the supervisor's loop.
 class Cluster {
  public:
   struct Shared {
@@ -35,7 +35,8 @@ class Cluster {
     std::vector<std::string> image_tables;
     std::string proxy_url;
   };
-  Cluster(const Shared& shared, const ClusterSpec& spec, std::function<void(const std::string&)> progress,
+  Cluster(const Shared& shared, const ClusterSpec& spec,
+          std::function<void(const std::string&)> progress,
           std::function<void(const base::Status&)> ready);
   ~Cluster();
   Cluster(const Cluster&) = delete;

@@ -21,18 +21,25 @@ class ControlPlane {
   /// What must be there before the processes start (the real API server's certificates).
   base::Status Prepare(const LabSpec& lab, const ClusterSpec& cluster) const;
   /// The API server (and its store), to be started first.
-  std::vector<ProcessSpec> Servers(const ClusterSpec& cluster, const std::string& network_namespace) const;
+  std::vector<ProcessSpec> Servers(const ClusterSpec& cluster,
+                                   const std::string& network_namespace) const;
   /// Controllers and scheduler.
-  std::vector<ProcessSpec> Controllers(const LabSpec& lab, const ClusterSpec& cluster, const std::string& network_namespace) const;
+  std::vector<ProcessSpec> Controllers(const LabSpec& lab, const ClusterSpec& cluster,
+                                       const std::string& network_namespace) const;
   /// Whether the API server has written its certificates and kubeconfigs.
   bool FilesReady(const ClusterSpec& cluster) const;
-  std::string AdminKubeconfig(const ClusterSpec& cluster) const { return dirs_.data(cluster.name) + "/admin.kubeconfig"; }
-  /// A certificate for a node's kubelet API, from the cluster's authority: kubelet-<node>.{crt,key} in its pki.
+  std::string AdminKubeconfig(const ClusterSpec& cluster) const {
+    return dirs_.data(cluster.name) + "/admin.kubeconfig";
+  }
+  /// A certificate for a node's kubelet API, from the cluster's authority: kubelet-<node>.{crt,key}
+  /// in its pki.
   base::Status IssueKubeletCertificate(const ClusterSpec& cluster, const NodeSpec& node) const;
 
  private:
-  ProcessSpec Own(const ClusterSpec& cluster, const std::string& role, std::vector<std::string> args, const std::string& ns) const;
-  ProcessSpec Asset(const ClusterSpec& cluster, const std::string& name, std::vector<std::string> args, const std::string& ns) const;
+  ProcessSpec Own(const ClusterSpec& cluster, const std::string& role,
+                  std::vector<std::string> args, const std::string& ns) const;
+  ProcessSpec Asset(const ClusterSpec& cluster, const std::string& name,
+                    std::vector<std::string> args, const std::string& ns) const;
 
   const LabDirs dirs_;
   const std::string program_;
@@ -40,7 +47,8 @@ class ControlPlane {
 };
 
 /// A kubeconfig with one context called `name`.
-std::string MakeKubeconfig(const std::string& name, const std::string& server, const std::string& proxy_url,
-                           const std::string& ca_pem, const std::string& certificate_pem, const std::string& key_pem);
+std::string MakeKubeconfig(const std::string& name, const std::string& server,
+                           const std::string& proxy_url, const std::string& ca_pem,
+                           const std::string& certificate_pem, const std::string& key_pem);
 
 }  // namespace isthmus::lab::world

@@ -30,21 +30,27 @@ namespace {
 
 using network::Fd;
 
-base::Status Errno(const std::string& doing) { return base::Error(base::Code::kInternal, "{}: {}", doing, strerror(errno)); }
+base::Status Errno(const std::string& doing) {
+  return base::Error(base::Code::kInternal, "{}: {}", doing, strerror(errno));
+}
 
 void Say(int fd, const std::string& line) {
   const std::string text = line + "\n";
   if (write(fd, text.data(), text.size()) < 0) return;  // Nobody waits any more.
 }
 
-// The supervisor: the second process of the lab. `report_fd` takes progress lines, then "up" or "error: ...".
+// The supervisor: the second process of the lab. `report_fd` takes progress lines, then "up" or
+// "error: ...".
 int RunSupervisor(const LabDirs& dirs, const LabSpec& spec, int report_fd) {
   base::Loop loop;
   base::Signals signals(loop, {SIGTERM, SIGINT}, [&](int) { loop.Stop(); });
   const char* assets = getenv("KUBEBUILDER_ASSETS");
   int code = 0;
   Fd report(report_fd);
-  SupervisorOptions options{.dirs = dirs, .spec = spec, .program = OwnProgram(), .assets = assets == nullptr ? "" : assets};
+  SupervisorOptions options{.dirs = dirs,
+                            .spec = spec,
+                            .program = OwnProgram(),
+                            .assets = assets == nullptr ? "" : assets};
   options.progress = [&](const std::string& line) { Say(report.get(), line); };
   options.ready = [&](const base::Status& status) {
     Say(report.get(), status.ok() ? "up" : "error: " + status.message());
@@ -94,7 +100,8 @@ base::Status WaitUntilUp(int report_fd, pid_t init) {
     for (size_t end; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1)) {
       std::string_view line = std::string_view(text).substr(0, end);
       if (line == "up") return {};
-      if (base::ConsumePrefix(line, "error: ")) return base::Status(base::Code::kInternal, std::string(line));
+      if (base::ConsumePrefix(line, "error: "))
+        return base::Status(base::Code::kInternal, std::string(line));
       fprintf(stderr, "lab: %.*s\n", static_cast<int>(line.size()), line.data());
     }
   }
@@ -122,7 +129,8 @@ base::Status StartLab(const LabDirs& dirs, const LabSpec& spec, const std::strin
   Fd lock(open(dirs.lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid()) return Errno("opening " + dirs.lock());
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
-    return base::Error(base::Code::kAlreadyExists, "another lab is being started in {}", dirs.state);
+    return base::Error(base::Code::kAlreadyExists, "another lab is being started in {}",
+                       dirs.state);
   RETURN_IF_ERROR(base::WriteFile(dirs.topology(), topology_text), "state folder");
   int report[2];
   if (pipe2(report, O_CLOEXEC) != 0) return Errno("pipe");
@@ -137,7 +145,8 @@ base::Status StartLab(const LabDirs& dirs, const LabSpec& spec, const std::strin
   if (status.ok()) return {};
   kill(init, SIGKILL);
   waitpid(init, nullptr, 0);
-  return base::Status(status.code(), status.message() + fmt::format(" (logs: {}, {})", dirs.log(), dirs.logs()));
+  return base::Status(status.code(),
+                      status.message() + fmt::format(" (logs: {}, {})", dirs.log(), dirs.logs()));
 }
 
 base::Status StopLab(const LabDirs& dirs) {
@@ -145,13 +154,15 @@ base::Status StopLab(const LabDirs& dirs) {
   if (pid > 0) {
     Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
     // Between reading the number and opening it, it may have become another's.
-    if (process.valid() && RunningLab(dirs) == pid) syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+    if (process.valid() && RunningLab(dirs) == pid)
+      syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
     Fd lock(open(dirs.lock().c_str(), O_RDWR | O_CLOEXEC));
     if (lock.valid()) flock(lock.get(), LOCK_EX);  // Until it is gone.
   }
   std::error_code error;
   // Only what the lab itself makes, whatever else somebody keeps there.
-  for (const char* name : {"kubeconfig", "topology.yaml", "control.sock", "lock", "pid", "lab.log", "logs", "run", "clusters", "proxy-port"})
+  for (const char* name : {"kubeconfig", "topology.yaml", "control.sock", "lock", "pid", "lab.log",
+                           "logs", "run", "clusters", "proxy-port"})
     std::filesystem::remove_all(dirs.state + "/" + name, error);
   std::filesystem::remove(dirs.state, error);
   return {};

@@ -10,9 +10,9 @@ namespace isthmus::lab::world {
 
 /// The lab's life as seen from the machine.
 ///
-/// A lab is one process namespace: its first process starts the supervisor and reaps whatever is left without
-/// a parent; when it ends, the kernel ends everything in it. So "down" is one signal, and nothing that is not the
-/// lab's can be hit.
+/// A lab is one process namespace: its first process starts the supervisor and reaps whatever is
+/// left without a parent; when it ends, the kernel ends everything in it. So "down" is one signal,
+/// and nothing that is not the lab's can be hit.
 
 /// Starts the lab in the background and waits until it is up, printing progress on standard error.
 base::Status StartLab(const LabDirs& dirs, const LabSpec& spec, const std::string& topology_text);

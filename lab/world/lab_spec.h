@@ -25,7 +25,7 @@ struct ClusterSpec {
   uint16_t api_port = 6443;
   std::vector<NodeSpec> nodes;
   std::string service_range;
-  std::vector<std::string> load_balancer_pool;               ///< "a-b" or "a"
+  std::vector<std::string> load_balancer_pool;                 ///< "a-b" or "a"
   std::map<std::string, std::string> load_balancer_addresses;  ///< "namespace/name" to address.
   int ingress_port = -1;  ///< Port on the machine's loopback; 0 takes a free one, -1 none.
   /// The address that stands for the DNS service: the tenth of the service range.
@@ -34,8 +34,9 @@ struct ClusterSpec {
 
 /// What the lab makes: the lab's part of a Topology file. A value.
 ///
-/// Invariant after Parse(): names, node names and addresses are unique, ranges parse and do not overlap where they would
-/// meet, every API server stands on a node of its cluster. What the file leaves out is filled in.
+/// Invariant after Parse(): names, node names and addresses are unique, ranges parse and do not
+/// overlap where they would meet, every API server stands on a node of its cluster. What the file
+/// leaves out is filled in.
 struct LabSpec {
   std::string name;
   bool token_secrets = false;

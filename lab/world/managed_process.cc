@@ -15,7 +15,9 @@ constexpr auto kHealthyRun = 5s;
 }  // namespace
 
 ManagedProcess::ManagedProcess(base::Loop& loop, ProcessSpec spec)
-    : loop_(loop), spec_(std::move(spec)), backoff_({.initial = 50ms, .max = 2s, .factor = 2, .jitter = 0}) {}
+    : loop_(loop),
+      spec_(std::move(spec)),
+      backoff_({.initial = 50ms, .max = 2s, .factor = 2, .jitter = 0}) {}
 
 ManagedProcess::~ManagedProcess() {
   if (pid_ > 0) kill(pid_, SIGKILL);
@@ -36,7 +38,8 @@ void ManagedProcess::Launch() {
   retry_.Cancel();
   if (!wanted_ || pid_ > 0) return;
   network::Fd log(open(spec_.log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
-  const network::Command command{.argv = spec_.argv, .fds = {{log.get(), 1}, {log.get(), 2}}, .new_session = true};
+  const network::Command command{
+      .argv = spec_.argv, .fds = {{log.get(), 1}, {log.get(), 2}}, .new_session = true};
   base::Result<pid_t> pid = base::Error(base::Code::kInternal, "not started");
   auto spawn = [&]() -> base::Status {
     pid = network::Spawn(command);
@@ -63,7 +66,8 @@ void ManagedProcess::Launch() {
 void ManagedProcess::Ended(int exit_code) {
   pid_ = 0;
   if (!wanted_) return;
-  LOG_WARN("lab", "{} has ended with code {}; it is started again (its log: {})", spec_.name, exit_code, spec_.log_path);
+  LOG_WARN("lab", "{} has ended with code {}; it is started again (its log: {})", spec_.name,
+           exit_code, spec_.log_path);
   if (base::SystemClock().Now() - started_ > kHealthyRun) backoff_.Reset();
   retry_ = base::Timer::After(loop_, backoff_.Next(), [this] { Launch(); });
 }

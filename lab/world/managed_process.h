@@ -11,15 +11,16 @@
 namespace isthmus::lab::world {
 
 struct ProcessSpec {
-  std::string name;               ///< "cluster1/apiserver"
+  std::string name;  ///< "cluster1/apiserver"
   std::vector<std::string> argv;
   std::string network_namespace;  ///< Path; where it runs.
   std::string log_path;           ///< Its output is appended there.
   bool is_api_server = false;
 };
 
-/// A process that is kept running: whenever it ends, it is started again, at once the first time and with growing
-/// delays when it keeps failing. Lives on its loop; destroying it kills the process.
+/// A process that is kept running: whenever it ends, it is started again, at once the first time
+/// and with growing delays when it keeps failing. Lives on its loop; destroying it kills the
+/// process.
 class ManagedProcess {
  public:
   ManagedProcess(base::Loop& loop, ProcessSpec spec);

@@ -21,7 +21,8 @@ using std::chrono_literals::operator""s;
 
 constexpr size_t kMostUnsent = 1 << 20;
 
-// Opens a connection without blocking; `done` is called once, never inside. Keeps itself until then.
+// Opens a connection without blocking; `done` is called once, never inside. Keeps itself until
+// then.
 class Dialer : public std::enable_shared_from_this<Dialer> {
  public:
   using Done = std::function<void(base::Result<int>)>;  // The descriptor is the receiver's.
@@ -30,7 +31,8 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
     self->self_ = self;
     self->Start();
   }
-  Dialer(base::Loop& loop, Target target, Done done) : loop_(loop), target_(std::move(target)), done_(std::move(done)) {}
+  Dialer(base::Loop& loop, Target target, Done done)
+      : loop_(loop), target_(std::move(target)), done_(std::move(done)) {}
 
  private:
   void Start() {
@@ -43,7 +45,8 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
     if (!status.ok()) return Finish(status);
     auto to = base::SocketAddress::From(target_.address, target_.port);
     if (!to.ok()) return Finish(to.status());
-    if (connect(fd_.get(), to->raw(), sizeof(sockaddr_in)) != 0 && errno != EINPROGRESS) return Finish(Problem(errno));
+    if (connect(fd_.get(), to->raw(), sizeof(sockaddr_in)) != 0 && errno != EINPROGRESS)
+      return Finish(Problem(errno));
     watch_ = FdWatch::Writable(loop_, fd_.get(), [this] {
       int error = 0;
       socklen_t size = sizeof error;
@@ -53,7 +56,8 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
     timer_ = base::Timer::After(loop_, 10s, [this] { Finish(Problem(ETIMEDOUT)); });
   }
   base::Status Problem(int error) const {
-    return base::Error(base::Code::kUnavailable, "connecting to {}:{} in the lab: {}", target_.address, target_.port, strerror(error));
+    return base::Error(base::Code::kUnavailable, "connecting to {}:{} in the lab: {}",
+                       target_.address, target_.port, strerror(error));
   }
   void Finish(const base::Status& status) {
     watch_.Cancel();
@@ -83,7 +87,11 @@ class Splice {
     raw->server_ = std::make_unique<FdStream>(
         loop, std::move(server),
         FdStream::Events{.data = [raw](std::string_view bytes) { raw->FromServer(bytes); },
-                         .end = [raw] { raw->client_->Finish(); raw->ServerEnded(); },
+                         .end =
+                             [raw] {
+                               raw->client_->Finish();
+                               raw->ServerEnded();
+                             },
                          .drained = [raw] { raw->client_->PauseReading(false); }});
     raw->client_->OnData([raw](std::string_view bytes) {
       raw->server_->Write(bytes);
@@ -92,7 +100,8 @@ class Splice {
     raw->client_->OnDrain([raw] { raw->server_->PauseReading(false); });
     raw->client_->OnClose([raw](const base::Status&) { raw->End(); });
   }
-  Splice(base::Loop& loop, std::unique_ptr<http::ByteStream> client) : loop_(loop), client_(std::move(client)) {}
+  Splice(base::Loop& loop, std::unique_ptr<http::ByteStream> client)
+      : loop_(loop), client_(std::move(client)) {}
 
  private:
   void FromServer(std::string_view bytes) {
@@ -103,7 +112,9 @@ class Splice {
     // What was written goes out first; a client that never closes is not waited for.
     linger_ = base::Timer::After(loop_, 5s, [this] { End(); });
   }
-  void End() { loop_.Post([self = std::exchange(self_, nullptr)] {}); }
+  void End() {
+    loop_.Post([self = std::exchange(self_, nullptr)] {});
+  }
 
   base::Loop& loop_;
   std::shared_ptr<Splice> self_;
@@ -129,14 +140,18 @@ class SocketSplice {
     const int other = 1 - side;
     ends_[side] = std::make_unique<FdStream>(
         loop_, std::move(fd),
-        FdStream::Events{.data = [this, side, other](std::string_view bytes) {
-                           ends_[other]->Write(bytes);
-                           if (ends_[other]->buffered() > kMostUnsent) ends_[side]->PauseReading(true);
-                         },
-                         .end = [this, other] {
-                           ends_[other]->FinishWriting();
-                           if (++ended_ == 2) loop_.Post([self = std::exchange(self_, nullptr)] {});
-                         },
+        FdStream::Events{.data =
+                             [this, side, other](std::string_view bytes) {
+                               ends_[other]->Write(bytes);
+                               if (ends_[other]->buffered() > kMostUnsent)
+                                 ends_[side]->PauseReading(true);
+                             },
+                         .end =
+                             [this, other] {
+                               ends_[other]->FinishWriting();
+                               if (++ended_ == 2)
+                                 loop_.Post([self = std::exchange(self_, nullptr)] {});
+                             },
                          .drained = [this, other] { ends_[other]->PauseReading(false); }});
   }
   base::Loop& loop_;
@@ -153,20 +168,25 @@ struct ConnectProxy::Impl {
   http::Server server;
 
   Impl(base::Loop& loop_in, uint16_t port, Resolve resolve_in)
-      : loop(loop_in), resolve(std::move(resolve_in)),
-        server(loop, {.address = "127.0.0.1", .port = port}, [this](std::shared_ptr<http::ServerStream> stream) { Handle(stream); }) {}
+      : loop(loop_in),
+        resolve(std::move(resolve_in)),
+        server(loop, {.address = "127.0.0.1", .port = port},
+               [this](std::shared_ptr<http::ServerStream> stream) { Handle(stream); }) {}
 
   void Handle(const std::shared_ptr<http::ServerStream>& stream) {
     if (stream->head().method != "CONNECT")
-      return stream->Respond(405, "text/plain", "this is the lab's proxy; it takes CONNECT requests only\n");
-    const std::string& authority = stream->head().authority.empty() ? stream->head().target : stream->head().authority;
+      return stream->Respond(405, "text/plain",
+                             "this is the lab's proxy; it takes CONNECT requests only\n");
+    const std::string& authority =
+        stream->head().authority.empty() ? stream->head().target : stream->head().authority;
     auto host = base::HostPort::Parse(authority, 443);
     auto target = host.ok() ? resolve(host->host, host->port) : base::Result<Target>(host.status());
     if (!target.ok()) return stream->Respond(403, "text/plain", target.status().message() + "\n");
     Dialer::Dial(loop, *target, [this, stream](base::Result<int> fd) {
       if (!fd.ok()) return stream->Respond(502, "text/plain", fd.status().message() + "\n");
       Fd owned(*fd);
-      if (auto client = stream->Upgrade({}); client != nullptr) Splice::Join(loop, std::move(client), std::move(owned));
+      if (auto client = stream->Upgrade({}); client != nullptr)
+        Splice::Join(loop, std::move(client), std::move(owned));
     });
   }
 };
@@ -209,14 +229,18 @@ base::Status PortForward::Start() {
   address.sin_family = AF_INET;
   address.sin_port = htons(impl_->port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(fd.get(), 128) != 0)
-    return base::Error(base::Code::kUnavailable, "listening on 127.0.0.1:{}: {}{}", impl_->port, strerror(errno),
-                       errno == EADDRINUSE ? "; another program uses the port, give another one as ingressPort" : "");
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      listen(fd.get(), 128) != 0)
+    return base::Error(
+        base::Code::kUnavailable, "listening on 127.0.0.1:{}: {}{}", impl_->port, strerror(errno),
+        errno == EADDRINUSE ? "; another program uses the port, give another one as ingressPort"
+                            : "");
   socklen_t size = sizeof address;
   getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
   impl_->port = ntohs(address.sin_port);
   impl_->listener = std::move(fd);
-  impl_->accepts = FdWatch::Readable(impl_->loop, impl_->listener.get(), [raw = impl_.get()] { raw->Accept(); });
+  impl_->accepts =
+      FdWatch::Readable(impl_->loop, impl_->listener.get(), [raw = impl_.get()] { raw->Accept(); });
   return {};
 }
 

@@ -16,10 +16,12 @@ struct Target {
   uint16_t port = 0;
 };
 
-/// The ways from the machine's loopback into the lab. Their outgoing sockets are made inside a namespace of the lab, so
-/// that nothing of the machine's own network is used or changed. Live on their loop.
+/// The ways from the machine's loopback into the lab. Their outgoing sockets are made inside a
+/// namespace of the lab, so that nothing of the machine's own network is used or changed. Live on
+/// their loop.
 
-/// A CONNECT proxy (kubectl's proxy-url). `resolve` says where a host may lead; an error is answered with 403.
+/// A CONNECT proxy (kubectl's proxy-url). `resolve` says where a host may lead; an error is
+/// answered with 403.
 class ConnectProxy {
  public:
   using Resolve = std::function<base::Result<Target>(const std::string& host, uint16_t port)>;

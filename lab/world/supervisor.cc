@@ -31,8 +31,10 @@ std::map<std::string, std::string> FindPrograms(const std::string& program) {
     if (base::Exists((folder / name).string())) programs[name] = (folder / name).string();
   if (const char* envoy = getenv("ISTHMUS_ENVOY"); envoy != nullptr) programs["envoy"] = envoy;
   // In a source tree the program lies in build/bin or build/<preset>/bin.
-  for (std::filesystem::path up = folder; programs.count("envoy") == 0 && up != up.root_path(); up = up.parent_path())
-    if (const auto path = up / ".cache/third_party/envoy/envoy"; base::Exists(path.string())) programs["envoy"] = path.string();
+  for (std::filesystem::path up = folder; programs.count("envoy") == 0 && up != up.root_path();
+       up = up.parent_path())
+    if (const auto path = up / ".cache/third_party/envoy/envoy"; base::Exists(path.string()))
+      programs["envoy"] = path.string();
   return programs;
 }
 
@@ -47,7 +49,9 @@ uint16_t RememberedPort(const std::string& path) {
 
 struct Supervisor::Impl {
   Impl(base::Loop& loop_in, SupervisorOptions options_in)
-      : loop(loop_in), options(std::move(options_in)), wan(options.spec, options.dirs.namespaces()),
+      : loop(loop_in),
+        options(std::move(options_in)),
+        wan(options.spec, options.dirs.namespaces()),
         control_plane(options.dirs, options.program, options.assets) {}
 
   base::Status Start();
@@ -74,7 +78,8 @@ struct Supervisor::Impl {
 base::Status Supervisor::Impl::MountRun() {
   RETURN_IF_ERROR(base::MakeDirs(options.dirs.run()), "state folder");
   if (mount("isthmus-lab", options.dirs.run().c_str(), "tmpfs", MS_NOSUID, "mode=755") != 0)
-    return base::Error(base::Code::kInternal, "mounting {}: {}", options.dirs.run(), strerror(errno));
+    return base::Error(base::Code::kInternal, "mounting {}: {}", options.dirs.run(),
+                       strerror(errno));
   return base::MakeDirs(options.dirs.logs());
 }
 
@@ -95,12 +100,16 @@ base::Status Supervisor::Impl::StartIngress(Cluster& cluster) {
   const ClusterSpec& spec = cluster.spec();
   if (spec.ingress_port < 0) return {};
   auto& forward = ingress[spec.name];
-  forward = std::make_unique<PortForward>(loop, static_cast<uint16_t>(spec.ingress_port), [this, &cluster]() -> base::Result<Target> {
-    if (cluster.ingress_address().empty())
-      return base::Error(base::Code::kUnavailable, "{} has no service istio-system/istio-ingressgateway yet", cluster.spec().name);
-    // From a node, where the service's own address works.
-    return Target{wan.NodeNsPath(cluster.spec(), cluster.spec().nodes.front()), cluster.ingress_address(), 80};
-  });
+  forward = std::make_unique<PortForward>(
+      loop, static_cast<uint16_t>(spec.ingress_port), [this, &cluster]() -> base::Result<Target> {
+        if (cluster.ingress_address().empty())
+          return base::Error(base::Code::kUnavailable,
+                             "{} has no service istio-system/istio-ingressgateway yet",
+                             cluster.spec().name);
+        // From a node, where the service's own address works.
+        return Target{wan.NodeNsPath(cluster.spec(), cluster.spec().nodes.front()),
+                      cluster.ingress_address(), 80};
+      });
   return forward->Start().In("ingress of " + spec.name);
 }
 
@@ -108,21 +117,28 @@ base::Status Supervisor::Impl::Start() {
   RETURN_IF_ERROR(MountRun(), "lab");
   RETURN_IF_ERROR(wan.Create(), "lab");
   RETURN_IF_ERROR(StartProxy(), "lab");
-  options.progress(fmt::format("networks are made; {} clusters are started", options.spec.clusters.size()));
-  Cluster::Shared shared{.loop = loop, .dirs = options.dirs, .lab = options.spec, .wan = wan, .control_plane = control_plane,
-                         .program = options.program, .programs = FindPrograms(options.program),
+  options.progress(
+      fmt::format("networks are made; {} clusters are started", options.spec.clusters.size()));
+  Cluster::Shared shared{.loop = loop,
+                         .dirs = options.dirs,
+                         .lab = options.spec,
+                         .wan = wan,
+                         .control_plane = control_plane,
+                         .program = options.program,
+                         .programs = FindPrograms(options.program),
                          .image_tables = options.spec.image_tables,
                          .proxy_url = fmt::format("http://127.0.0.1:{}", proxy->port())};
   for (const ClusterSpec& spec : options.spec.clusters) {
-    clusters.push_back(std::make_unique<Cluster>(shared, spec, options.progress, [this, name = spec.name](const base::Status& status) {
-      ClusterReady(name, status);
-    }));
+    clusters.push_back(std::make_unique<Cluster>(
+        shared, spec, options.progress,
+        [this, name = spec.name](const base::Status& status) { ClusterReady(name, status); }));
     RETURN_IF_ERROR(StartIngress(*clusters.back()), "lab");
     RETURN_IF_ERROR(clusters.back()->Start(), "lab");
   }
   (void)base::RemoveFile(options.dirs.control());
-  control = std::make_unique<http::Server>(loop, http::ServerOptions{.address = "unix:" + options.dirs.control()},
-                                           [this](std::shared_ptr<http::ServerStream> stream) { Handle(stream); });
+  control = std::make_unique<http::Server>(
+      loop, http::ServerOptions{.address = "unix:" + options.dirs.control()},
+      [this](std::shared_ptr<http::ServerStream> stream) { Handle(stream); });
   RETURN_IF_ERROR(control->Start(), "control socket");
   chmod(options.dirs.control().c_str(), 0600);
   return {};
@@ -165,12 +181,18 @@ Json Supervisor::Impl::Status() const {
   }
   Json cuts = Json::array();
   for (const auto& [a, b] : wan.cuts()) cuts.push_back({a, b});
-  return {{"name", options.spec.name}, {"ready", reported}, {"clusters", list}, {"cuts", cuts}, {"proxyPort", proxy->port()},
-          {"outside", wan.outside()}, {"kubernetes", control_plane.real() ? "real" : "own"}};
+  return {{"name", options.spec.name},
+          {"ready", reported},
+          {"clusters", list},
+          {"cuts", cuts},
+          {"proxyPort", proxy->port()},
+          {"outside", wan.outside()},
+          {"kubernetes", control_plane.real() ? "real" : "own"}};
 }
 
 void Supervisor::Impl::Handle(const std::shared_ptr<http::ServerStream>& stream) {
-  if (stream->head().path() == "/status") return stream->Respond(200, "application/json", kubeapi::ToJson(Status()));
+  if (stream->head().path() == "/status")
+    return stream->Respond(200, "application/json", kubeapi::ToJson(Status()));
   const base::Status status = Command(stream->head());
   if (!status.ok()) return stream->Respond(400, "text/plain", status.message());
   stream->Respond(200, "text/plain", "ok");
@@ -178,19 +200,22 @@ void Supervisor::Impl::Handle(const std::shared_ptr<http::ServerStream>& stream)
 
 base::Status Supervisor::Impl::Command(const http::RequestHead& head) {
   const std::string path = head.path();
-  if (path == "/cut" || path == "/mend") return wan.Cut(head.query_value("a"), head.query_value("b"), path == "/cut");
+  if (path == "/cut" || path == "/mend")
+    return wan.Cut(head.query_value("a"), head.query_value("b"), path == "/cut");
   if (path == "/stop" || path == "/start") {
     for (const auto& cluster : clusters) {
       if (cluster->spec().name != head.query_value("cluster")) continue;
       path == "/stop" ? cluster->StopApiServer() : cluster->StartApiServer();
       return {};
     }
-    return base::Error(base::Code::kNotFound, "the lab has no cluster {}", head.query_value("cluster"));
+    return base::Error(base::Code::kNotFound, "the lab has no cluster {}",
+                       head.query_value("cluster"));
   }
   return base::Error(base::Code::kNotFound, "no such command");
 }
 
-Supervisor::Supervisor(base::Loop& loop, SupervisorOptions options) : impl_(std::make_unique<Impl>(loop, std::move(options))) {}
+Supervisor::Supervisor(base::Loop& loop, SupervisorOptions options)
+    : impl_(std::make_unique<Impl>(loop, std::move(options))) {}
 Supervisor::~Supervisor() = default;
 base::Status Supervisor::Start() { return impl_->Start(); }
 

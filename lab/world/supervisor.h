@@ -23,9 +23,10 @@ struct SupervisorOptions {
   std::function<void(const base::Status&)> ready;
 };
 
-/// The lab itself: makes the networks, starts the processes of every cluster, keeps them running, serves the
-/// ways in from the machine and the commands of the user. Runs in mount and process namespaces of the lab's own, so
-/// that its end is the end of everything it made. Lives on its loop.
+/// The lab itself: makes the networks, starts the processes of every cluster, keeps them running,
+/// serves the ways in from the machine and the commands of the user. Runs in mount and process
+/// namespaces of the lab's own, so that its end is the end of everything it made. Lives on its
+/// loop.
 class Supervisor {
  public:
   Supervisor(base::Loop& loop, SupervisorOptions options);

@@ -18,7 +18,8 @@ constexpr char kBridge[] = "wan0";
 constexpr uint16_t kDnsPort = 10053;
 
 base::Status SetSysctls(std::initializer_list<std::pair<const char*, const char*>> settings) {
-  for (const auto& [name, value] : settings) RETURN_IF_ERROR(network::SetSysctl(name, value), "network");
+  for (const auto& [name, value] : settings)
+    RETURN_IF_ERROR(network::SetSysctl(name, value), "network");
   return {};
 }
 
@@ -29,9 +30,11 @@ void Wan::ChooseOutside() {
   std::set<uint32_t> taken;
   for (const ClusterSpec& cluster : spec_.clusters) {
     for (const NodeSpec& node : cluster.nodes) taken.insert(Cidr::Parse(node.address)->address);
-    for (const auto& [service, address] : cluster.load_balancer_addresses) taken.insert(Cidr::Parse(address)->address);
+    for (const auto& [service, address] : cluster.load_balancer_addresses)
+      taken.insert(Cidr::Parse(address)->address);
   }
-  uint32_t candidate = (Cidr::Parse(spec_.clusters.front().nodes.front().address)->address & 0xffffff00) + 1;
+  uint32_t candidate =
+      (Cidr::Parse(spec_.clusters.front().nodes.front().address)->address & 0xffffff00) + 1;
   while (taken.count(candidate) != 0) ++candidate;
   outside_ = network::FormatIpv4(candidate);
 }
@@ -44,11 +47,13 @@ base::Status Wan::Create() {
     (void)network::SetSysctl("net/ipv6/conf/default/disable_ipv6", "1");
     ASSIGN_OR_RETURN(Netlink netlink, Netlink::Open(), "netlink");
     RETURN_IF_ERROR(netlink.AddBridge(kBridge), "network");
-    RETURN_IF_ERROR(netlink.AddAddress(kBridge, Cidr{Cidr::Parse(outside_)->address, 24}), "network");
+    RETURN_IF_ERROR(netlink.AddAddress(kBridge, Cidr{Cidr::Parse(outside_)->address, 24}),
+                    "network");
     RETURN_IF_ERROR(netlink.SetUp(kBridge), "network");
     // Whatever the addresses of a topology are: they are all on this link.
     return netlink.AddRoute({.to = Cidr{0, 0}, .device = kBridge});
-  }), "the lab's network");
+  }),
+                  "the lab's network");
   int index = 0;
   for (const ClusterSpec& cluster : spec_.clusters)
     for (const NodeSpec& node : cluster.nodes)
@@ -56,26 +61,30 @@ base::Status Wan::Create() {
   return {};
 }
 
-base::Status Wan::CreateNode(const NetNs& wan, const ClusterSpec& cluster, const NodeSpec& node, int index) {
+base::Status Wan::CreateNode(const NetNs& wan, const ClusterSpec& cluster, const NodeSpec& node,
+                             int index) {
   ASSIGN_OR_RETURN(const NetNs ns, NetNs::Create(NodeNsPath(cluster, node)), "namespace");
   RETURN_IF_ERROR(ns.Within([&]() -> base::Status {
     (void)network::SetSysctl("net/ipv6/conf/default/disable_ipv6", "1");
-    return SetSysctls({{"net/ipv4/ip_forward", "1"},
-                       {"net/ipv4/conf/all/rp_filter", "0"},
-                       {"net/ipv4/conf/default/rp_filter", "0"},
-                       {"net/ipv4/conf/default/send_redirects", "0"},
-                       {"net/ipv4/conf/all/send_redirects", "0"},
-                       // Only addresses of the link itself are answered for, not those of pods behind.
-                       {"net/ipv4/conf/default/arp_ignore", "1"},
-                       {"net/ipv4/ip_unprivileged_port_start", "0"}});
-  }), "settings");
+    return SetSysctls(
+        {{"net/ipv4/ip_forward", "1"},
+         {"net/ipv4/conf/all/rp_filter", "0"},
+         {"net/ipv4/conf/default/rp_filter", "0"},
+         {"net/ipv4/conf/default/send_redirects", "0"},
+         {"net/ipv4/conf/all/send_redirects", "0"},
+         // Only addresses of the link itself are answered for, not those of pods behind.
+         {"net/ipv4/conf/default/arp_ignore", "1"},
+         {"net/ipv4/ip_unprivileged_port_start", "0"}});
+  }),
+                  "settings");
   const std::string port = fmt::format("node{}", index);
   RETURN_IF_ERROR(wan.Within([&]() -> base::Status {
     ASSIGN_OR_RETURN(Netlink netlink, Netlink::Open(), "netlink");
     RETURN_IF_ERROR(netlink.AddVeth(port, "eth0", ns.fd()), "link");
     RETURN_IF_ERROR(netlink.SetMaster(port, kBridge), "link");
     return netlink.SetUp(port);
-  }), "link");
+  }),
+                  "link");
   return ns.Within([&] { return AddRoutes(cluster, node); });
 }
 
@@ -84,7 +93,8 @@ base::Status Wan::AddRoutes(const ClusterSpec& cluster, const NodeSpec& node) co
   ASSIGN_OR_RETURN(const Cidr address, Cidr::Parse(node.address), "address");
   RETURN_IF_ERROR(netlink.AddAddress("eth0", Cidr{address.address, 24}), "address");
   RETURN_IF_ERROR(netlink.SetUp("eth0"), "link");
-  RETURN_IF_ERROR(netlink.AddRoute({.to = Cidr{0, 0}, .device = "eth0", .source = address.address}), "route");
+  RETURN_IF_ERROR(netlink.AddRoute({.to = Cidr{0, 0}, .device = "eth0", .source = address.address}),
+                  "route");
   for (const ClusterSpec& other : spec_.clusters) {
     const bool routed = spec_.Routed(cluster.name, other.name);
     for (const NodeSpec& peer : other.nodes) {
@@ -93,8 +103,12 @@ base::Status Wan::AddRoutes(const ClusterSpec& cluster, const NodeSpec& node) co
         // Pods have a route each; what is no pod is nowhere.
         RETURN_IF_ERROR(netlink.AddRoute({.to = range, .unreachable = true}), "route");
       } else if (routed) {
-        RETURN_IF_ERROR(netlink.AddRoute({.to = range, .via = Cidr::Parse(peer.address)->address, .device = "eth0",
-                                          .source = address.address, .onlink = true}), "route");
+        RETURN_IF_ERROR(netlink.AddRoute({.to = range,
+                                          .via = Cidr::Parse(peer.address)->address,
+                                          .device = "eth0",
+                                          .source = address.address,
+                                          .onlink = true}),
+                        "route");
       } else if (!range.Overlaps(*Cidr::Parse(node.pod_range))) {
         RETURN_IF_ERROR(netlink.AddRoute({.to = range, .unreachable = true}), "route");
       }
@@ -104,8 +118,11 @@ base::Status Wan::AddRoutes(const ClusterSpec& cluster, const NodeSpec& node) co
     // Any node can turn a service's address into a pod's; the guides send it to the first.
     network::Route route{.to = services, .unreachable = true};
     if (routed)
-      route = {.to = services, .via = Cidr::Parse(other.nodes.front().address)->address, .device = "eth0",
-               .source = address.address, .onlink = true};
+      route = {.to = services,
+               .via = Cidr::Parse(other.nodes.front().address)->address,
+               .device = "eth0",
+               .source = address.address,
+               .onlink = true};
     RETURN_IF_ERROR(netlink.AddRoute(route), "route");
   }
   return {};
@@ -136,8 +153,10 @@ base::Status Wan::Cut(const std::string& a, const std::string& b, bool cut) {
     return base::Error(base::Code::kNotFound, "there is no link between {} and {}", a, b);
   const auto link = std::minmax(a, b);
   const std::pair<std::string, std::string> key(link.first, link.second);
-  if (cut) cuts_.insert(key);
-  else cuts_.erase(key);
+  if (cut)
+    cuts_.insert(key);
+  else
+    cuts_.erase(key);
   for (const std::string& name : {a, b}) RETURN_IF_ERROR(ApplyCuts(*spec_.Find(name)), "cutting");
   return {};
 }
@@ -154,8 +173,10 @@ base::Status Wan::ApplyCuts(const ClusterSpec& cluster) const {
   }
   std::string script = "add table ip cut\ndelete table ip cut\n";
   if (!barred.empty())
-    script += fmt::format("table ip cut {{\n  chain from {{\n    type filter hook prerouting priority -300;\n"
-                          "    iifname eth0 ip saddr {{ {} }} drop\n  }}\n}}\n", base::Join(barred, ", "));
+    script += fmt::format(
+        "table ip cut {{\n  chain from {{\n    type filter hook prerouting priority -300;\n"
+        "    iifname eth0 ip saddr {{ {} }} drop\n  }}\n}}\n",
+        base::Join(barred, ", "));
   for (const NodeSpec& node : cluster.nodes) {
     ASSIGN_OR_RETURN(const NetNs ns, NetNs::Open(NodeNsPath(cluster, node)), "node");
     RETURN_IF_ERROR(ns.Within([&] { return network::ApplyNft(script); }), "rules");

@@ -11,9 +11,9 @@
 
 namespace isthmus::lab::world {
 
-/// The networks of a lab: one namespace with a bridge, to which every node's namespace is joined by its
-/// eth0, so that all nodes are neighbours; and the routes that make pods of routed clusters reach each other,
-/// and others not. Nothing of it is in the machine's own namespace.
+/// The networks of a lab: one namespace with a bridge, to which every node's namespace is joined by
+/// its eth0, so that all nodes are neighbours; and the routes that make pods of routed clusters
+/// reach each other, and others not. Nothing of it is in the machine's own namespace.
 class Wan {
  public:
   /// `dir` holds the namespaces.
@@ -21,7 +21,9 @@ class Wan {
   base::Status Create();
 
   std::string NsPath() const { return dir_ + "/wan"; }
-  std::string NodeNsPath(const ClusterSpec& cluster, const NodeSpec& node) const { return dir_ + "/" + cluster.name + "." + node.name; }
+  std::string NodeNsPath(const ClusterSpec& cluster, const NodeSpec& node) const {
+    return dir_ + "/" + cluster.name + "." + node.name;
+  }
   /// The machine's own address in the lab's network: where its proxies come from.
   const std::string& outside() const { return outside_; }
   /// Service and wall rules of a node, from what the lab is.
@@ -31,7 +33,8 @@ class Wan {
   const std::set<std::pair<std::string, std::string>>& cuts() const { return cuts_; }
 
  private:
-  base::Status CreateNode(const network::NetNs& wan, const ClusterSpec& cluster, const NodeSpec& node, int index);
+  base::Status CreateNode(const network::NetNs& wan, const ClusterSpec& cluster,
+                          const NodeSpec& node, int index);
   base::Status AddRoutes(const ClusterSpec& cluster, const NodeSpec& node) const;
   base::Status ApplyCuts(const ClusterSpec& cluster) const;
   void ChooseOutside();

@@ -46,23 +46,29 @@ bool InPath(const std::string& program) {
 
 base::Status CheckMachine() {
   if (geteuid() != 0)
-    return base::Error(base::Code::kPermissionDenied, "a lab needs root, for namespaces and networks; run it with sudo");
-  for (const auto& [program, package] : {std::pair("nft", "nftables"), std::pair("iptables", "iptables"), std::pair("curl", "curl")})
+    return base::Error(base::Code::kPermissionDenied,
+                       "a lab needs root, for namespaces and networks; run it with sudo");
+  for (const auto& [program, package] :
+       {std::pair("nft", "nftables"), std::pair("iptables", "iptables"), std::pair("curl", "curl")})
     if (!InPath(program))
-      return base::Error(base::Code::kFailedPrecondition, "the program {} is missing; install Debian's package {}", program, package);
+      return base::Error(base::Code::kFailedPrecondition,
+                         "the program {} is missing; install Debian's package {}", program,
+                         package);
   return {};
 }
 
 // One request to the running lab.
 base::Result<std::string> Ask(const LabDirs& dirs, const std::string& target) {
   if (RunningLab(dirs) == 0)
-    return base::Error(base::Code::kNotFound, "no lab runs in {}; start one with: isthmus-lab up -f FILE", dirs.state);
+    return base::Error(base::Code::kNotFound,
+                       "no lab runs in {}; start one with: isthmus-lab up -f FILE", dirs.state);
   base::Loop loop;
   http::Client client(loop, {.url = "unix:" + dirs.control()});
   http::Request request;
   request.target = target;
   request.authority = "lab";
-  auto response = kubeclient::Await<http::Response>(loop, 15s, [&](auto done) { client.Fetch(request, 10s, done); });
+  auto response = kubeclient::Await<http::Response>(
+      loop, 15s, [&](auto done) { client.Fetch(request, 10s, done); });
   if (!response.ok()) return response.status().In("asking the lab");
   if (response->status != 200) return base::Status(base::Code::kInvalidArgument, response->body);
   return response->body;
@@ -79,7 +85,8 @@ int Up(const std::string& file) {
   auto spec = text.ok() ? LabSpec::Parse(*text) : base::Result<LabSpec>(text.status());
   if (!spec.ok()) return Fail(spec.status().In(file));
   // Image tables are named from where the file is.
-  for (std::string& table : spec->image_tables) table = fs::absolute(fs::path(file).parent_path() / table).string();
+  for (std::string& table : spec->image_tables)
+    table = fs::absolute(fs::path(file).parent_path() / table).string();
   const LabDirs dirs = LabDirs::FromEnvironment();
   if (RunningLab(dirs) != 0) {
     auto running = base::ReadFile(dirs.topology());
@@ -89,20 +96,23 @@ int Up(const std::string& file) {
     }
     auto other = running.ok() ? LabSpec::Parse(*running) : base::Result<LabSpec>(running.status());
     return Fail(base::Error(base::Code::kAlreadyExists,
-                            "another lab ({}) runs in {}; end it with: isthmus-lab down, or set ISTHMUS_LAB_DIR to another folder",
+                            "another lab ({}) runs in {}; end it with: isthmus-lab down, or set "
+                            "ISTHMUS_LAB_DIR to another folder",
                             other.ok() ? other->name : "unknown", dirs.state));
   }
   const auto began = std::chrono::steady_clock::now();
   (void)StopLab(dirs);  // What a lab that was killed has left.
   if (base::Status status = StartLab(dirs, *spec, *text); !status.ok()) return Fail(status);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-  fprintf(stderr, "lab: up in %.1f s; use it with: export KUBECONFIG=%s\n", took.count(), dirs.kubeconfig().c_str());
+  fprintf(stderr, "lab: up in %.1f s; use it with: export KUBECONFIG=%s\n", took.count(),
+          dirs.kubeconfig().c_str());
   return 0;
 }
 
 int Down() {
   const LabDirs dirs = LabDirs::FromEnvironment();
-  if (geteuid() != 0) return Fail(base::Error(base::Code::kPermissionDenied, "ending a lab needs root"));
+  if (geteuid() != 0)
+    return Fail(base::Error(base::Code::kPermissionDenied, "ending a lab needs root"));
   const bool ran = RunningLab(dirs) != 0;
   if (base::Status status = StopLab(dirs); !status.ok()) return Fail(status);
   fprintf(stderr, ran ? "lab: ended and removed\n" : "lab: none was running\n");
@@ -141,22 +151,31 @@ int ShowStatus(bool json) {
   }
   printf("lab %s, state in %s\n", kubeapi::StringAt(*status, {"name"}).c_str(), dirs.state.c_str());
   for (const Json& cluster : (*status)["clusters"]) {
-    printf("\n%s (network %s): API server %s, services %s%s\n", kubeapi::StringAt(cluster, {"name"}).c_str(),
-           kubeapi::StringAt(cluster, {"network"}).c_str(), kubeapi::StringAt(cluster, {"apiServer"}).c_str(),
+    printf("\n%s (network %s): API server %s, services %s%s\n",
+           kubeapi::StringAt(cluster, {"name"}).c_str(),
+           kubeapi::StringAt(cluster, {"network"}).c_str(),
+           kubeapi::StringAt(cluster, {"apiServer"}).c_str(),
            kubeapi::StringAt(cluster, {"serviceCIDR"}).c_str(),
-           cluster.contains("ingressPort") ? fmt::format(", ingress http://127.0.0.1:{}", kubeapi::IntAt(cluster, {"ingressPort"})).c_str() : "");
+           cluster.contains("ingressPort") ? fmt::format(", ingress http://127.0.0.1:{}",
+                                                         kubeapi::IntAt(cluster, {"ingressPort"}))
+                                                 .c_str()
+                                           : "");
     for (const Json& node : cluster["nodes"])
-      printf("  node %-20s %-16s pods %s\n", kubeapi::StringAt(node, {"name"}).c_str(), kubeapi::StringAt(node, {"address"}).c_str(),
+      printf("  node %-20s %-16s pods %s\n", kubeapi::StringAt(node, {"name"}).c_str(),
+             kubeapi::StringAt(node, {"address"}).c_str(),
              kubeapi::StringAt(node, {"podCIDR"}).c_str());
     for (const Json& process : cluster["processes"]) {
       const int64_t pid = kubeapi::IntAt(process, {"pid"});
-      const std::string state = pid > 0 ? fmt::format("process {}", pid) : kubeapi::BoolAt(process, {"wanted"}) ? "restarting" : "stopped";
-      printf("  %-32s %s, restarts %d\n", kubeapi::StringAt(process, {"name"}).c_str(), state.c_str(),
-             static_cast<int>(kubeapi::IntAt(process, {"restarts"})));
+      const std::string state = pid > 0 ? fmt::format("process {}", pid)
+                                : kubeapi::BoolAt(process, {"wanted"}) ? "restarting"
+                                                                       : "stopped";
+      printf("  %-32s %s, restarts %d\n", kubeapi::StringAt(process, {"name"}).c_str(),
+             state.c_str(), static_cast<int>(kubeapi::IntAt(process, {"restarts"})));
     }
   }
   for (const Json& cut : (*status)["cuts"])
-    printf("\nlink cut: %s - %s\n", cut[0].get<std::string>().c_str(), cut[1].get<std::string>().c_str());
+    printf("\nlink cut: %s - %s\n", cut[0].get<std::string>().c_str(),
+           cut[1].get<std::string>().c_str());
   return 0;
 }
 
@@ -171,7 +190,8 @@ int ShowEnv() {
     const std::string name = kubeapi::StringAt(cluster, {"name"});
     printf("export CTX_CLUSTER%d=%s\n", index++, name.c_str());
     if (cluster.contains("ingressPort"))
-      printf("# ingress of %s: http://127.0.0.1:%d\n", name.c_str(), static_cast<int>(kubeapi::IntAt(cluster, {"ingressPort"})));
+      printf("# ingress of %s: http://127.0.0.1:%d\n", name.c_str(),
+             static_cast<int>(kubeapi::IntAt(cluster, {"ingressPort"})));
   }
   return 0;
 }
@@ -188,23 +208,36 @@ int Shell(const std::string& cluster, std::vector<std::string> command, bool clu
   if (found == nullptr) {
     std::vector<std::string> names;
     for (const ClusterSpec& one : spec->clusters) names.push_back(one.name);
-    return Fail(base::Error(base::Code::kNotFound, "the lab has no cluster {}; it has {}", cluster, base::Join(names, ", ")));
+    return Fail(base::Error(base::Code::kNotFound, "the lab has no cluster {}; it has {}", cluster,
+                            base::Join(names, ", ")));
   }
-  const std::string ns_path = fmt::format("/proc/{}/root{}/{}.{}", init, dirs.namespaces(), cluster, found->nodes.front().name);
+  const std::string ns_path = fmt::format("/proc/{}/root{}/{}.{}", init, dirs.namespaces(), cluster,
+                                          found->nodes.front().name);
   auto ns = network::NetNs::Open(ns_path);
   if (!ns.ok()) return Fail(ns.status());
   if (setns(ns->fd(), CLONE_NEWNET) != 0)
-    return Fail(base::Error(base::Code::kPermissionDenied, "entering the cluster's network: {}", strerror(errno)));
+    return Fail(base::Error(base::Code::kPermissionDenied, "entering the cluster's network: {}",
+                            strerror(errno)));
   if (cluster_dns) {
     const std::string resolv = dirs.cluster(cluster) + "/resolv.conf";
-    base::Status status = base::WriteFile(resolv, "search svc.cluster.local cluster.local\nnameserver " + found->DnsAddress() + "\noptions ndots:5\n");
-    const bool mounted = status.ok() && unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-                         mount(resolv.c_str(), fs::canonical("/etc/resolv.conf").c_str(), nullptr, MS_BIND, nullptr) == 0;
-    if (!mounted) return Fail(base::Error(base::Code::kInternal, "setting the cluster's DNS: {}", strerror(errno)));
+    base::Status status =
+        base::WriteFile(resolv, "search svc.cluster.local cluster.local\nnameserver " +
+                                    found->DnsAddress() + "\noptions ndots:5\n");
+    const bool mounted = status.ok() && unshare(CLONE_NEWNS) == 0 &&
+                         mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                         mount(resolv.c_str(), fs::canonical("/etc/resolv.conf").c_str(), nullptr,
+                               MS_BIND, nullptr) == 0;
+    if (!mounted)
+      return Fail(
+          base::Error(base::Code::kInternal, "setting the cluster's DNS: {}", strerror(errno)));
   }
   setenv("KUBECONFIG", dirs.inner_kubeconfig(cluster).c_str(), 1);
   const char* path = getenv("PATH");
-  setenv("PATH", (fs::path(OwnProgram()).parent_path().string() + ":" + (path == nullptr ? "/usr/bin:/bin:/usr/sbin:/sbin" : path)).c_str(), 1);
+  setenv("PATH",
+         (fs::path(OwnProgram()).parent_path().string() + ":" +
+          (path == nullptr ? "/usr/bin:/bin:/usr/sbin:/sbin" : path))
+             .c_str(),
+         1);
   setenv("ISTHMUS_LAB_CLUSTER", cluster.c_str(), 1);
   if (command.empty()) {
     setenv("PS1", ("[" + cluster + "] \\w# ").c_str(), 1);
@@ -265,10 +298,12 @@ int WorldMain(int argc, char** argv) {
   }
   if (name == "cut" || name == "mend")
     return Tell("/" + name + "?a=" + http::UrlEncode(first) + "&b=" + http::UrlEncode(second),
-                fmt::format("the link {} - {} is {}", first, second, name == "cut" ? "cut" : "whole again"));
+                fmt::format("the link {} - {} is {}", first, second,
+                            name == "cut" ? "cut" : "whole again"));
   if (name == "stop" || name == "start")
-    return Tell("/" + name + "?cluster=" + http::UrlEncode(first),
-                fmt::format("the API server of {} is {}", first, name == "stop" ? "stopped" : "started"));
+    return Tell(
+        "/" + name + "?cluster=" + http::UrlEncode(first),
+        fmt::format("the API server of {} is {}", first, name == "stop" ? "stopped" : "started"));
   return Fail(base::Error(base::Code::kInvalidArgument, "unknown command {}", name));
 }
 

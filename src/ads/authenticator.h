@@ -13,8 +13,8 @@ namespace isthmus::ads {
 class Authenticator {
  public:
   virtual ~Authenticator() = default;
-  /// The caller's identities as SPIFFE URIs, or kUnauthenticated. `done` is called once, at once or later,
-  /// also when the call has ended meanwhile.
+  /// The caller's identities as SPIFFE URIs, or kUnauthenticated. `done` is called once, at once or
+  /// later, also when the call has ended meanwhile.
   virtual void Authenticate(const rpc::ServerCall& call,
                             std::function<void(base::Result<std::vector<std::string>>)> done) = 0;
 };

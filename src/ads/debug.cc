@@ -69,14 +69,17 @@ status::ClientConfig Describe(const Stream& stream) {
     entry->set_type_url(std::string(subscription->type_url()));
     const SyncState state = StateOf(*subscription);
     entry->set_config_status(ToProto(state));
-    if (state == SyncState::kError) entry->mutable_error_state()->set_details(subscription->error());
-    if (state != SyncState::kNotSent) *entry->mutable_last_updated() = Stamp(subscription->last_sent());
+    if (state == SyncState::kError)
+      entry->mutable_error_state()->set_details(subscription->error());
+    if (state != SyncState::kNotSent)
+      *entry->mutable_last_updated() = Stamp(subscription->last_sent());
   }
   return config;
 }
 
 // The resources of a type that the stream would have of the view.
-std::vector<ResourcePtr> Seen(const Stream& stream, const model::View& view, std::string_view type_url) {
+std::vector<ResourcePtr> Seen(const Stream& stream, const model::View& view,
+                              std::string_view type_url) {
   std::vector<ResourcePtr> seen;
   auto sets = view.types.find(type_url);
   if (sets == view.types.end()) return seen;
@@ -87,7 +90,8 @@ std::vector<ResourcePtr> Seen(const Stream& stream, const model::View& view, std
   for (const SetPtr& set : sets->second) {
     if (set == nullptr) continue;
     for (const ResourcePtr& resource : set->all())
-      if (subscription->interest().Wants(resource->name) && FindIn(sets->second, resource->name) == resource)
+      if (subscription->interest().Wants(resource->name) &&
+          FindIn(sets->second, resource->name) == resource)
         seen.push_back(resource);
   }
   return seen;
@@ -104,12 +108,13 @@ base::Result<std::string> ToJson(const Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
   const auto printed = google::protobuf::util::MessageToJsonString(message, &json, options);
-  if (!printed.ok()) return Error(Code::kInternal, "printing as JSON: {}", std::string(printed.message()));
+  if (!printed.ok())
+    return Error(Code::kInternal, "printing as JSON: {}", std::string(printed.message()));
   return json;
 }
 
-// The proxy that a page is about; empty when it is not plain to see, so that nobody is let in by another
-// reading of the same text.
+// The proxy that a page is about; empty when it is not plain to see, so that nobody is let in by
+// another reading of the same text.
 std::string ProxyOf(std::string_view path_and_query) {
   std::string found;
   for (std::string_view part : base::Split(base::Cut(path_and_query, "?").second, '&')) {
@@ -125,16 +130,21 @@ std::string ProxyOf(std::string_view path_and_query) {
 SyncState StateOf(const Subscription& subscription) {
   if (subscription.nonce_sent().empty()) return SyncState::kNotSent;
   if (!subscription.error().empty()) return SyncState::kError;
-  return subscription.nonce_sent() == subscription.nonce_acked() ? SyncState::kSynced : SyncState::kStale;
+  return subscription.nonce_sent() == subscription.nonce_acked() ? SyncState::kSynced
+                                                                 : SyncState::kStale;
 }
 
 Debug::Debug(Server& server, ViewSource& views, std::string system_namespace, DebugPages pages)
-    : server_(server), views_(views), system_namespace_(std::move(system_namespace)), pages_(std::move(pages)) {}
+    : server_(server),
+      views_(views),
+      system_namespace_(std::move(system_namespace)),
+      pages_(std::move(pages)) {}
 
 base::Status Debug::Allow(const Request& request, const Stream& caller) const {
   if (caller.local() || caller.verified_ns() == system_namespace_) return {};
   if (caller.verified_ns().empty())
-    return Error(Code::kUnauthenticated, "debug information is only for callers with a verified identity");
+    return Error(Code::kUnauthenticated,
+                 "debug information is only for callers with a verified identity");
   const std::string_view name = request.names.empty() ? std::string_view() : request.names.front();
   std::string proxy(name);
   bool open = request.type_url == kDebugDumpType;
@@ -146,7 +156,8 @@ base::Status Debug::Allow(const Request& request, const Stream& caller) const {
   const size_t dot = proxy.rfind('.');
   if (open && dot != std::string::npos && proxy.substr(dot + 1) == caller.verified_ns()) return {};
   return Error(Code::kPermissionDenied,
-               "callers of namespace {} may only see config_dump, ndsz and edsz of proxies of that namespace",
+               "callers of namespace {} may only see config_dump, ndsz and edsz of proxies of that "
+               "namespace",
                caller.verified_ns());
 }
 
@@ -154,7 +165,8 @@ base::Result<std::vector<Slice>> Debug::Answer(const Request& request, const Str
   RETURN_IF_ERROR(Allow(request, caller), "debug");
   if (request.type_url == kDebugSyncType) return SyncStatus();
   if (request.names.empty())
-    return Error(Code::kInvalidArgument, "{} needs a resource name that says what to show", request.type_url);
+    return Error(Code::kInvalidArgument, "{} needs a resource name that says what to show",
+                 request.type_url);
   const std::string_view name = request.names.front();
   if (request.type_url == kDebugDumpType) {
     const Stream* proxy = server_.FindProxy(name);
@@ -206,13 +218,18 @@ std::vector<Slice> Debug::ConfigDump(const Stream& proxy) const {
   admin::EcdsConfigDump extensions;
   for (const ResourcePtr& each : Seen(proxy, *view, kExtensionType))
     *extensions.add_ecds_filters()->mutable_ecds_filter() = ToAny(*each);
-  return {Pack(admin::BootstrapConfigDump()),    Pack(clusters), Pack(listeners),
-          Pack(admin::ScopedRoutesConfigDump()), Pack(routes),   Pack(secrets),
+  return {Pack(admin::BootstrapConfigDump()),
+          Pack(clusters),
+          Pack(listeners),
+          Pack(admin::ScopedRoutesConfigDump()),
+          Pack(routes),
+          Pack(secrets),
           Pack(extensions)};
 }
 
 base::Result<const Stream*> Debug::Connected(std::string_view proxy_id) const {
-  if (proxy_id.empty()) return Error(Code::kInvalidArgument, "say which proxy: ?proxyID=<pod>.<namespace>");
+  if (proxy_id.empty())
+    return Error(Code::kInvalidArgument, "say which proxy: ?proxyID=<pod>.<namespace>");
   const Stream* proxy = server_.FindProxy(proxy_id);
   if (proxy == nullptr) return base::Status(Code::kNotFound, std::string(kNotConnected));
   return proxy;

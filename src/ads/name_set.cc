@@ -118,7 +118,8 @@ NameSetPtr NameInterner::Change(const NameSetPtr& base, std::span<const std::str
   std::ranges::set_difference(both, minus, std::back_inserter(names));
   NameSetPtr result = Intern(names);
   if (added.size() + removed.size() <= kLargestStep) {
-    steps_.push_front({base, {added.begin(), added.end()}, {removed.begin(), removed.end()}, result});
+    steps_.push_front(
+        {base, {added.begin(), added.end()}, {removed.begin(), removed.end()}, result});
     if (steps_.size() > kSteps) steps_.pop_back();
   }
   return result;

@@ -11,8 +11,9 @@
 
 namespace isthmus::ads {
 
-/// Resource names that a subscription wants, sorted and unique. Immutable and interned: streams that want
-/// the same names hold the same set, so two hundred proxies with two thousand names each cost one set.
+/// Resource names that a subscription wants, sorted and unique. Immutable and interned: streams
+/// that want the same names hold the same set, so two hundred proxies with two thousand names each
+/// cost one set.
 class NameSet {
  public:
   /// REQUIRES: `names` sorted and unique.

@@ -62,7 +62,8 @@ std::string Json(const Struct& metadata, const char* key) {
   if (it == metadata.fields().end()) return "";
   if (!it->second.has_struct_value()) return Text(it->second);
   std::string json;
-  if (!google::protobuf::util::MessageToJsonString(it->second.struct_value(), &json).ok()) return "";
+  if (!google::protobuf::util::MessageToJsonString(it->second.struct_value(), &json).ok())
+    return "";
   return json;
 }
 
@@ -78,7 +79,8 @@ Status ReadId(Node* out) {
   else if (parts[0] == "router")
     out->proxy.type = model::ProxyType::kRouter;
   else
-    return Error(Code::kInvalidArgument, "node id '{}': proxy type '{}' is not served (sidecar, router)", out->id,
+    return Error(Code::kInvalidArgument,
+                 "node id '{}': proxy type '{}' is not served (sidecar, router)", out->id,
                  parts[0]);
   if (base::IsIpAddress(parts[1])) out->proxy.addresses = {std::string(parts[1])};
   out->proxy.id = parts[2];
@@ -140,7 +142,8 @@ base::Result<Node> ParseNode(std::string_view bytes) {
   out.proxy.locality = {locality.region(), locality.zone(), locality.sub_zone()};
   // The address is how a sidecar's own listeners and inbound clusters are found.
   if (out.proxy.addresses.empty() && out.generator.empty())
-    return Error(Code::kInvalidArgument, "node id '{}': no valid IP address, and none in INSTANCE_IPS", out.id);
+    return Error(Code::kInvalidArgument,
+                 "node id '{}': no valid IP address, and none in INSTANCE_IPS", out.id);
   return out;
 }
 

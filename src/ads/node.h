@@ -16,11 +16,12 @@ struct Node {
   std::string claimed_namespace;
   /// Metadata SERVICE_ACCOUNT; empty when absent.
   std::string claimed_account;
-  std::string generator;      ///< Metadata GENERATOR: "event" for debug clients.
-  bool is_proxy = false;      ///< Has PROXY_CONFIG metadata, so it is shown in syncz.
+  std::string generator;  ///< Metadata GENERATOR: "event" for debug clients.
+  bool is_proxy = false;  ///< Has PROXY_CONFIG metadata, so it is shown in syncz.
 };
 
-/// Reads a serialised envoy.config.core.v3.Node. Booleans and numbers of the metadata may be JSON strings.
+/// Reads a serialised envoy.config.core.v3.Node. Booleans and numbers of the metadata may be JSON
+/// strings.
 base::Result<Node> ParseNode(std::string_view bytes);
 
 }  // namespace isthmus::ads

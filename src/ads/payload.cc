@@ -69,10 +69,11 @@ bool Share(const model::ResourceSet& a, const model::ResourceSet& b) {
   return false;
 }
 
-// What a client gets of a name that does not exist. It waits for an answer before it uses the cluster or
-// listener that named it, so endpoints and routes are answered with empty ones; null for other types.
+// What a client gets of a name that does not exist. It waits for an answer before it uses the
+// cluster or listener that named it, so endpoints and routes are answered with empty ones; null for
+// other types.
 ResourcePtr Placeholder(std::string_view type_url, std::string_view name) {
-  constexpr uint32_t kName = 1;              // Of ClusterLoadAssignment and RouteConfiguration alike.
+  constexpr uint32_t kName = 1;  // Of ClusterLoadAssignment and RouteConfiguration alike.
   constexpr uint32_t kValidateClusters = 7;  // A BoolValue; empty means false.
   if (type_url != kEndpointType && type_url != kRouteType) return nullptr;
   std::string message;
@@ -113,10 +114,12 @@ Payload Frame(Protocol protocol, std::span<const ResourcePtr> resources,
     if (resource->any.size() <= kCopied) size += resource->any.size();
   }
   if (protocol == Protocol::kDelta)
-    for (const std::string& name : removed) size += HeadSize(kRemovedField, name.size()) + name.size();
+    for (const std::string& name : removed)
+      size += HeadSize(kRemovedField, name.size()) + name.size();
   if (size == 0) return out;
 
-  // All frames lie in one piece of memory; `cuts` says after which byte of it a shared resource follows.
+  // All frames lie in one piece of memory; `cuts` says after which byte of it a shared resource
+  // follows.
   std::string frames;
   frames.reserve(size);
   std::vector<std::pair<size_t, const model::Resource*>> cuts;
@@ -158,7 +161,8 @@ bool PayloadMaker::Overlap(const Sets& sets) {
   return false;
 }
 
-const Payload& PayloadMaker::WholeSet(Protocol protocol, const SetPtr& set, const Interest& interest) {
+const Payload& PayloadMaker::WholeSet(Protocol protocol, const SetPtr& set,
+                                      const Interest& interest) {
   auto key = std::make_tuple(protocol, set, interest.wildcard ? nullptr : interest.names);
   auto found = whole_.find(key);
   if (found == whole_.end())
@@ -234,7 +238,8 @@ NameList PayloadMaker::Differing(const Sets& before, const Sets& now, const Inte
     if (old == fresh) continue;
     for (const std::string& name : DifferingIn(old, fresh)) {
       if (!interest.Wants(name)) continue;
-      // A change behind a set that comes earlier is not seen, nor one that another set makes up for.
+      // A change behind a set that comes earlier is not seen, nor one that another set makes up
+      // for.
       if (count > 1) {
         const ResourcePtr was = FindIn(before, name);
         const ResourcePtr is = FindIn(now, name);
@@ -251,8 +256,9 @@ NameList PayloadMaker::Differing(const Sets& before, const Sets& now, const Inte
   return names;
 }
 
-const PayloadMaker::Update& PayloadMaker::Changes(Protocol protocol, std::string_view type_url, const Sets& before,
-                                                  const Sets& now, const Interest& interest) {
+const PayloadMaker::Update& PayloadMaker::Changes(Protocol protocol, std::string_view type_url,
+                                                  const Sets& before, const Sets& now,
+                                                  const Interest& interest) {
   auto [at, fresh] = updates_.try_emplace(
       {protocol, std::string(type_url), before, now, interest.wildcard ? nullptr : interest.names});
   Update& update = at->second;

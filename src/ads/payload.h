@@ -21,8 +21,9 @@ using SetPtr = std::shared_ptr<const model::ResourceSet>;
 /// The sets of one type in a view, in order. Null pointers and a null list mean nothing.
 using Sets = std::vector<SetPtr>;
 
-/// The resources of one response in wire form: frames that name each resource, between them the shared
-/// bytes. What differs between streams (nonce, version) is not in it, so many streams send the same one.
+/// The resources of one response in wire form: frames that name each resource, between them the
+/// shared bytes. What differs between streams (nonce, version) is not in it, so many streams send
+/// the same one.
 struct Payload {
   std::vector<base::Slice> parts;
   size_t bytes = 0;
@@ -42,14 +43,15 @@ struct Interest {
 /// Names whose entries differ between two sets.
 using NameList = std::vector<std::string>;
 
-/// Works out what to send and remembers it for the other streams that need the same: the difference of two
-/// sets is computed once, and a whole set is framed once, however many streams there are.
+/// Works out what to send and remembers it for the other streams that need the same: the difference
+/// of two sets is computed once, and a whole set is framed once, however many streams there are.
 /// Holds what it remembers until Forget(). Lives on the ADS loop.
 class PayloadMaker {
  public:
-  /// All of `sets` that is wanted. Wanted names that do not exist: endpoints and routes are sent empty, others
-  /// told as removed (delta).
-  Payload Whole(Protocol protocol, std::string_view type_url, const Sets& sets, const Interest& interest);
+  /// All of `sets` that is wanted. Wanted names that do not exist: endpoints and routes are sent
+  /// empty, others told as removed (delta).
+  Payload Whole(Protocol protocol, std::string_view type_url, const Sets& sets,
+                const Interest& interest);
   /// These names, in the same way.
   Payload Named(Protocol protocol, std::string_view type_url, const Sets& sets,
                 std::span<const std::string> names);
@@ -58,8 +60,8 @@ class PayloadMaker {
     NameList names;  ///< Sorted, unique.
     Payload payload;
   };
-  const Update& Changes(Protocol protocol, std::string_view type_url, const Sets& before, const Sets& now,
-                        const Interest& interest);
+  const Update& Changes(Protocol protocol, std::string_view type_url, const Sets& before,
+                        const Sets& now, const Interest& interest);
 
   void Forget();
 
@@ -88,6 +90,7 @@ base::Slice ResponseHead(Protocol protocol, std::string_view version, std::strin
 base::Slice ResponseTail(Protocol protocol, std::string_view nonce);
 
 /// Frames resources in order, and names of removed ones after them (delta only).
-Payload Frame(Protocol protocol, std::span<const ResourcePtr> resources, std::span<const std::string> removed);
+Payload Frame(Protocol protocol, std::span<const ResourcePtr> resources,
+              std::span<const std::string> removed);
 
 }  // namespace isthmus::ads

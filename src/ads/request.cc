@@ -9,7 +9,8 @@ using base::Code;
 using base::Error;
 using base::Status;
 
-// Longer than any name that the mesh makes (host names end at 253); keeps hostile subscriptions small.
+// Longer than any name that the mesh makes (host names end at 253); keeps hostile subscriptions
+// small.
 constexpr size_t kMaxName = 4096;
 constexpr size_t kMaxNames = 100'000;
 
@@ -22,8 +23,8 @@ constexpr Fields kDeltaFields = {1, 2, 3, 4, 5, 6, 7};
 
 Status AddName(std::string_view name, std::vector<std::string_view>* names) {
   if (name.size() > kMaxName)
-    return Error(Code::kInvalidArgument, "a resource name has {} bytes, at most {} are allowed", name.size(),
-                 kMaxName);
+    return Error(Code::kInvalidArgument, "a resource name has {} bytes, at most {} are allowed",
+                 name.size(), kMaxName);
   if (!IsUtf8(name)) return Error(Code::kInvalidArgument, "a resource name is not UTF-8");
   if (names->size() >= kMaxNames)
     return Error(Code::kResourceExhausted, "more than {} resource names in one request", kMaxNames);
@@ -73,7 +74,8 @@ base::Result<Request> ParseRequest(Protocol protocol, std::string_view bytes) {
     Status taken = TakeField(fields, in.field(), in.bytes(), &out);
     if (!taken.ok()) return taken;
   }
-  if (!in.ok()) return Error(Code::kInvalidArgument, "discovery request is not a well-formed message");
+  if (!in.ok())
+    return Error(Code::kInvalidArgument, "discovery request is not a well-formed message");
   if (out.type_url.size() > kMaxName || !IsUtf8(out.type_url))
     return Error(Code::kInvalidArgument, "type_url is not a type URL");
   if (!IsUtf8(out.error)) out.error = "(the client's reason is not UTF-8)";

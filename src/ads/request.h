@@ -15,7 +15,8 @@ struct Request {
   bool has_node = false;
   std::string_view node;  ///< A serialised envoy.config.core.v3.Node.
   std::string_view type_url;
-  /// State of the world: all names wanted from now on. Delta: names added (resource_names_subscribe).
+  /// State of the world: all names wanted from now on. Delta: names added
+  /// (resource_names_subscribe).
   std::vector<std::string_view> names;
   std::vector<std::string_view> unsubscribe;  ///< Delta only.
   /// Delta only: names of initial_resource_versions. The versions themselves count for nothing.
@@ -25,7 +26,8 @@ struct Request {
   std::string_view error;
 };
 
-/// Reads one message. Malformed bytes, strings that are not UTF-8 and names over the limits are refused.
+/// Reads one message. Malformed bytes, strings that are not UTF-8 and names over the limits are
+/// refused.
 base::Result<Request> ParseRequest(Protocol protocol, std::string_view bytes);
 
 }  // namespace isthmus::ads

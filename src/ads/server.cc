@@ -32,8 +32,8 @@ using SessionList = std::list<std::shared_ptr<Session>>;
 // One call with its stream. Held by the server's list; callbacks of the call hold it weakly.
 class Session final : public Sink, public std::enable_shared_from_this<Session> {
  public:
-  Session(StreamContext& context, const ServerOptions& options, std::shared_ptr<rpc::ServerCall> call,
-          Protocol protocol, uint64_t number)
+  Session(StreamContext& context, const ServerOptions& options,
+          std::shared_ptr<rpc::ServerCall> call, Protocol protocol, uint64_t number)
       : options_(options),
         call_(std::move(call)),
         stream_(context, *this, protocol),
@@ -61,7 +61,8 @@ class Session final : public Sink, public std::enable_shared_from_this<Session> 
     if (authenticator == nullptr) {
       known_ = true;
       const std::string& peer = call_->peer().address;
-      stream_.SetLocal(peer.starts_with("127.") || peer.starts_with("[::1]") || peer.starts_with("::1"));
+      stream_.SetLocal(peer.starts_with("127.") || peer.starts_with("[::1]") ||
+                       peer.starts_with("::1"));
       return;
     }
     authenticator->Authenticate(*call_, [weak](base::Result<std::vector<std::string>> identities) {
@@ -96,7 +97,8 @@ class Session final : public Sink, public std::enable_shared_from_this<Session> 
     if (known_) return Handle(bytes);
     early_bytes_ += bytes.size();
     if (early_bytes_ > kMaxEarlyBytes)
-      return End(Error(Code::kResourceExhausted, "more than {} bytes before authentication", kMaxEarlyBytes));
+      return End(Error(Code::kResourceExhausted, "more than {} bytes before authentication",
+                       kMaxEarlyBytes));
     early_.emplace_back(bytes);
   }
 
@@ -112,7 +114,8 @@ class Session final : public Sink, public std::enable_shared_from_this<Session> 
   }
 
   void Handle(std::string_view bytes) {
-    const Status status = stream_.OnMessage(bytes, [this](const Node& node) { return Admit(node); });
+    const Status status =
+        stream_.OnMessage(bytes, [this](const Node& node) { return Admit(node); });
     if (!status.ok()) return End(status);
     stream_.Pump();
   }
@@ -154,20 +157,24 @@ struct Server::Impl {
     });
   }
 
-  void NextVersion() { context.version = fmt::format("{}/{}", base::FormatTime(context.clock.Now()), ++pushes); }
+  void NextVersion() {
+    context.version = fmt::format("{}/{}", base::FormatTime(context.clock.Now()), ++pushes);
+  }
 
   void EndOldStreams() {
     if (options.max_stream_age == base::Duration::zero()) return;
     const base::Time now = context.clock.Now();
     for (const auto& session : sessions) {
       // Spread by their numbers, so that streams that began together do not come back together.
-      const auto age = options.max_stream_age * static_cast<int64_t>(90 + session->number() % 21) / 100;
+      const auto age =
+          options.max_stream_age * static_cast<int64_t>(90 + session->number() % 21) / 100;
       if (now - session->Describe().connected > age)
         session->End(Error(Code::kUnavailable, "the stream has reached its age; connect again"));
     }
   }
 
-  void Serve(std::shared_ptr<rpc::ServerCall> call, Protocol protocol, Authenticator* authenticator) {
+  void Serve(std::shared_ptr<rpc::ServerCall> call, Protocol protocol,
+             Authenticator* authenticator) {
     if (!ready)
       return call->Finish(
           Error(Code::kUnavailable, "server is not ready to serve discovery information"));
@@ -201,15 +208,18 @@ Server::Server(base::Loop& loop, ViewSource& views, const base::Clock& clock, Se
 Server::~Server() = default;
 
 void Server::AddTo(rpc::Router& router, Authenticator* authenticator) {
-  router.Add(std::string(kSotwMethod), [this, authenticator](std::shared_ptr<rpc::ServerCall> call) {
-    Serve(std::move(call), Protocol::kSotw, authenticator);
-  });
-  router.Add(std::string(kDeltaMethod), [this, authenticator](std::shared_ptr<rpc::ServerCall> call) {
-    Serve(std::move(call), Protocol::kDelta, authenticator);
-  });
+  router.Add(std::string(kSotwMethod),
+             [this, authenticator](std::shared_ptr<rpc::ServerCall> call) {
+               Serve(std::move(call), Protocol::kSotw, authenticator);
+             });
+  router.Add(std::string(kDeltaMethod),
+             [this, authenticator](std::shared_ptr<rpc::ServerCall> call) {
+               Serve(std::move(call), Protocol::kDelta, authenticator);
+             });
 }
 
-void Server::Serve(std::shared_ptr<rpc::ServerCall> call, Protocol protocol, Authenticator* authenticator) {
+void Server::Serve(std::shared_ptr<rpc::ServerCall> call, Protocol protocol,
+                   Authenticator* authenticator) {
   impl_->Serve(std::move(call), protocol, authenticator);
 }
 
@@ -239,7 +249,8 @@ size_t Server::connection_count() const { return impl_->sessions.size(); }
 const Stream* Server::FindProxy(std::string_view id) const {
   for (auto it = impl_->sessions.rbegin(); it != impl_->sessions.rend(); ++it) {
     const Stream& stream = (*it)->stream();
-    if (stream.started() && stream.node().proxy.id == id && !stream.subscriptions().empty()) return &stream;
+    if (stream.started() && stream.node().proxy.id == id && !stream.subscriptions().empty())
+      return &stream;
   }
   return nullptr;
 }

@@ -19,8 +19,8 @@ struct ServerOptions {
   bool check_identity = true;
   /// JSON that names this server in answers to debug types; istioctl prints the version in it.
   std::string control_plane;
-  /// After so long (give or take a tenth) a stream is ended, so that its client authenticates again and load
-  /// spreads over new replicas. Zero: never.
+  /// After so long (give or take a tenth) a stream is ended, so that its client authenticates again
+  /// and load spreads over new replicas. Zero: never.
   base::Duration max_stream_age{};
 };
 
@@ -32,9 +32,9 @@ struct Connection {
   const Stream* stream = nullptr;
 };
 
-/// The aggregated discovery service on gRPC: makes a Stream of each call, lets in who may, and pushes to all
-/// when views change. Pushes are not delayed or queued: each stream that can take something gets the newest
-/// state at once, the others when they can. Lives on its loop.
+/// The aggregated discovery service on gRPC: makes a Stream of each call, lets in who may, and
+/// pushes to all when views change. Pushes are not delayed or queued: each stream that can take
+/// something gets the newest state at once, the others when they can. Lives on its loop.
 class Server {
  public:
   Server(base::Loop& loop, ViewSource& views, const base::Clock& clock, ServerOptions options);
@@ -42,10 +42,12 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// Serves both forms on the router's server. Without an authenticator callers have no identity (plaintext).
+  /// Serves both forms on the router's server. Without an authenticator callers have no identity
+  /// (plaintext).
   void AddTo(rpc::Router& router, Authenticator* authenticator);
   /// One call of one form; AddTo() leads calls here.
-  void Serve(std::shared_ptr<rpc::ServerCall> call, Protocol protocol, Authenticator* authenticator);
+  void Serve(std::shared_ptr<rpc::ServerCall> call, Protocol protocol,
+             Authenticator* authenticator);
   void SetDebug(DebugAnswerer* debug);
 
   /// Until it is true, streams are refused as UNAVAILABLE.

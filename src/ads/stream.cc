@@ -93,11 +93,12 @@ Status Stream::OnMessage(std::string_view bytes, const Admit& admit) {
 }
 
 Status Stream::OnDebug(const Request& request) {
-  if (context_.debug == nullptr) return Error(Code::kUnimplemented, "debug types are not served here");
+  if (context_.debug == nullptr)
+    return Error(Code::kUnimplemented, "debug types are not served here");
   // The client's acknowledgement of an answer asks for nothing.
   if (!request.nonce.empty()) return {};
-  ASSIGN_OR_RETURN(const std::vector<base::Slice> answer,
-                   context_.debug->Answer(request, *this), request.type_url);
+  ASSIGN_OR_RETURN(const std::vector<base::Slice> answer, context_.debug->Answer(request, *this),
+                   request.type_url);
   std::vector<ResourcePtr> resources;
   resources.reserve(answer.size());
   for (const base::Slice& any : answer) {
@@ -108,7 +109,8 @@ Status Stream::OnDebug(const Request& request) {
   const Payload payload = Frame(protocol_, resources, {});
   std::vector<base::Slice> parts;
   parts.reserve(payload.parts.size() + 2);
-  parts.push_back(ResponseHead(protocol_, context_.version, request.type_url, context_.control_plane));
+  parts.push_back(
+      ResponseHead(protocol_, context_.version, request.type_url, context_.control_plane));
   parts.insert(parts.end(), payload.parts.begin(), payload.parts.end());
   parts.push_back(ResponseTail(protocol_, context_.version + context_.make_nonce()));
   sink_.Send(std::move(parts));
@@ -147,7 +149,8 @@ Payload Stream::Due(Subscription& subscription, const model::View& view, NameLis
   // Keys are for those who have proved who they are.
   const model::View* seen = type == kSecretType && verified_ns_.empty() ? nullptr : &view;
   const Sets& now = SetsOf(seen, type);
-  if (subscription.owes_all()) return context_.payloads.Whole(protocol_, type, now, subscription.interest());
+  if (subscription.owes_all())
+    return context_.payloads.Whole(protocol_, type, now, subscription.interest());
   const model::View* had = seen == nullptr ? nullptr : subscription.sent_view().get();
   const Sets& before = SetsOf(had, type);
   if (before != now) {
@@ -206,7 +209,8 @@ void Stream::Send(Subscription& subscription, const Payload& payload,
 
 bool Stream::Settled() const {
   return node_.has_value() && sink_.buffered() == 0 &&
-         std::ranges::none_of(subscriptions_, [](const auto& each) { return each->owes() || each->waiting(); });
+         std::ranges::none_of(subscriptions_,
+                              [](const auto& each) { return each->owes() || each->waiting(); });
 }
 
 }  // namespace isthmus::ads

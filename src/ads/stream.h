@@ -54,17 +54,17 @@ struct StreamContext {
   NameInterner names;
   PayloadMaker payloads;
   DebugAnswerer* debug = nullptr;
-  std::string version;  ///< Of the newest push: "<RFC 3339>/<n>".
+  std::string version;        ///< Of the newest push: "<RFC 3339>/<n>".
   std::string control_plane;  ///< JSON for control_plane.identifier, in answers to debug types.
   std::function<std::string()> make_nonce;  ///< The random part.
   Stats stats;
 };
 
-/// The whole protocol of one ADS stream, apart from its transport. A request changes the state of its
-/// subscription; Pump() sends what is due: answers owed, then what has changed since the last response of
-/// each type. One unwritten response holds all further ones back, and an unanswered one holds back pushes of
-/// its type; what happens meanwhile adds nothing to a queue, since Pump() always sends the newest state.
-/// Lives on the ADS loop.
+/// The whole protocol of one ADS stream, apart from its transport. A request changes the state of
+/// its subscription; Pump() sends what is due: answers owed, then what has changed since the last
+/// response of each type. One unwritten response holds all further ones back, and an unanswered one
+/// holds back pushes of its type; what happens meanwhile adds nothing to a queue, since Pump()
+/// always sends the newest state. Lives on the ADS loop.
 class Stream {
  public:
   Stream(StreamContext& context, Sink& sink, Protocol protocol);
@@ -73,7 +73,8 @@ class Stream {
   using Admit = std::function<base::Status(const Node&)>;
   /// One message of the client. An error ends the stream with it.
   base::Status OnMessage(std::string_view bytes, const Admit& admit);
-  /// REQUIRES: called after OnMessage(), when the view may have changed, and when the sink has drained.
+  /// REQUIRES: called after OnMessage(), when the view may have changed, and when the sink has
+  /// drained.
   void Pump();
 
   bool started() const { return node_.has_value(); }

@@ -13,7 +13,8 @@ constexpr size_t kMaxError = 2000;
 std::string Shortened(std::string_view text) {
   if (text.size() <= kMaxError) return std::string(text);
   size_t end = kMaxError;
-  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;  // Not inside a character.
+  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80)
+    --end;  // Not inside a character.
   return std::string(text.substr(0, end)) + "...";
 }
 
@@ -27,8 +28,10 @@ Subscription::Subscription(Protocol protocol, std::string_view type_url, const N
   interest_.names = names.none();
 }
 
-Subscription::Outcome Subscription::Handle(const Request& request, NameInterner& names, base::Time now) {
-  return protocol_ == Protocol::kSotw ? HandleSotw(request, names, now) : HandleDelta(request, names, now);
+Subscription::Outcome Subscription::Handle(const Request& request, NameInterner& names,
+                                           base::Time now) {
+  return protocol_ == Protocol::kSotw ? HandleSotw(request, names, now)
+                                      : HandleDelta(request, names, now);
 }
 
 bool Subscription::Settle(const Request& request, base::Time now) {
@@ -44,8 +47,10 @@ bool Subscription::Settle(const Request& request, base::Time now) {
   return true;
 }
 
-Subscription::Outcome Subscription::HandleSotw(const Request& request, NameInterner& names, base::Time now) {
-  if (request.rejected && started_) return Settle(request, now) ? Outcome::kRejected : Outcome::kStale;
+Subscription::Outcome Subscription::HandleSotw(const Request& request, NameInterner& names,
+                                               base::Time now) {
+  if (request.rejected && started_)
+    return Settle(request, now) ? Outcome::kRejected : Outcome::kStale;
   if (started_ && request.names.empty() && !wildcard_type_) return Outcome::kUnsubscribed;
   const bool initial = !started_ || request.nonce.empty();
   if (!initial && !Settle(request, now)) return Outcome::kStale;
@@ -75,10 +80,11 @@ Subscription::Outcome Subscription::HandleSotw(const Request& request, NameInter
   return owes() ? Outcome::kAsks : Outcome::kAcked;
 }
 
-Subscription::Outcome Subscription::HandleDelta(const Request& request, NameInterner& names, base::Time now) {
+Subscription::Outcome Subscription::HandleDelta(const Request& request, NameInterner& names,
+                                                base::Time now) {
   const bool initial = !started_;
-  // A nonce of a response that is not the last says nothing about the last, but names that come with it
-  // are meant: the client does not send them again.
+  // A nonce of a response that is not the last says nothing about the last, but names that come
+  // with it are meant: the client does not send them again.
   const bool stale = !initial && !request.nonce.empty() && !Settle(request, now);
 
   std::vector<std::string_view> added;
@@ -108,7 +114,8 @@ Subscription::Outcome Subscription::HandleDelta(const Request& request, NameInte
     owes_all_ = true;
     return Outcome::kAsks;
   }
-  // Asked-for names are answered even if the client has had them: it asks again after it forgot them.
+  // Asked-for names are answered even if the client has had them: it asks again after it forgot
+  // them.
   for (std::string_view name : added)
     if (interest_.names->Has(name)) owed_.emplace_back(name);
   std::erase_if(owed_, [this](const std::string& name) { return !interest_.Wants(name); });
@@ -125,7 +132,8 @@ void Subscription::Owe(const NameList& names) {
   owed_.erase(std::unique(owed_.begin(), owed_.end()), owed_.end());
 }
 
-void Subscription::Sent(std::shared_ptr<const model::View> view, std::string nonce, base::Time now) {
+void Subscription::Sent(std::shared_ptr<const model::View> view, std::string nonce,
+                        base::Time now) {
   sent_view_ = std::move(view);
   nonce_sent_ = std::move(nonce);
   last_sent_ = now;

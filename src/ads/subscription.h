@@ -13,15 +13,17 @@
 
 namespace isthmus::ads {
 
-/// One type URL on one stream: which names the client wants, what it was sent and what it said about that.
-/// Knows no transport; both wire forms speak to it through Request. Lives on the ADS loop.
+/// One type URL on one stream: which names the client wants, what it was sent and what it said
+/// about that. Knows no transport; both wire forms speak to it through Request. Lives on the ADS
+/// loop.
 ///
-///   new --request--> owing --Sent--> waiting --ACK or NACK--> settled --request with new names--> owing
+///   new --request--> owing --Sent--> waiting --ACK or NACK--> settled --request with new names-->
+///   owing
 ///                                    waiting --request with new names--> owing --Sent--> waiting
 ///                                    settled --push: Sent--> waiting
 ///
-/// A NACK is recorded and nothing is sent again until something changes. Requests that answer an older
-/// nonce than the last are no acknowledgements.
+/// A NACK is recorded and nothing is sent again until something changes. Requests that answer an
+/// older nonce than the last are no acknowledgements.
 class Subscription {
  public:
   /// What a request turned out to be.

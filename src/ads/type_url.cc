@@ -10,8 +10,8 @@ struct Type {
 };
 // In push order.
 constexpr Type kTypes[] = {
-    {kClusterType, "CDS", true},    {kEndpointType, "EDS", false},   {kListenerType, "LDS", true},
-    {kRouteType, "RDS", false},     {kSecretType, "SDS", false},     {kExtensionType, "ECDS", false},
+    {kClusterType, "CDS", true},   {kEndpointType, "EDS", false}, {kListenerType, "LDS", true},
+    {kRouteType, "RDS", false},    {kSecretType, "SDS", false},   {kExtensionType, "ECDS", false},
     {kNameTableType, "NDS", true},
 };
 constexpr int kOrdered = 5;  // From here on the order does not matter.

@@ -4,10 +4,12 @@
 
 namespace isthmus::ads {
 
-inline constexpr std::string_view kClusterType = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+inline constexpr std::string_view kClusterType =
+    "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 inline constexpr std::string_view kEndpointType =
     "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-inline constexpr std::string_view kListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener";
+inline constexpr std::string_view kListenerType =
+    "type.googleapis.com/envoy.config.listener.v3.Listener";
 inline constexpr std::string_view kRouteType =
     "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 inline constexpr std::string_view kSecretType =
@@ -21,10 +23,12 @@ inline constexpr std::string_view kDebugType = "istio.io/debug";
 inline constexpr std::string_view kDebugSyncType = "istio.io/debug/syncz";
 inline constexpr std::string_view kDebugDumpType = "istio.io/debug/config_dump";
 
-/// Whether a client that names nothing means everything. True of all types but EDS, RDS, SDS and ECDS.
+/// Whether a client that names nothing means everything. True of all types but EDS, RDS, SDS and
+/// ECDS.
 bool IsWildcardType(std::string_view type_url);
-/// Place of the type within one push: CDS, EDS, LDS, RDS, SDS, then the rest alike. Envoy can use what
-/// it gets in this order without gaps: clusters and their endpoints are there before routes name them.
+/// Place of the type within one push: CDS, EDS, LDS, RDS, SDS, then the rest alike. Envoy can use
+/// what it gets in this order without gaps: clusters and their endpoints are there before routes
+/// name them.
 int PushOrder(std::string_view type_url);
 /// "CDS", "EDS", ...; the type itself when it has no short name.
 std::string_view ShortName(std::string_view type_url);

@@ -11,8 +11,8 @@ namespace isthmus::ads {
 class ViewSource {
  public:
   virtual ~ViewSource() = default;
-  /// The newest view for this proxy; the same pointer (and the same ResourceSet pointers within) for all
-  /// proxies that see the same. Null while the world is not loaded.
+  /// The newest view for this proxy; the same pointer (and the same ResourceSet pointers within)
+  /// for all proxies that see the same. Null while the world is not loaded.
   virtual std::shared_ptr<const model::View> ViewFor(const model::Proxy& proxy) = 0;
   /// A stream of the proxy has ended; what only it needed may be dropped.
   virtual void Forget(const model::Proxy& proxy) {}

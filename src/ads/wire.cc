@@ -121,7 +121,8 @@ bool IsUtf8(std::string_view text) {
       code = (code << 6) | (next & 0x3f);
     }
     constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000};
-    if (code < kSmallest[more] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return false;
+    if (code < kSmallest[more] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+      return false;
     i += more + 1;
   }
   return true;

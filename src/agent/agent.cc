@@ -41,7 +41,8 @@ http::Headers HeadersOf(const Environment& env, std::string_view prefix) {
 std::string RootFile(const Environment& env, const std::string& variable, bool file_certificates) {
   if (const std::string path = env.Get(variable); !path.empty()) return path;
   if (file_certificates && base::Exists(kFileRoot)) return kFileRoot;
-  if (const std::string folder = env.Get("PROV_CERT"); !folder.empty()) return folder + "/root-cert.pem";
+  if (const std::string folder = env.Get("PROV_CERT"); !folder.empty())
+    return folder + "/root-cert.pem";
   return kRootFile;
 }
 
@@ -76,9 +77,11 @@ base::Result<WorkloadSecretOptions> SecretOptions(const Settings& settings) {
   const std::string bits = env.Get("WORKLOAD_RSA_KEY_SIZE");
   if (env.Get("ECC_SIGNATURE_ALGORITHM") == "ECDSA") return options;
   if (!bits.empty()) {
-    ASSIGN_OR_RETURN(const int64_t value, base::ParseInt(bits), "environment WORKLOAD_RSA_KEY_SIZE");
+    ASSIGN_OR_RETURN(const int64_t value, base::ParseInt(bits),
+                     "environment WORKLOAD_RSA_KEY_SIZE");
     if (value < 2048 || value > 8192)
-      return base::Error(Code::kInvalidArgument, "environment WORKLOAD_RSA_KEY_SIZE: {} is not from 2048 to 8192", value);
+      return base::Error(Code::kInvalidArgument,
+                         "environment WORKLOAD_RSA_KEY_SIZE: {} is not from 2048 to 8192", value);
     options.rsa_bits = static_cast<int>(value);
   }
   return options;
@@ -127,13 +130,15 @@ struct Agent::Impl {
     const std::string provided = env().Get("PROV_CERT");
     const auto certificate = [this, provided]() -> std::shared_ptr<const pki::KeyCertificate> {
       if (!provided.empty()) return ProvidedCertificate(provided);
-      const std::shared_ptr<const WorkloadSecret> secret = secrets == nullptr ? nullptr : secrets->current();
+      const std::shared_ptr<const WorkloadSecret> secret =
+          secrets == nullptr ? nullptr : secrets->current();
       if (secret == nullptr) return nullptr;
       return std::shared_ptr<const pki::KeyCertificate>(secret, &secret->identity);
     };
     ControlPlaneOptions xds_options;
     xds_options.addresses = base::SplitList(settings().proxy.discovery_address);
-    if (xds_options.addresses.empty()) return base::Error(Code::kInvalidArgument, "no discoveryAddress");
+    if (xds_options.addresses.empty())
+      return base::Error(Code::kInvalidArgument, "no discoveryAddress");
     xds_options.plaintext = settings().proxy.plaintext_control_plane;
     xds_options.server_name = ServerName(env(), xds_options.addresses.front(), true);
     xds_options.root_file = RootFile(env(), "XDS_ROOT_CA", true);
@@ -148,7 +153,8 @@ struct Agent::Impl {
       ca_options.server_name = ServerName(env(), ca_options.addresses.front(), false);
     }
     ca_options.plaintext = ca_options.addresses.front().ends_with(":15010");
-    ca_options.root_file = RootFile(env(), "CA_ROOT_CA", env().Get("PILOT_CERT_PROVIDER") == "custom");
+    ca_options.root_file =
+        RootFile(env(), "CA_ROOT_CA", env().Get("PILOT_CERT_PROVIDER") == "custom");
     ca_options.headers = HeadersOf(env(), "CA_HEADER_");
     xds_plane = std::make_unique<ControlPlane>(loop, clock, std::move(xds_options));
     ca_plane = std::make_unique<ControlPlane>(loop, clock, std::move(ca_options));
@@ -161,11 +167,14 @@ struct Agent::Impl {
     secrets = std::make_unique<WorkloadSecretSource>(loop, clock, *ca, std::move(secret_options));
     sds = std::make_unique<SdsServer>(loop, *secrets, kSdsSocket);
     RETURN_IF_ERROR(sds->Start(), "SDS");
-    metrics.AddGaugeFunction("istio_agent_cert_expiry_seconds", "Seconds until the workload's certificate ends.",
+    metrics.AddGaugeFunction("istio_agent_cert_expiry_seconds",
+                             "Seconds until the workload's certificate ends.",
                              {{"resource_name", "default"}}, [this] {
                                const auto secret = secrets->current();
                                if (secret == nullptr) return 0.0;
-                               return std::chrono::duration<double>(secret->identity.chain.front().not_after() - clock.Now()).count();
+                               return std::chrono::duration<double>(
+                                          secret->identity.chain.front().not_after() - clock.Now())
+                                   .count();
                              });
     secrets->Start();
     return {};
@@ -180,7 +189,8 @@ struct Agent::Impl {
     XdsProxyOptions xds_options;
     xds_options.socket_path = XdsSocket(settings());
     xds_options.name_table = settings().dns_capture;
-    xds = std::make_unique<XdsProxy>(loop, *xds_plane, store.get(), metrics, std::move(xds_options));
+    xds =
+        std::make_unique<XdsProxy>(loop, *xds_plane, store.get(), metrics, std::move(xds_options));
     return xds->Start();
   }
 
@@ -191,11 +201,13 @@ struct Agent::Impl {
     DnsProxyOptions dns_options;
     bool v4 = false, v6 = false;
     for (const std::string& ip : NameserversOf(text)) {
-      ASSIGN_OR_RETURN(base::SocketAddress upstream, base::SocketAddress::From(ip, 53), "nameserver");
+      ASSIGN_OR_RETURN(base::SocketAddress upstream, base::SocketAddress::From(ip, 53),
+                       "nameserver");
       (upstream.is_v6() ? v6 : v4) = true;
       dns_options.upstreams.push_back(upstream);
     }
-    ASSIGN_OR_RETURN(const base::HostPort listen, base::HostPort::Parse(env().Get("DNS_PROXY_ADDR", "localhost:15053"), 15053),
+    ASSIGN_OR_RETURN(const base::HostPort listen,
+                     base::HostPort::Parse(env().Get("DNS_PROXY_ADDR", "localhost:15053"), 15053),
                      "environment DNS_PROXY_ADDR");
     std::vector<std::string> hosts = {listen.host};
     if (listen.host == "localhost") {
@@ -204,13 +216,16 @@ struct Agent::Impl {
       if (v6) hosts.push_back("::1");
     }
     for (const std::string& host : hosts) {
-      ASSIGN_OR_RETURN(base::SocketAddress address, base::SocketAddress::From(host, listen.port), "environment DNS_PROXY_ADDR");
+      ASSIGN_OR_RETURN(base::SocketAddress address, base::SocketAddress::From(host, listen.port),
+                       "environment DNS_PROXY_ADDR");
       dns_options.listen.push_back(address);
     }
-    ASSIGN_OR_RETURN(dns_options.timeout, env().GetDuration("DNS_FORWARD_TIMEOUT", dns_options.timeout), "settings");
+    ASSIGN_OR_RETURN(dns_options.timeout,
+                     env().GetDuration("DNS_FORWARD_TIMEOUT", dns_options.timeout), "settings");
     dns_options.scope.ns = settings().pod_namespace;
     dns_options.scope.domain = settings().domain;
-    if (std::string_view domain = settings().domain; base::ConsumePrefix(domain, settings().pod_namespace + "."))
+    if (std::string_view domain = settings().domain;
+        base::ConsumePrefix(domain, settings().pod_namespace + "."))
       dns_options.scope.domain = std::string(domain);
     dns_options.scope.search = FirstSearchDomain(text);
     dns_options.table = [this] { return xds->name_table(); };
@@ -221,20 +236,28 @@ struct Agent::Impl {
   base::Status MakeStatus() {
     const std::string admin = fmt::format("http://127.0.0.1:{}", settings().proxy.admin_port);
     readiness = std::make_unique<Readiness>(loop, admin, [this]() -> std::string {
-      return dns != nullptr && xds->name_table() == nullptr ? "the DNS name table has not come yet" : "";
+      return dns != nullptr && xds->name_table() == nullptr ? "the DNS name table has not come yet"
+                                                            : "";
     });
-    ASSIGN_OR_RETURN(std::vector<ScrapeTarget> targets, ParseScrapeTargets(env().Get("ISTIO_PROMETHEUS_ANNOTATIONS")), "settings");
+    ASSIGN_OR_RETURN(std::vector<ScrapeTarget> targets,
+                     ParseScrapeTargets(env().Get("ISTIO_PROMETHEUS_ANNOTATIONS")), "settings");
     if (!settings().is_sidecar()) targets.clear();
-    merger = std::make_unique<MetricsMerger>(loop, metrics, settings().envoy_prometheus_port, std::move(targets));
+    merger = std::make_unique<MetricsMerger>(loop, metrics, settings().envoy_prometheus_port,
+                                             std::move(targets));
     ASSIGN_OR_RETURN(auto probes, ParseAppProbes(env().Get("ISTIO_KUBE_APP_PROBERS")), "settings");
-    // As the kubelet would: to the pod's address. From the address that the capture rules let through.
-    const bool legacy = env().GetBool("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION", false) || settings().ips.empty();
+    // As the kubelet would: to the pod's address. From the address that the capture rules let
+    // through.
+    const bool legacy = env().GetBool("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION", false) ||
+                        settings().ips.empty();
     const std::string target = legacy ? "127.0.0.1" : settings().ips.front();
-    const std::string source = legacy ? "" : target.find(':') == std::string::npos ? "127.0.0.6" : "::6";
+    const std::string source = legacy                                  ? ""
+                               : target.find(':') == std::string::npos ? "127.0.0.6"
+                                                                       : "::6";
     prober = std::make_unique<AppProber>(loop, std::move(probes), target, source);
     drainer = std::make_unique<Drainer>(loop, admin, settings().is_sidecar());
     if (settings().proxy.status_port == 0) return {};
-    const bool only_v6 = !settings().ips.empty() && settings().ips.front().find(':') != std::string::npos;
+    const bool only_v6 =
+        !settings().ips.empty() && settings().ips.front().find(':') != std::string::npos;
     status = std::make_unique<StatusServer>(
         loop, only_v6 ? "::" : "0.0.0.0", settings().proxy.status_port,
         StatusActions{*readiness, *merger, *prober, [this] { return xds->name_table(); },
@@ -250,15 +273,17 @@ struct Agent::Impl {
   }
 
   base::Status StartEnvoy() {
-    const std::string path = settings().proxy.custom_config_file.empty() ? BootstrapPath(settings())
-                                                                         : settings().proxy.custom_config_file;
+    const std::string path = settings().proxy.custom_config_file.empty()
+                                 ? BootstrapPath(settings())
+                                 : settings().proxy.custom_config_file;
     if (settings().proxy.custom_config_file.empty()) {
       ASSIGN_OR_RETURN(const std::string bootstrap, MakeBootstrap(settings()), "Envoy");
       RETURN_IF_ERROR(base::MakeDirs(settings().proxy.config_path), "Envoy");
       RETURN_IF_ERROR(base::WriteFile(path, bootstrap), "Envoy");
     }
     std::vector<std::string> argv = options.launcher;
-    for (std::string& argument : EnvoyArguments(settings(), path)) argv.push_back(std::move(argument));
+    for (std::string& argument : EnvoyArguments(settings(), path))
+      argv.push_back(std::move(argument));
     envoy = std::make_unique<EnvoyProcess>(
         loop, std::move(argv),
         EnvoyProcess::Events{.started = [this] { readiness->EnvoyStarted(); },
@@ -274,10 +299,12 @@ struct Agent::Impl {
     if (drained || envoy == nullptr || envoy->pid() == 0) return StopEnvoy();
     LOG_INFO("default", "drain started");
     const bool until_idle = env().GetBool("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", false);
-    const base::Result<base::Duration> least = env().GetDuration("MINIMUM_DRAIN_DURATION", std::chrono::seconds(5));
+    const base::Result<base::Duration> least =
+        env().GetDuration("MINIMUM_DRAIN_DURATION", std::chrono::seconds(5));
     drainer->Drain(false, nullptr);
-    drainer->Wait(until_idle, until_idle ? (least.ok() ? *least : base::Duration(std::chrono::seconds(5)))
-                                         : settings().proxy.termination_drain_duration,
+    drainer->Wait(until_idle,
+                  until_idle ? (least.ok() ? *least : base::Duration(std::chrono::seconds(5)))
+                             : settings().proxy.termination_drain_duration,
                   [this] {
                     LOG_INFO("default", "drain finished");
                     StopEnvoy();
@@ -291,7 +318,8 @@ struct Agent::Impl {
   }
 
   void End(int code) {
-    if (settings().proxy.custom_config_file.empty()) (void)base::RemoveFile(BootstrapPath(settings()));
+    if (settings().proxy.custom_config_file.empty())
+      (void)base::RemoveFile(BootstrapPath(settings()));
     if (const auto ended = std::exchange(options.ended, nullptr)) ended(code);
   }
 };

@@ -10,8 +10,8 @@
 
 namespace isthmus::agent {
 
-/// The node agent of one pod: Envoy with all that it needs from its surroundings. Builds and connects the
-/// parts; Start() opens the ports and starts Envoy. Lives on its loop.
+/// The node agent of one pod: Envoy with all that it needs from its surroundings. Builds and
+/// connects the parts; Start() opens the ports and starts Envoy. Lives on its loop.
 class Agent {
  public:
   struct Options {

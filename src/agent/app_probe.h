@@ -17,27 +17,31 @@ namespace isthmus::agent {
 struct AppProbe {
   enum class Kind { kHttp, kTcp, kGrpc } kind = Kind::kHttp;
   int port = 0;
-  bool tls = false;          ///< The server's certificate is not checked, as kubelets do not.
+  bool tls = false;  ///< The server's certificate is not checked, as kubelets do not.
   std::string path = "/";
-  std::string host;          ///< Host header; empty: the address.
-  std::string service;       ///< Of gRPC's health check.
+  std::string host;     ///< Host header; empty: the address.
+  std::string service;  ///< Of gRPC's health check.
   http::Headers headers;
   base::Duration timeout = std::chrono::seconds(1);
 };
 
-/// Reads ISTIO_KUBE_APP_PROBERS: a JSON map from "/app-health/<container>/readyz" and the like to probes.
+/// Reads ISTIO_KUBE_APP_PROBERS: a JSON map from "/app-health/<container>/readyz" and the like to
+/// probes.
 base::Result<std::map<std::string, AppProbe>> ParseAppProbes(const std::string& json);
 
-/// Runs the application's probes for the kubelet, whose own requests mTLS would refuse. Lives on its loop.
+/// Runs the application's probes for the kubelet, whose own requests mTLS would refuse. Lives on
+/// its loop.
 class AppProber {
  public:
-  /// `address`: where the application listens. `local_ip`: where probes come from, so that the capture rules
-  /// lead them to the application and not to Envoy; empty: anywhere.
-  AppProber(base::Loop& loop, std::map<std::string, AppProbe> probes, std::string address, std::string local_ip);
+  /// `address`: where the application listens. `local_ip`: where probes come from, so that the
+  /// capture rules lead them to the application and not to Envoy; empty: anywhere.
+  AppProber(base::Loop& loop, std::map<std::string, AppProbe> probes, std::string address,
+            std::string local_ip);
   ~AppProber();
 
   /// Status and body for the kubelet; 400 for a path that has no probe.
-  void Run(const std::string& path, const http::Headers& headers, std::function<void(int, std::string)> done);
+  void Run(const std::string& path, const http::Headers& headers,
+           std::function<void(int, std::string)> done);
 
  private:
   struct Running;

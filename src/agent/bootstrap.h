@@ -7,7 +7,8 @@
 
 namespace isthmus::agent {
 
-/// Where the agent and Envoy meet. Relative paths, as both run in the same folder ("/" in a container).
+/// Where the agent and Envoy meet. Relative paths, as both run in the same folder ("/" in a
+/// container).
 inline constexpr char kSdsSocket[] = "./var/run/secrets/workload-spiffe-uds/socket";
 std::string XdsSocket(const Settings& settings);      ///< "<configPath>/XDS"
 std::string BootstrapPath(const Settings& settings);  ///< "<configPath>/envoy-rev.json"
@@ -19,6 +20,7 @@ base::Result<Json> MakeNode(const Settings& settings);
 base::Result<std::string> MakeBootstrap(const Settings& settings);
 
 /// Envoy's command line, the program first.
-std::vector<std::string> EnvoyArguments(const Settings& settings, const std::string& bootstrap_path);
+std::vector<std::string> EnvoyArguments(const Settings& settings,
+                                        const std::string& bootstrap_path);
 
 }  // namespace isthmus::agent

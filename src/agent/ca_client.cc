@@ -13,13 +13,15 @@ constexpr char kMethod[] = "/istio.v1.auth.IstioCertificateService/CreateCertifi
 constexpr int kAttempts = 5;
 
 bool CanHelp(Code code) {
-  return code == Code::kCancelled || code == Code::kDeadlineExceeded || code == Code::kResourceExhausted ||
-         code == Code::kAborted || code == Code::kInternal || code == Code::kUnavailable;
+  return code == Code::kCancelled || code == Code::kDeadlineExceeded ||
+         code == Code::kResourceExhausted || code == Code::kAborted || code == Code::kInternal ||
+         code == Code::kUnavailable;
 }
 
 }  // namespace
 
-std::string MakeCertificateRequest(std::string_view csr_pem, std::chrono::seconds ttl, std::string_view cert_signer) {
+std::string MakeCertificateRequest(std::string_view csr_pem, std::chrono::seconds ttl,
+                                   std::string_view cert_signer) {
   // Field 4 is a google.protobuf.Struct: {"CertSigner": <text>}.
   std::string value;
   AppendBytes(value, 3, cert_signer);
@@ -41,7 +43,9 @@ base::Result<std::vector<std::string>> ParseCertificateResponse(std::string_view
   while (in.Next())
     if (in.number() == 1 && in.is_bytes()) chain.emplace_back(in.bytes());
   if (!in.ok()) return base::Error(Code::kInternal, "the CA's answer is malformed");
-  if (chain.size() < 2) return base::Error(Code::kInternal, "the CA's answer has {} elements, not two or more", chain.size());
+  if (chain.size() < 2)
+    return base::Error(Code::kInternal, "the CA's answer has {} elements, not two or more",
+                       chain.size());
   return chain;
 }
 
@@ -52,7 +56,8 @@ void CaClient::Sign(std::string csr_pem, std::chrono::seconds ttl, Done done) {
   request_ = MakeCertificateRequest(csr_pem, ttl, cert_signer_);
   done_ = std::move(done);
   attempts_ = 0;
-  backoff_ = base::Backoff({.initial = std::chrono::milliseconds(100), .jitter = 0.1, .random = nullptr});
+  backoff_ =
+      base::Backoff({.initial = std::chrono::milliseconds(100), .jitter = 0.1, .random = nullptr});
   Try();
 }
 

@@ -17,8 +17,8 @@ class CaClient {
   using Done = std::function<void(base::Result<std::vector<std::string>>)>;
   CaClient(base::Loop& loop, ControlPlane& control_plane, std::string cert_signer);
 
-  /// The elements of the answer: leaf, chain, roots; at least two. Tries up to five times when a retry can
-  /// help. REQUIRES: no request under way.
+  /// The elements of the answer: leaf, chain, roots; at least two. Tries up to five times when a
+  /// retry can help. REQUIRES: no request under way.
   void Sign(std::string csr_pem, std::chrono::seconds ttl, Done done);
 
  private:
@@ -38,7 +38,8 @@ class CaClient {
 };
 
 /// The serialised IstioCertificateRequest; and the elements of a serialised response.
-std::string MakeCertificateRequest(std::string_view csr_pem, std::chrono::seconds ttl, std::string_view cert_signer);
+std::string MakeCertificateRequest(std::string_view csr_pem, std::chrono::seconds ttl,
+                                   std::string_view cert_signer);
 base::Result<std::vector<std::string>> ParseCertificateResponse(std::string_view message);
 
 }  // namespace isthmus::agent

@@ -57,8 +57,9 @@ Flags CaptureFlags() {
   flags.Add("probe-timeout", 0, "5s");
   flags.Add("log_output_level", 0, "");
   flags.Add("log_target", 0, "");
-  for (const char* name : {"run-validation", "skip-rule-apply", "cleanup-only", "reconcile", "force-apply",
-                           "native-nftables", "cni-mode", "log_as_json", "iptables-trace-logging"})
+  for (const char* name :
+       {"run-validation", "skip-rule-apply", "cleanup-only", "reconcile", "force-apply",
+        "native-nftables", "cni-mode", "log_as_json", "iptables-trace-logging"})
     flags.AddSwitch(name, 0);
   flags.AddSwitch("redirect-dns", 0, "REDIRECT_DNS");
   flags.AddSwitch("capture-all-dns", 0, "CAPTURE_ALL_DNS");
@@ -68,7 +69,8 @@ Flags CaptureFlags() {
   return flags;
 }
 
-CaptureOptions OptionsOf(const Flags& flags, const Environment& env, const std::string& resolv_conf) {
+CaptureOptions OptionsOf(const Flags& flags, const Environment& env,
+                         const std::string& resolv_conf) {
   CaptureOptions o;
   o.envoy_port = flags.Get("envoy-port");
   o.inbound_port = flags.Get("inbound-capture-port");
@@ -130,39 +132,50 @@ base::Status Apply(base::Loop& loop, const CaptureCommand& command, bool v6) {
   const std::string restore = Program(command.binary, v6, "-restore");
   ASSIGN_OR_RETURN(const base::Output saved, Run(loop, {save}, ""), "reading the rules in force");
   if (!saved.exit.ok())
-    return base::Error(Code::kInternal, "{}: {}: {}", save, saved.exit.text(), base::Trim(saved.err));
+    return base::Error(Code::kInternal, "{}: {}: {}", save, saved.exit.text(),
+                       base::Trim(saved.err));
   const bool wanted = !command.cleanup_only && command.mode != "NONE";
-  const RuleSet rules = wanted ? MakeRules(command.options, v6 ? IpFamily::kV6 : IpFamily::kV4) : RuleSet();
+  const RuleSet rules =
+      wanted ? MakeRules(command.options, v6 ? IpFamily::kV6 : IpFamily::kV4) : RuleSet();
   const std::string text = RestoreText(rules, saved.out);
   std::printf("%s --noflush\n%s", restore.c_str(), text.c_str());
   if (command.dry_run || command.skip_apply || text.empty()) return {};
-  ASSIGN_OR_RETURN(const base::Output done, Run(loop, {restore, "--noflush"}, text), "applying the rules");
+  ASSIGN_OR_RETURN(const base::Output done, Run(loop, {restore, "--noflush"}, text),
+                   "applying the rules");
   if (!done.exit.ok())
-    return base::Error(Code::kInternal, "{}: {}: {}", restore, done.exit.text(), base::Trim(done.err));
+    return base::Error(Code::kInternal, "{}: {}: {}", restore, done.exit.text(),
+                       base::Trim(done.err));
   return {};
 }
 
 base::Status EnterNamespace(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return base::Error(Code::kNotFound, "network namespace {}: {}", path, strerror(errno));
+  if (fd < 0)
+    return base::Error(Code::kNotFound, "network namespace {}: {}", path, strerror(errno));
   const int result = setns(fd, CLONE_NEWNET);
   const int error = errno;
   close(fd);
-  if (result != 0) return base::Error(Code::kPermissionDenied, "network namespace {}: {}", path, strerror(error));
+  if (result != 0)
+    return base::Error(Code::kPermissionDenied, "network namespace {}: {}", path, strerror(error));
   return {};
 }
 
-/// Envoy's passthrough connections to the application come from ::6, which must be an address of ours.
+/// Envoy's passthrough connections to the application come from ::6, which must be an address of
+/// ours.
 base::Status AddPassthroughAddress(base::Loop& loop) {
-  ASSIGN_OR_RETURN(const base::Output shown, Run(loop, {"ip", "-6", "addr", "show", "dev", "lo"}, ""), "lo");
+  ASSIGN_OR_RETURN(const base::Output shown,
+                   Run(loop, {"ip", "-6", "addr", "show", "dev", "lo"}, ""), "lo");
   if (shown.out.find("inet6 ::6/128") != std::string::npos) return {};
-  ASSIGN_OR_RETURN(const base::Output added, Run(loop, {"ip", "-6", "addr", "add", "::6/128", "dev", "lo"}, ""), "lo");
-  if (!added.exit.ok()) return base::Error(Code::kInternal, "adding ::6 to lo: {}", base::Trim(added.err));
+  ASSIGN_OR_RETURN(const base::Output added,
+                   Run(loop, {"ip", "-6", "addr", "add", "::6/128", "dev", "lo"}, ""), "lo");
+  if (!added.exit.ok())
+    return base::Error(Code::kInternal, "adding ::6 to lo: {}", base::Trim(added.err));
   return {};
 }
 
 base::Status RunCommand(const CaptureCommand& command) {
-  if (!command.network_namespace.empty()) RETURN_IF_ERROR(EnterNamespace(command.network_namespace), "capture");
+  if (!command.network_namespace.empty())
+    RETURN_IF_ERROR(EnterNamespace(command.network_namespace), "capture");
   base::Loop loop;
   RETURN_IF_ERROR(Apply(loop, command, false), "capturing IPv4");
   if (!NeedsV6(InterfaceIps(), command.dual_stack)) return {};
@@ -189,15 +202,21 @@ std::vector<std::string> NameserversOf(const std::string& resolv_conf) {
 base::Result<CaptureCommand> ParseCaptureCommand(const Strings& args, const Environment& env,
                                                  const std::string& resolv_conf) {
   Flags flags = CaptureFlags();
-  ASSIGN_OR_RETURN(const Strings rest, flags.Parse(args, env.all(), Flags::Unknown::kRefuse), "istio-iptables");
-  if (!rest.empty()) return base::Error(Code::kInvalidArgument, "istio-iptables: unexpected argument \"{}\"", rest.front());
+  ASSIGN_OR_RETURN(const Strings rest, flags.Parse(args, env.all(), Flags::Unknown::kRefuse),
+                   "istio-iptables");
+  if (!rest.empty())
+    return base::Error(Code::kInvalidArgument, "istio-iptables: unexpected argument \"{}\"",
+                       rest.front());
   CaptureCommand command;
   command.options = OptionsOf(flags, env, resolv_conf);
   RETURN_IF_ERROR(CheckOptions(command.options), "istio-iptables");
-  if (const std::string& mode = flags.Get("istio-inbound-interception-mode"); !mode.empty()) command.mode = mode;
+  if (const std::string& mode = flags.Get("istio-inbound-interception-mode"); !mode.empty())
+    command.mode = mode;
   if (command.mode != "REDIRECT" && command.mode != "NONE")
-    return base::Error(Code::kInvalidArgument,
-                       "istio-iptables: interception mode {} is not supported; use REDIRECT or NONE", command.mode);
+    return base::Error(
+        Code::kInvalidArgument,
+        "istio-iptables: interception mode {} is not supported; use REDIRECT or NONE",
+        command.mode);
   if (flags.Is("run-validation"))
     return base::Error(Code::kUnimplemented, "istio-iptables: --run-validation is not supported");
   command.dry_run = flags.Is("dry-run");
@@ -207,9 +226,11 @@ base::Result<CaptureCommand> ParseCaptureCommand(const Strings& args, const Envi
   command.network_namespace = flags.Get("network-namespace");
   const std::string& binary = flags.Get("force-iptables-binary");
   if (binary != "" && binary != "nft" && binary != "legacy")
-    return base::Error(Code::kInvalidArgument, "istio-iptables: --force-iptables-binary {}: use legacy or nft", binary);
+    return base::Error(Code::kInvalidArgument,
+                       "istio-iptables: --force-iptables-binary {}: use legacy or nft", binary);
   if (!binary.empty()) command.binary = "iptables-" + binary;
-  if (command.options.redirect_dns && !command.options.capture_all_dns && command.options.nameservers.empty()) {
+  if (command.options.redirect_dns && !command.options.capture_all_dns &&
+      command.options.nameservers.empty()) {
     std::fprintf(stderr, "warning: no nameserver in /etc/resolv.conf: DNS is not captured\n");
     command.options.redirect_dns = false;
   }

@@ -20,9 +20,10 @@ struct CaptureCommand {
   std::string network_namespace;    ///< Path; empty: ours.
 };
 
-/// Reads the command line (without the program's and the command's name); `resolv_conf` is the text of
-/// /etc/resolv.conf.
-base::Result<CaptureCommand> ParseCaptureCommand(const std::vector<std::string>& args, const Environment& env,
+/// Reads the command line (without the program's and the command's name); `resolv_conf` is the text
+/// of /etc/resolv.conf.
+base::Result<CaptureCommand> ParseCaptureCommand(const std::vector<std::string>& args,
+                                                 const Environment& env,
                                                  const std::string& resolv_conf);
 
 /// Whether IPv6 rules are needed, given the machine's addresses.

@@ -36,7 +36,9 @@ bool CoversLoopback(const Strings& cidrs, IpFamily family) {
   for (const std::string& cidr : cidrs) {
     const auto [ip, bits_text] = base::Cut(cidr, "/");
     unsigned char network[16];
-    if (inet_pton(family == IpFamily::kV4 ? AF_INET : AF_INET6, std::string(ip).c_str(), network) != 1) continue;
+    if (inet_pton(family == IpFamily::kV4 ? AF_INET : AF_INET6, std::string(ip).c_str(), network) !=
+        1)
+      continue;
     const size_t full = family == IpFamily::kV4 ? 32 : 128;
     const base::Result<int64_t> parsed = base::ParseInt(bits_text);
     const size_t bits = parsed.ok() ? static_cast<size_t>(*parsed) : full;
@@ -51,9 +53,13 @@ bool CoversLoopback(const Strings& cidrs, IpFamily family) {
 class Builder {
  public:
   Builder(const CaptureOptions& options, IpFamily family)
-      : o_(options), family_(family), v6_(family == IpFamily::kV6),
-        loopback_(v6_ ? "::1/128" : options.loopback_v4), passthrough_(v6_ ? "::6/128" : "127.0.0.6/32"),
-        host_bits_(v6_ ? "/128" : "/32"), included_(OfFamily(options.outbound_cidrs, family)),
+      : o_(options),
+        family_(family),
+        v6_(family == IpFamily::kV6),
+        loopback_(v6_ ? "::1/128" : options.loopback_v4),
+        passthrough_(v6_ ? "::6/128" : "127.0.0.6/32"),
+        host_bits_(v6_ ? "/128" : "/32"),
+        included_(OfFamily(options.outbound_cidrs, family)),
         nameservers_(OfFamily(options.nameservers, family)),
         dns_(options.redirect_dns && (options.capture_all_dns || !nameservers_.empty())) {}
 
@@ -73,7 +79,8 @@ class Builder {
  private:
   void Add(const std::string& table, const std::string& chain, const std::string& rule) {
     RuleSet::Table& in = rules_.tables[table];
-    if (chain.starts_with("ISTIO_") && std::find(in.chains.begin(), in.chains.end(), chain) == in.chains.end())
+    if (chain.starts_with("ISTIO_") &&
+        std::find(in.chains.begin(), in.chains.end(), chain) == in.chains.end())
       in.chains.push_back(chain);
     in.rules.push_back("-A " + chain + " " + rule);
   }
@@ -83,7 +90,8 @@ class Builder {
       if (o_.all_outbound) {
         Add("nat", "PREROUTING", "-i " + nic + " -j ISTIO_REDIRECT");
       } else {
-        for (const std::string& cidr : included_) Add("nat", "PREROUTING", "-d " + cidr + " -i " + nic + " -j ISTIO_REDIRECT");
+        for (const std::string& cidr : included_)
+          Add("nat", "PREROUTING", "-d " + cidr + " -i " + nic + " -j ISTIO_REDIRECT");
       }
       Add("nat", "PREROUTING", "-i " + nic + " -j RETURN");
     }
@@ -113,11 +121,13 @@ class Builder {
     const std::string owner = "-m owner --" + match + " " + id;
     const std::string ports = excludes_dns ? "-p tcp -m multiport ! --dports 53," + o_.tunnel_port
                                            : "-p tcp ! --dport " + o_.tunnel_port;
-    Add("nat", "ISTIO_OUTPUT", "-o lo ! -d " + loopback_ + " " + ports + " " + owner + " -j ISTIO_IN_REDIRECT");
+    Add("nat", "ISTIO_OUTPUT",
+        "-o lo ! -d " + loopback_ + " " + ports + " " + owner + " -j ISTIO_IN_REDIRECT");
     if (!CoversLoopback(included_, family_)) {
       // A nameserver on loopback: its queries over TCP are to be captured too.
       const std::string not_dns = dns_ ? "-p tcp ! --dport 53 " : "";
-      Add("nat", "ISTIO_OUTPUT", "-o lo " + not_dns + "-m owner ! --" + match + " " + id + " -j RETURN");
+      Add("nat", "ISTIO_OUTPUT",
+          "-o lo " + not_dns + "-m owner ! --" + match + " " + id + " -j RETURN");
     }
     Add("nat", "ISTIO_OUTPUT", owner + " -j RETURN");
   }
@@ -131,7 +141,8 @@ class Builder {
     Add("nat", "ISTIO_OUTPUT", "-o lo -s " + passthrough_ + " -j RETURN");
     for (const std::string& uid : o_.proxy_uids) Owner("uid-owner", uid, dns_);
     for (const std::string& gid : o_.proxy_gids) Owner("gid-owner", gid, false);
-    for (const std::string& gid : o_.groups_excluded) Add("nat", "ISTIO_OUTPUT", "-m owner --gid-owner " + gid + " -j RETURN");
+    for (const std::string& gid : o_.groups_excluded)
+      Add("nat", "ISTIO_OUTPUT", "-m owner --gid-owner " + gid + " -j RETURN");
     if (!o_.groups.empty()) {
       std::string none;
       for (const std::string& gid : o_.groups) none += "-m owner ! --gid-owner " + gid + " ";
@@ -146,7 +157,8 @@ class Builder {
     if (o_.all_outbound) {
       Add("nat", "ISTIO_OUTPUT", "-j ISTIO_REDIRECT");
     } else {
-      for (const std::string& cidr : included_) Add("nat", "ISTIO_OUTPUT", "-d " + cidr + " -j ISTIO_REDIRECT");
+      for (const std::string& cidr : included_)
+        Add("nat", "ISTIO_OUTPUT", "-d " + cidr + " -j ISTIO_REDIRECT");
     }
   }
 
@@ -164,19 +176,23 @@ class Builder {
     for (const char* protocol : {"tcp", "udp"})
       for (const std::string& match : to)
         Add("nat", "ISTIO_OUTPUT_DNS",
-            fmt::format("-p {} --dport 53 {}-j REDIRECT --to-ports {}", protocol, match, o_.dns_port));
-    // Zones keep the proxy's own queries apart in connection tracking from the captured ones, which have
-    // the same addresses and, by chance, ports.
+            fmt::format("-p {} --dport 53 {}-j REDIRECT --to-ports {}", protocol, match,
+                        o_.dns_port));
+    // Zones keep the proxy's own queries apart in connection tracking from the captured ones, which
+    // have the same addresses and, by chance, ports.
     Add("raw", "OUTPUT", "-j ISTIO_OUTPUT_DNS");
     const auto zones = [&](const std::string& owner) {
       Add("raw", "ISTIO_OUTPUT_DNS", "-p udp --dport 53 -m owner " + owner + " -j CT --zone 1");
-      Add("raw", "ISTIO_OUTPUT_DNS", "-p udp --sport " + o_.dns_port + " -m owner " + owner + " -j CT --zone 2");
+      Add("raw", "ISTIO_OUTPUT_DNS",
+          "-p udp --sport " + o_.dns_port + " -m owner " + owner + " -j CT --zone 2");
     };
     for (const std::string& uid : o_.proxy_uids) zones("--uid-owner " + uid);
     for (const std::string& gid : o_.proxy_gids) zones("--gid-owner " + gid);
-    for (const std::string& match : to) Add("raw", "ISTIO_OUTPUT_DNS", "-p udp --dport 53 " + match + "-j CT --zone 2");
+    for (const std::string& match : to)
+      Add("raw", "ISTIO_OUTPUT_DNS", "-p udp --dport 53 " + match + "-j CT --zone 2");
     Add("raw", "PREROUTING", "-j ISTIO_INBOUND");
-    for (const std::string& match : from) Add("raw", "ISTIO_INBOUND", "-p udp --sport 53 " + match + "-j CT --zone 1");
+    for (const std::string& match : from)
+      Add("raw", "ISTIO_INBOUND", "-p udp --sport 53 " + match + "-j CT --zone 1");
   }
 
   const CaptureOptions& o_;
@@ -191,11 +207,13 @@ class Builder {
   RuleSet rules_;
 };
 
-base::Status CheckNumbers(const Strings& values, int64_t least, int64_t most, std::string_view what) {
+base::Status CheckNumbers(const Strings& values, int64_t least, int64_t most,
+                          std::string_view what) {
   for (const std::string& value : values) {
     const base::Result<int64_t> number = base::ParseInt(value);
     if (!number.ok() || *number < least || *number > most)
-      return base::Error(Code::kInvalidArgument, "{}: \"{}\" is not a number from {} to {}", what, value, least, most);
+      return base::Error(Code::kInvalidArgument, "{}: \"{}\" is not a number from {} to {}", what,
+                         value, least, most);
   }
   return {};
 }
@@ -205,9 +223,11 @@ base::Status CheckCidrs(const Strings& values, std::string_view what) {
     const auto [ip, bits] = base::Cut(value, "/");
     const base::Result<int64_t> number = base::ParseInt(bits);
     const int64_t most = IsV6(ip) ? 128 : 32;
-    const bool bits_ok = value.find('/') == value.npos || (number.ok() && *number >= 0 && *number <= most);
+    const bool bits_ok =
+        value.find('/') == value.npos || (number.ok() && *number >= 0 && *number <= most);
     if (!base::IsIpAddress(ip) || !bits_ok)
-      return base::Error(Code::kInvalidArgument, "{}: \"{}\" is not an IP range such as 10.0.0.0/8", what, value);
+      return base::Error(Code::kInvalidArgument, "{}: \"{}\" is not an IP range such as 10.0.0.0/8",
+                         what, value);
   }
   return {};
 }
@@ -218,15 +238,17 @@ base::Status CheckNames(const Strings& values, std::string_view what) {
                     std::all_of(value.begin(), value.end(), [](unsigned char c) {
                       return c > ' ' && c < 127 && c != '/' && c != '"' && c != '\'';
                     });
-    if (!ok) return base::Error(Code::kInvalidArgument, "{}: \"{}\" is not an interface name", what, value);
+    if (!ok)
+      return base::Error(Code::kInvalidArgument, "{}: \"{}\" is not an interface name", what,
+                         value);
   }
   return {};
 }
 
 struct SavedTable {
-  std::set<std::string> chains;         // Of ours.
-  std::vector<std::string> jumps;       // Rules of built-in chains that lead to ours.
-  std::multiset<std::string> others;    // All other rules of built-in chains.
+  std::set<std::string> chains;       // Of ours.
+  std::vector<std::string> jumps;     // Rules of built-in chains that lead to ours.
+  std::multiset<std::string> others;  // All other rules of built-in chains.
 };
 
 std::map<std::string, SavedTable> ReadSaved(const std::string& saved) {
@@ -250,7 +272,9 @@ std::map<std::string, SavedTable> ReadSaved(const std::string& saved) {
 
 }  // namespace
 
-RuleSet MakeRules(const CaptureOptions& options, IpFamily family) { return Builder(options, family).Build(); }
+RuleSet MakeRules(const CaptureOptions& options, IpFamily family) {
+  return Builder(options, family).Build();
+}
 
 base::Status CheckOptions(const CaptureOptions& o) {
   const auto port = [](const std::string& value, std::string_view what) {
@@ -262,9 +286,12 @@ base::Status CheckOptions(const CaptureOptions& o) {
   RETURN_IF_ERROR(CheckNumbers(o.proxy_uids, 0, 4294967294, "proxy-uid"), "capture");
   RETURN_IF_ERROR(CheckNumbers(o.proxy_gids, 0, 4294967294, "proxy-gid"), "capture");
   RETURN_IF_ERROR(CheckNumbers(o.inbound_ports, 1, 65535, "istio-inbound-ports"), "capture");
-  RETURN_IF_ERROR(CheckNumbers(o.inbound_ports_excluded, 1, 65535, "istio-local-exclude-ports"), "capture");
+  RETURN_IF_ERROR(CheckNumbers(o.inbound_ports_excluded, 1, 65535, "istio-local-exclude-ports"),
+                  "capture");
   RETURN_IF_ERROR(CheckNumbers(o.outbound_ports, 1, 65535, "istio-outbound-ports"), "capture");
-  RETURN_IF_ERROR(CheckNumbers(o.outbound_ports_excluded, 1, 65535, "istio-local-outbound-ports-exclude"), "capture");
+  RETURN_IF_ERROR(
+      CheckNumbers(o.outbound_ports_excluded, 1, 65535, "istio-local-outbound-ports-exclude"),
+      "capture");
   RETURN_IF_ERROR(CheckCidrs(o.outbound_cidrs, "istio-service-cidr"), "capture");
   RETURN_IF_ERROR(CheckCidrs(o.outbound_cidrs_excluded, "istio-service-exclude-cidr"), "capture");
   RETURN_IF_ERROR(CheckCidrs({o.loopback_v4}, "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"), "capture");
@@ -293,7 +320,8 @@ std::string RestoreText(const RuleSet& rules, const std::string& saved) {
     if (old != before.end()) {
       for (const std::string& chain : old->second.chains) {
         const bool kept = now != rules.tables.end() &&
-                          std::find(now->second.chains.begin(), now->second.chains.end(), chain) != now->second.chains.end();
+                          std::find(now->second.chains.begin(), now->second.chains.end(), chain) !=
+                              now->second.chains.end();
         if (kept) continue;
         obsolete.insert(chain);
         text += ":" + chain + " - [0:0]\n";
@@ -303,7 +331,8 @@ std::string RestoreText(const RuleSet& rules, const std::string& saved) {
     if (now != rules.tables.end()) {
       for (const std::string& rule : now->second.rules) {
         // A rule without a jump to us (RETURN for an interface) that an earlier run made.
-        if (old != before.end() && old->second.others.contains(rule)) text += "-D" + rule.substr(2) + "\n";
+        if (old != before.end() && old->second.others.contains(rule))
+          text += "-D" + rule.substr(2) + "\n";
         text += rule + "\n";
       }
     }

@@ -8,7 +8,8 @@
 
 namespace isthmus::agent {
 
-/// What traffic of a pod goes through Envoy. Lists are as the flags have them; `*` stands for all. A value.
+/// What traffic of a pod goes through Envoy. Lists are as the flags have them; `*` stands for all.
+/// A value.
 struct CaptureOptions {
   std::string envoy_port = "15001";
   std::string inbound_port = "15006";
@@ -51,8 +52,8 @@ RuleSet MakeRules(const CaptureOptions& options, IpFamily family);
 /// Checks ports, CIDRs, interface names and IDs, so that nothing else reaches iptables.
 base::Status CheckOptions(const CaptureOptions& options);
 
-/// Input for iptables-restore --noflush that puts `rules` in force in one step, whatever of ours was there
-/// before, as `saved` (the output of iptables-save) shows it. Rules of others stay.
+/// Input for iptables-restore --noflush that puts `rules` in force in one step, whatever of ours
+/// was there before, as `saved` (the output of iptables-save) shows it. Rules of others stay.
 std::string RestoreText(const RuleSet& rules, const std::string& saved);
 /// The same for taking everything of ours away; "" when nothing of ours is there.
 std::string CleanupText(const std::string& saved);

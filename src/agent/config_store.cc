@@ -15,14 +15,14 @@ namespace {
 
 using base::Code;
 
-// The file: a header, then records. A record is one length-delimited protobuf field whose number is its kind;
-// inside, 1 is the transaction, 2 the type, 3 the name, 4 the serialised Resource.
+// The file: a header, then records. A record is one length-delimited protobuf field whose number is
+// its kind; inside, 1 is the transaction, 2 the type, 3 the name, 4 the serialised Resource.
 constexpr std::string_view kHeader = "isthmus-xds-1\n";
 constexpr uint32_t kPut = 1, kRemove = 2, kCommit = 3;
 constexpr uint64_t kWorthCompacting = 1 << 20;
 
-std::string Record(uint32_t kind, uint32_t transaction, std::string_view type_url, std::string_view name,
-                   std::string_view resource) {
+std::string Record(uint32_t kind, uint32_t transaction, std::string_view type_url,
+                   std::string_view name, std::string_view resource) {
   std::string body;
   AppendNumber(body, 1, transaction);
   if (!type_url.empty()) AppendBytes(body, 2, type_url);
@@ -121,21 +121,26 @@ bool ConfigStore::Append(const std::string& bytes) {
     return true;
   }
   if (!failing_)
-    LOG_ERROR("xdsproxy", "{}: {}: an Envoy that restarts without a control plane would get older configuration", path_,
-              strerror(errno));
+    LOG_ERROR(
+        "xdsproxy",
+        "{}: {}: an Envoy that restarts without a control plane would get older configuration",
+        path_, strerror(errno));
   failing_ = true;
   return false;
 }
 
 void ConfigStore::Stage(const XdsResponse& response) {
-  if (response.type_url == kSecretType || (response.resources.empty() && response.removed.empty())) return;
+  if (response.type_url == kSecretType || (response.resources.empty() && response.removed.empty()))
+    return;
   Staged staged;
   staged.transaction = next_transaction_++;
   for (const XdsResource& resource : response.resources) {
     if (resource.whole.empty()) continue;
-    if (!Append(Record(kPut, staged.transaction, response.type_url, resource.name, resource.whole))) return;
+    if (!Append(Record(kPut, staged.transaction, response.type_url, resource.name, resource.whole)))
+      return;
     staged.changes.push_back(
-        {std::string(resource.name), {size_ - resource.whole.size(), static_cast<uint32_t>(resource.whole.size())}});
+        {std::string(resource.name),
+         {size_ - resource.whole.size(), static_cast<uint32_t>(resource.whole.size())}});
   }
   for (const std::string_view name : response.removed) {
     if (!Append(Record(kRemove, staged.transaction, response.type_url, name, {}))) return;
@@ -193,7 +198,8 @@ std::string ConfigStore::Read(std::string_view type_url, std::string_view name) 
   std::string bytes(at->second.size, '\0');
   size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t count = pread(fd_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(at->second.offset + done));
+    const ssize_t count = pread(fd_, bytes.data() + done, bytes.size() - done,
+                                static_cast<off_t>(at->second.offset + done));
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) return {};
     done += static_cast<size_t>(count);
@@ -205,7 +211,8 @@ void ConfigStore::CompactIfWorthIt() {
   // Staged changes know their places in the old file.
   if (size_ < kWorthCompacting || size_ < 3 * live_ || !staged_.empty()) return;
   if (base::Status status = Compact(); !status.ok())
-    LOG_WARN("xdsproxy", "configuration kept on disk could not be made smaller: {}", status.message());
+    LOG_WARN("xdsproxy", "configuration kept on disk could not be made smaller: {}",
+             status.message());
 }
 
 base::Status ConfigStore::Compact() {

@@ -12,12 +12,12 @@
 
 namespace isthmus::agent {
 
-/// The newest configuration that Envoy has accepted, on disk, so that an Envoy that starts while every control
-/// plane is down gets it. Only the place of each resource is in memory.
+/// The newest configuration that Envoy has accepted, on disk, so that an Envoy that starts while
+/// every control plane is down gets it. Only the place of each resource is in memory.
 ///
-/// Invariant: what is read back was acknowledged by Envoy. A response is written when it comes (Stage), and
-/// counts from its acknowledgement on (Commit). Secrets are never stored. A crash, a full disk or a damaged file
-/// loses at most what was written last. Lives on the agent's loop.
+/// Invariant: what is read back was acknowledged by Envoy. A response is written when it comes
+/// (Stage), and counts from its acknowledgement on (Commit). Secrets are never stored. A crash, a
+/// full disk or a damaged file loses at most what was written last. Lives on the agent's loop.
 class ConfigStore {
  public:
   /// Opens or makes the file. A file that cannot be read is replaced by an empty one.

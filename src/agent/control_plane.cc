@@ -12,7 +12,8 @@ namespace {
 
 using base::Code;
 
-constexpr const char* kSystemRoots[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+constexpr const char* kSystemRoots[] = {"/etc/ssl/certs/ca-certificates.crt",
+                                        "/etc/pki/tls/certs/ca-bundle.crt",
                                         "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
 
 base::Result<std::shared_ptr<const pki::TrustBundle>> ReadRoots(std::string path) {
@@ -44,7 +45,8 @@ base::Result<http::Client*> ControlPlane::client() {
   if (!options_.plaintext) {
     http::TlsClientOptions tls;
     ASSIGN_OR_RETURN(tls.roots, ReadRoots(options_.root_file), "connecting to " + address());
-    ASSIGN_OR_RETURN(const base::HostPort host, base::HostPort::Parse(address()), "address " + address());
+    ASSIGN_OR_RETURN(const base::HostPort host, base::HostPort::Parse(address()),
+                     "address " + address());
     tls.server_name = options_.server_name.empty() ? host.host : options_.server_name;
     tls.alpn = {"h2"};
     used_certificate_ = false;

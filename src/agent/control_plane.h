@@ -18,18 +18,20 @@ struct ControlPlaneOptions {
   bool plaintext = false;
   /// The name in the server's certificate; empty: the address's host.
   std::string server_name;
-  std::string root_file;   ///< Read for every new connection. "SYSTEM": the operating system's roots.
+  std::string
+      root_file;  ///< Read for every new connection. "SYSTEM": the operating system's roots.
   std::string token_file;  ///< Read for every call; a token that cannot be read is left out.
   std::string cluster_id;
-  http::Headers headers;   ///< Extra metadata (XDS_HEADER_*, CA_HEADER_*).
-  /// Our own certificate for mTLS, or null. With it a call needs no token review, and works while the API
-  /// server of the control plane is down.
+  http::Headers headers;  ///< Extra metadata (XDS_HEADER_*, CA_HEADER_*).
+  /// Our own certificate for mTLS, or null. With it a call needs no token review, and works while
+  /// the API server of the control plane is down.
   std::function<std::shared_ptr<const pki::KeyCertificate>()> certificate;
 };
 
-/// The way to one of several control planes. Keeps the connection that works; after a failure the next client()
-/// is a new connection, to the next address. A certificate of ours that a server may not like (expired, another
-/// root) is left out on every other attempt after a failure. Lives on its loop.
+/// The way to one of several control planes. Keeps the connection that works; after a failure the
+/// next client() is a new connection, to the next address. A certificate of ours that a server may
+/// not like (expired, another root) is left out on every other attempt after a failure. Lives on
+/// its loop.
 class ControlPlane {
  public:
   ControlPlane(base::Loop& loop, const base::Clock& clock, ControlPlaneOptions options);
@@ -37,8 +39,8 @@ class ControlPlane {
   ControlPlane(const ControlPlane&) = delete;
   ControlPlane& operator=(const ControlPlane&) = delete;
 
-  /// The client to start calls on; an error when the roots cannot be read. Valid until the loop turns after
-  /// Failed().
+  /// The client to start calls on; an error when the roots cannot be read. Valid until the loop
+  /// turns after Failed().
   base::Result<http::Client*> client();
   /// Metadata of a call, with a token read now.
   http::Headers metadata() const;

@@ -11,7 +11,8 @@ constexpr size_t kHeaderSize = 12;
 constexpr uint16_t kEdns = 41;
 
 uint16_t Number16(std::string_view bytes, size_t at) {
-  return static_cast<uint16_t>(static_cast<uint8_t>(bytes[at]) << 8 | static_cast<uint8_t>(bytes[at + 1]));
+  return static_cast<uint16_t>(static_cast<uint8_t>(bytes[at]) << 8 |
+                               static_cast<uint8_t>(bytes[at + 1]));
 }
 
 void Append16(std::string& out, uint16_t value) {
@@ -32,8 +33,8 @@ void AppendName(std::string& out, std::string_view name) {
 
 char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
-/// Reads an uncompressed name at `at` and steps over it. Queries have nothing before the name that a
-/// pointer could lead to.
+/// Reads an uncompressed name at `at` and steps over it. Queries have nothing before the name that
+/// a pointer could lead to.
 bool ReadName(std::string_view message, size_t& at, std::string* name) {
   size_t length = 0;
   while (at < message.size()) {
@@ -69,11 +70,15 @@ size_t EdnsSize(std::string_view message, size_t at, uint16_t records) {
 }  // namespace
 
 base::Result<DnsQuery> ParseDnsQuery(std::string_view message) {
-  if (message.size() < kHeaderSize) return base::Error(Code::kInvalidArgument, "DNS message of {} bytes", message.size());
+  if (message.size() < kHeaderSize)
+    return base::Error(Code::kInvalidArgument, "DNS message of {} bytes", message.size());
   const uint16_t flags = Number16(message, 2);
-  if ((flags & 0x8000) != 0) return base::Error(Code::kInvalidArgument, "DNS response instead of a query");
-  if ((flags >> 11 & 15) != 0) return base::Error(Code::kUnimplemented, "DNS operation {}", flags >> 11 & 15);
-  if (Number16(message, 4) != 1) return base::Error(Code::kInvalidArgument, "DNS message without one question");
+  if ((flags & 0x8000) != 0)
+    return base::Error(Code::kInvalidArgument, "DNS response instead of a query");
+  if ((flags >> 11 & 15) != 0)
+    return base::Error(Code::kUnimplemented, "DNS operation {}", flags >> 11 & 15);
+  if (Number16(message, 4) != 1)
+    return base::Error(Code::kInvalidArgument, "DNS message without one question");
   DnsQuery query;
   query.id = Number16(message, 0);
   query.recursion_desired = (flags & 0x0100) != 0;
@@ -90,8 +95,8 @@ base::Result<DnsQuery> ParseDnsQuery(std::string_view message) {
   return query;
 }
 
-std::string MakeDnsAnswer(const DnsQuery& query, const std::vector<DnsRecord>& records, DnsCode code,
-                          bool authoritative, size_t limit) {
+std::string MakeDnsAnswer(const DnsQuery& query, const std::vector<DnsRecord>& records,
+                          DnsCode code, bool authoritative, size_t limit) {
   std::string body;
   uint16_t count = 0;
   bool truncated = false;
@@ -118,8 +123,9 @@ std::string MakeDnsAnswer(const DnsQuery& query, const std::vector<DnsRecord>& r
   }
   std::string message;
   Append16(message, query.id);
-  const auto flags = static_cast<uint16_t>(0x8000 | (authoritative ? 0x0400 : 0) | (truncated ? 0x0200 : 0) |
-                                           (query.recursion_desired ? 0x0100 : 0) | 0x0080 | static_cast<int>(code));
+  const auto flags = static_cast<uint16_t>(
+      0x8000 | (authoritative ? 0x0400 : 0) | (truncated ? 0x0200 : 0) |
+      (query.recursion_desired ? 0x0100 : 0) | 0x0080 | static_cast<int>(code));
   Append16(message, flags);
   Append16(message, query.question.empty() ? 0 : 1);
   Append16(message, count);

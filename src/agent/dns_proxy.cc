@@ -33,7 +33,8 @@ std::string Framed(std::string_view message) {
 /// Takes a whole message off the front of `buffer`.
 bool TakeMessage(std::string& buffer, std::string& message) {
   if (buffer.size() < 2) return false;
-  const size_t size = static_cast<size_t>(static_cast<uint8_t>(buffer[0])) << 8 | static_cast<uint8_t>(buffer[1]);
+  const size_t size =
+      static_cast<size_t>(static_cast<uint8_t>(buffer[0])) << 8 | static_cast<uint8_t>(buffer[1]);
   if (buffer.size() < size + 2) return false;
   message = buffer.substr(2, size);
   buffer.erase(0, size + 2);
@@ -43,9 +44,13 @@ bool TakeMessage(std::string& buffer, std::string& message) {
 /// One question on its way through the upstream resolvers, one after the other. Keeps itself alive.
 class Forward : public std::enable_shared_from_this<Forward> {
  public:
-  Forward(base::Loop& loop, std::string message, std::vector<base::SocketAddress> upstreams, base::Duration timeout,
-          bool tcp, Reply reply)
-      : loop_(loop), message_(std::move(message)), upstreams_(std::move(upstreams)), timeout_(timeout), tcp_(tcp),
+  Forward(base::Loop& loop, std::string message, std::vector<base::SocketAddress> upstreams,
+          base::Duration timeout, bool tcp, Reply reply)
+      : loop_(loop),
+        message_(std::move(message)),
+        upstreams_(std::move(upstreams)),
+        timeout_(timeout),
+        tcp_(tcp),
         reply_(std::move(reply)) {}
 
   void Start() {
@@ -73,11 +78,13 @@ class Forward : public std::enable_shared_from_this<Forward> {
 
   void AskUdp(const base::SocketAddress& upstream) {
     // A socket, and so a port, of its own for each question makes forged answers hard.
-    const base::Result<base::SocketAddress> any = base::SocketAddress::From(upstream.is_v6() ? "::" : "0.0.0.0", 0);
+    const base::Result<base::SocketAddress> any =
+        base::SocketAddress::From(upstream.is_v6() ? "::" : "0.0.0.0", 0);
     if (!any.ok()) return NextSoon();
     base::Result<std::unique_ptr<base::UdpSocket>> socket = base::UdpSocket::Bind(
         loop_, *any, [this, upstream](std::string_view datagram, const base::SocketAddress& from) {
-          if (from == upstream && datagram.size() >= 12 && datagram.substr(0, 2) == std::string_view(message_).substr(0, 2))
+          if (from == upstream && datagram.size() >= 12 &&
+              datagram.substr(0, 2) == std::string_view(message_).substr(0, 2))
             Finish(std::string(datagram));
         });
     if (!socket.ok()) return NextSoon();
@@ -148,11 +155,15 @@ struct DnsProxy::Impl : std::enable_shared_from_this<Impl> {
     if (!query.ok()) return reply({});
     const size_t limit = tcp ? 0 : query->udp_size;
     const std::shared_ptr<const NameTable> table = options.table();
-    if (table == nullptr) return reply(MakeDnsAnswer(*query, {}, DnsCode::kServerFailure, false, limit));
-    NameAnswer answer = query->dns_class == 1 ? LookUp(*table, options.scope, query->name, query->type) : NameAnswer();
+    if (table == nullptr)
+      return reply(MakeDnsAnswer(*query, {}, DnsCode::kServerFailure, false, limit));
+    NameAnswer answer = query->dns_class == 1
+                            ? LookUp(*table, options.scope, query->name, query->type)
+                            : NameAnswer();
     if (answer.known) {
-      const auto first_address = std::find_if(answer.records.begin(), answer.records.end(),
-                                              [](const DnsRecord& record) { return record.type != kDnsCname; });
+      const auto first_address =
+          std::find_if(answer.records.begin(), answer.records.end(),
+                       [](const DnsRecord& record) { return record.type != kDnsCname; });
       std::shuffle(first_address, answer.records.end(), Random());
       return reply(MakeDnsAnswer(*query, answer.records, DnsCode::kOk, true, limit));
     }
@@ -160,40 +171,47 @@ struct DnsProxy::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void Pass(const DnsQuery& query, std::string message, bool tcp, Reply reply) {
-    if (forwards >= kMostForwards) return reply(MakeDnsAnswer(query, {}, DnsCode::kServerFailure, false, 0));
+    if (forwards >= kMostForwards)
+      return reply(MakeDnsAnswer(query, {}, DnsCode::kServerFailure, false, 0));
     ++forwards;
     metrics.AddCounter("istio_agent_dns_upstream_requests_total", "DNS questions passed on.").Add();
     std::vector<base::SocketAddress> upstreams = options.upstreams;
     std::shuffle(upstreams.begin(), upstreams.end(), Random());
-    std::make_shared<Forward>(loop, std::move(message), std::move(upstreams), options.timeout, tcp,
-                              [weak = weak_from_this(), query, reply = std::move(reply)](std::string answer) {
-                                auto self = weak.lock();
-                                if (self == nullptr) return;
-                                --self->forwards;
-                                if (!answer.empty()) return reply(std::move(answer));
-                                self->metrics.AddCounter("istio_agent_dns_upstream_failures_total", "DNS questions that no resolver answered.").Add();
-                                reply(MakeDnsAnswer(query, {}, DnsCode::kServerFailure, false, 0));
-                              })
+    std::make_shared<Forward>(
+        loop, std::move(message), std::move(upstreams), options.timeout, tcp,
+        [weak = weak_from_this(), query, reply = std::move(reply)](std::string answer) {
+          auto self = weak.lock();
+          if (self == nullptr) return;
+          --self->forwards;
+          if (!answer.empty()) return reply(std::move(answer));
+          self->metrics
+              .AddCounter("istio_agent_dns_upstream_failures_total",
+                          "DNS questions that no resolver answered.")
+              .Add();
+          reply(MakeDnsAnswer(query, {}, DnsCode::kServerFailure, false, 0));
+        })
         ->Start();
   }
 
   base::Status Listen(const base::SocketAddress& address) {
     const size_t index = sockets.size();
     ASSIGN_OR_RETURN(std::unique_ptr<base::UdpSocket> socket,
-                     base::UdpSocket::Bind(loop, address,
-                                           [this, index](std::string_view datagram, const base::SocketAddress& from) {
-                                             Handle(datagram, false, [this, index, from](std::string answer) {
-                                               if (!answer.empty() && index < sockets.size()) (void)sockets[index]->Send(answer, from);
-                                             });
-                                           }),
+                     base::UdpSocket::Bind(
+                         loop, address,
+                         [this, index](std::string_view datagram, const base::SocketAddress& from) {
+                           Handle(datagram, false, [this, index, from](std::string answer) {
+                             if (!answer.empty() && index < sockets.size())
+                               (void)sockets[index]->Send(answer, from);
+                           });
+                         }),
                      "DNS over UDP");
     sockets.push_back(std::move(socket));
-    ASSIGN_OR_RETURN(std::unique_ptr<http::TcpListener> listener,
-                     http::TcpListener::Listen(loop, address.ip(), address.port(),
-                                               [this](std::unique_ptr<http::ByteStream> stream, const std::string&) {
-                                                 Accept(std::move(stream));
-                                               }),
-                     "DNS over TCP");
+    ASSIGN_OR_RETURN(
+        std::unique_ptr<http::TcpListener> listener,
+        http::TcpListener::Listen(loop, address.ip(), address.port(),
+                                  [this](std::unique_ptr<http::ByteStream> stream,
+                                         const std::string&) { Accept(std::move(stream)); }),
+        "DNS over TCP");
     listeners.push_back(std::move(listener));
     return {};
   }
@@ -209,7 +227,8 @@ struct DnsProxy::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void TouchConnection(uint64_t id) {
-    connections[id]->idle = base::Timer::After(loop, std::chrono::seconds(30), [this, id] { Close(id); });
+    connections[id]->idle =
+        base::Timer::After(loop, std::chrono::seconds(30), [this, id] { Close(id); });
   }
 
   void OnTcp(uint64_t id, std::string_view bytes) {
@@ -252,8 +271,12 @@ base::Status DnsProxy::Start() {
   return {};
 }
 
-uint16_t DnsProxy::udp_port() const { return impl_->sockets.empty() ? 0 : impl_->sockets.front()->local().port(); }
-uint16_t DnsProxy::tcp_port() const { return impl_->listeners.empty() ? 0 : impl_->listeners.front()->port(); }
+uint16_t DnsProxy::udp_port() const {
+  return impl_->sockets.empty() ? 0 : impl_->sockets.front()->local().port();
+}
+uint16_t DnsProxy::tcp_port() const {
+  return impl_->listeners.empty() ? 0 : impl_->listeners.front()->port();
+}
 
 std::string FirstSearchDomain(const std::string& resolv_conf) {
   std::string domain;

@@ -13,7 +13,7 @@
 namespace isthmus::agent {
 
 struct DnsProxyOptions {
-  std::vector<base::SocketAddress> listen;     ///< UDP and TCP each; port 0 takes a free one.
+  std::vector<base::SocketAddress> listen;  ///< UDP and TCP each; port 0 takes a free one.
   std::vector<base::SocketAddress> upstreams;
   NameScope scope;
   base::Duration timeout = std::chrono::seconds(5);  ///< DNS_FORWARD_TIMEOUT, for each upstream.
@@ -21,8 +21,8 @@ struct DnsProxyOptions {
   std::function<std::shared_ptr<const NameTable>()> table;
 };
 
-/// Answers the application's DNS questions for hosts of the mesh; passes all others on to the resolvers of the
-/// pod, in random order, as they are. Lives on its loop.
+/// Answers the application's DNS questions for hosts of the mesh; passes all others on to the
+/// resolvers of the pod, in random order, as they are. Lives on its loop.
 class DnsProxy {
  public:
   DnsProxy(base::Loop& loop, base::MetricRegistry& metrics, DnsProxyOptions options);

@@ -17,8 +17,8 @@ class Drainer {
 
   /// Tells Envoy to drain; `done` (may be null) when it has answered or could not be asked.
   void Drain(bool skip_exit, std::function<void()> done);
-  /// Waits `duration`; with `until_idle`, from then on until no connection of clients is left (or its number
-  /// cannot be read five times in a row).
+  /// Waits `duration`; with `until_idle`, from then on until no connection of clients is left (or
+  /// its number cannot be read five times in a row).
   void Wait(bool until_idle, base::Duration duration, std::function<void()> done);
 
  private:
@@ -32,7 +32,8 @@ class Drainer {
   int failures_ = 0;
 };
 
-/// The connections of clients that /stats shows, leaving out Envoy's own ports; -1 when no listener is shown.
+/// The connections of clients that /stats shows, leaving out Envoy's own ports; -1 when no listener
+/// is shown.
 int64_t ActiveConnections(std::string_view stats);
 
 }  // namespace isthmus::agent

@@ -19,14 +19,18 @@ constexpr int kMostShortLives = 10;
 }  // namespace
 
 EnvoyProcess::EnvoyProcess(base::Loop& loop, std::vector<std::string> argv, Events events)
-    : loop_(loop), argv_(std::move(argv)), events_(std::move(events)),
-      backoff_({.initial = std::chrono::milliseconds(50), .max = std::chrono::seconds(10), .random = nullptr}) {}
+    : loop_(loop),
+      argv_(std::move(argv)),
+      events_(std::move(events)),
+      backoff_({.initial = std::chrono::milliseconds(50),
+                .max = std::chrono::seconds(10),
+                .random = nullptr}) {}
 
 void EnvoyProcess::Start() {
   base::ProcessOptions options;
   options.argv = argv_;
-  base::Result<std::unique_ptr<base::Process>> process =
-      base::Process::Start(loop_, std::move(options), [this](base::ExitStatus status) { OnExit(status); });
+  base::Result<std::unique_ptr<base::Process>> process = base::Process::Start(
+      loop_, std::move(options), [this](base::ExitStatus status) { OnExit(status); });
   if (!process.ok()) {
     LOG_ERROR("default", "Envoy cannot be started: {}", process.status().message());
     return OnExit(base::ExitStatus{127, 0});

@@ -11,8 +11,8 @@
 
 namespace isthmus::agent {
 
-/// Runs Envoy and starts it again when it ends by itself, with growing delays; gives up when it cannot stay
-/// alive. Lives on its loop; destroying it kills Envoy.
+/// Runs Envoy and starts it again when it ends by itself, with growing delays; gives up when it
+/// cannot stay alive. Lives on its loop; destroying it kills Envoy.
 class EnvoyProcess {
  public:
   struct Events {
@@ -26,7 +26,8 @@ class EnvoyProcess {
   EnvoyProcess& operator=(const EnvoyProcess&) = delete;
 
   void Start();
-  /// Ends Envoy for good (SIGTERM, after `grace` SIGKILL), then calls `done`; at once when it does not run.
+  /// Ends Envoy for good (SIGTERM, after `grace` SIGKILL), then calls `done`; at once when it does
+  /// not run.
   void Stop(base::Duration grace, std::function<void()> done);
   /// 0 when it does not run.
   int pid() const { return process_ == nullptr ? 0 : process_->pid(); }
@@ -45,8 +46,8 @@ class EnvoyProcess {
   std::function<void()> stopped_;
 };
 
-/// The command `run-envoy`: becomes the program in `args`, which the kernel kills when the process that
-/// started it (the agent) ends in any way. Only returns when that failed.
+/// The command `run-envoy`: becomes the program in `args`, which the kernel kills when the process
+/// that started it (the agent) ends in any way. Only returns when that failed.
 int RunBound(const std::vector<std::string>& args);
 
 }  // namespace isthmus::agent

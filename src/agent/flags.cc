@@ -61,13 +61,15 @@ base::Result<std::vector<std::string>> Flags::Parse(const std::vector<std::strin
       if (arg.size() > 2) value = arg.substr(arg[2] == '=' ? 3 : 2);
     }
     if (flag == nullptr) {
-      if (unknown == Unknown::kRefuse) return base::Error(Code::kInvalidArgument, "unknown flag {}", arg);
+      if (unknown == Unknown::kRefuse)
+        return base::Error(Code::kInvalidArgument, "unknown flag {}", arg);
       if (!value && i + 1 < args.size() && !args[i + 1].starts_with("-")) ++i;
       continue;
     }
     if (!value && flag->is_switch) value = "true";
     if (!value) {
-      if (i + 1 == args.size()) return base::Error(Code::kInvalidArgument, "flag {} needs a value", arg);
+      if (i + 1 == args.size())
+        return base::Error(Code::kInvalidArgument, "flag {} needs a value", arg);
       value = args[++i];
     }
     flag->value = flag->is_switch ? AsSwitch(*value) : *value;

@@ -13,7 +13,8 @@ namespace {
 constexpr char kUsage[] =
     "isthmus-agent runs beside Envoy in a pod.\n\n"
     "Usage: isthmus-agent <command> [flags]\n\n"
-    "  proxy [sidecar|router]     make Envoy's configuration, run it, and serve it certificates and xDS\n"
+    "  proxy [sidecar|router]     make Envoy's configuration, run it, and serve it certificates "
+    "and xDS\n"
     "  istio-iptables             lead the pod's traffic through Envoy\n"
     "  request METHOD PATH [BODY] ask the agent or Envoy's admin port\n"
     "  wait                       wait until Envoy is ready\n"

@@ -19,11 +19,12 @@ struct ScrapeTarget {
 /// Reads ISTIO_PROMETHEUS_ANNOTATIONS; nothing when scraping is not asked for.
 base::Result<std::vector<ScrapeTarget>> ParseScrapeTargets(const std::string& json);
 
-/// Puts the agent's, Envoy's and the application's metrics together. A part that fails is left out and
-/// counted. Lives on its loop.
+/// Puts the agent's, Envoy's and the application's metrics together. A part that fails is left out
+/// and counted. Lives on its loop.
 class MetricsMerger {
  public:
-  MetricsMerger(base::Loop& loop, base::MetricRegistry& own, int envoy_port, std::vector<ScrapeTarget> targets);
+  MetricsMerger(base::Loop& loop, base::MetricRegistry& own, int envoy_port,
+                std::vector<ScrapeTarget> targets);
 
   /// `query`: of the scraper's request, goes on to Envoy.
   void Collect(const std::string& query, std::function<void(std::string)> done);

@@ -16,14 +16,18 @@ using Host = NameTable::Host;
 std::string RawAddress(std::string_view text) {
   unsigned char bytes[16];
   const std::string ip(text);
-  if (inet_pton(AF_INET, ip.c_str(), bytes) == 1) return std::string(reinterpret_cast<char*>(bytes), 4);
-  if (inet_pton(AF_INET6, ip.c_str(), bytes) == 1) return std::string(reinterpret_cast<char*>(bytes), 16);
+  if (inet_pton(AF_INET, ip.c_str(), bytes) == 1)
+    return std::string(reinterpret_cast<char*>(bytes), 4);
+  if (inet_pton(AF_INET6, ip.c_str(), bytes) == 1)
+    return std::string(reinterpret_cast<char*>(bytes), 16);
   return {};
 }
 
 std::string AddressText(const std::string& raw) {
   char text[INET6_ADDRSTRLEN];
-  return inet_ntop(raw.size() == 4 ? AF_INET : AF_INET6, raw.data(), text, sizeof text) == nullptr ? "" : text;
+  return inet_ntop(raw.size() == 4 ? AF_INET : AF_INET6, raw.data(), text, sizeof text) == nullptr
+             ? ""
+             : text;
 }
 
 Host ParseHost(std::string_view message) {
@@ -32,7 +36,8 @@ Host ParseHost(std::string_view message) {
   while (in.Next()) {
     if (in.number() == 1) {
       // An address of no known form is left out: the others still serve.
-      if (std::string raw = RawAddress(in.bytes()); !raw.empty()) host.addresses.push_back(std::move(raw));
+      if (std::string raw = RawAddress(in.bytes()); !raw.empty())
+        host.addresses.push_back(std::move(raw));
     }
     if (in.number() == 2) host.kubernetes = in.bytes() == "Kubernetes";
     if (in.number() == 3) host.shortname = in.bytes();
@@ -53,7 +58,8 @@ const Host* FindShort(const NameTable& table, const NameScope& scope, std::strin
       full = fmt::format("{}.{}", name, scope.domain);
       break;
     case 2:
-      if (!name.ends_with(first_label) || name[name.size() - first_label.size() - 1] != '.') return nullptr;
+      if (!name.ends_with(first_label) || name[name.size() - first_label.size() - 1] != '.')
+        return nullptr;
       full = std::string(name.substr(0, name.size() - first_label.size())) + scope.domain;
       break;
     default:
@@ -77,7 +83,8 @@ const Host* FindWildcard(const NameTable& table, std::string_view name) {
   return nullptr;
 }
 
-void AddAddresses(const Host& host, std::string_view name, uint16_t type, std::vector<DnsRecord>& records) {
+void AddAddresses(const Host& host, std::string_view name, uint16_t type,
+                  std::vector<DnsRecord>& records) {
   const size_t size = type == kDnsA ? 4 : 16;
   for (const std::string& address : host.addresses)
     if (address.size() == size) records.push_back({std::string(name), type, 30, address});
@@ -110,15 +117,18 @@ std::string NameTable::ToJson() const {
   for (const auto& [name, host] : hosts_) {
     kubeapi::Json ips = kubeapi::Json::array();
     for (const std::string& raw : host.addresses) ips.push_back(AddressText(raw));
-    kubeapi::Json entry = {{"ips", std::move(ips)}, {"registry", host.kubernetes ? "Kubernetes" : "External"}};
+    kubeapi::Json entry = {{"ips", std::move(ips)},
+                           {"registry", host.kubernetes ? "Kubernetes" : "External"}};
     if (!host.shortname.empty()) entry["shortname"] = host.shortname;
     if (!host.ns.empty()) entry["namespace"] = host.ns;
     table[name] = std::move(entry);
   }
-  return kubeapi::Json{{"table", std::move(table)}}.dump(2, ' ', false, kubeapi::Json::error_handler_t::replace);
+  return kubeapi::Json{{"table", std::move(table)}}.dump(2, ' ', false,
+                                                         kubeapi::Json::error_handler_t::replace);
 }
 
-NameAnswer LookUp(const NameTable& table, const NameScope& scope, std::string_view name, uint16_t type) {
+NameAnswer LookUp(const NameTable& table, const NameScope& scope, std::string_view name,
+                  uint16_t type) {
   NameAnswer answer;
   if (type != kDnsA && type != kDnsAaaa) return answer;
   if (const Host* host = FindExact(table, scope, name)) {
@@ -127,14 +137,16 @@ NameAnswer LookUp(const NameTable& table, const NameScope& scope, std::string_vi
     return answer;
   }
   std::string_view bare = name;
-  if (!scope.search.empty() && base::ConsumeSuffix(bare, scope.search) && base::ConsumeSuffix(bare, ".")) {
+  if (!scope.search.empty() && base::ConsumeSuffix(bare, scope.search) &&
+      base::ConsumeSuffix(bare, ".")) {
     const Host* host = FindExact(table, scope, bare);
     if (host == nullptr) host = FindWildcard(table, bare);
     if (host != nullptr) {
       answer.known = true;
       AddAddresses(*host, bare, type, answer.records);
       if (!answer.records.empty())
-        answer.records.insert(answer.records.begin(), {std::string(name), kDnsCname, 30, std::string(bare)});
+        answer.records.insert(answer.records.begin(),
+                              {std::string(name), kDnsCname, 30, std::string(bare)});
       return answer;
     }
   }

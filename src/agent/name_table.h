@@ -10,7 +10,8 @@
 
 namespace isthmus::agent {
 
-/// The hosts of the mesh and their addresses, as the control plane sends them. Immutable once parsed.
+/// The hosts of the mesh and their addresses, as the control plane sends them. Immutable once
+/// parsed.
 class NameTable {
  public:
   /// `message`: a serialised istio.networking.nds.v1.NameTable.
@@ -32,18 +33,20 @@ class NameTable {
 
 /// Which short names a pod may use.
 struct NameScope {
-  std::string ns;              ///< Of the pod.
-  std::string domain;          ///< "svc.cluster.local"
-  std::string search;          ///< The first search domain of resolv.conf; empty: none.
+  std::string ns;      ///< Of the pod.
+  std::string domain;  ///< "svc.cluster.local"
+  std::string search;  ///< The first search domain of resolv.conf; empty: none.
 };
 
 struct NameAnswer {
-  bool known = false;          ///< Otherwise the question goes upstream.
+  bool known = false;  ///< Otherwise the question goes upstream.
   std::vector<DnsRecord> records;
 };
-/// Answers a question for a host of the table: under its full name, as <service>, <service>.<namespace> or
-/// <service>.<namespace>.svc for Kubernetes services, and each of these with the search domain appended (as
-/// resolvers do; answered by a CNAME to the name without it). A wildcard host matches by dropping labels.
-NameAnswer LookUp(const NameTable& table, const NameScope& scope, std::string_view name, uint16_t type);
+/// Answers a question for a host of the table: under its full name, as <service>,
+/// <service>.<namespace> or <service>.<namespace>.svc for Kubernetes services, and each of these
+/// with the search domain appended (as resolvers do; answered by a CNAME to the name without it). A
+/// wildcard host matches by dropping labels.
+NameAnswer LookUp(const NameTable& table, const NameScope& scope, std::string_view name,
+                  uint16_t type);
 
 }  // namespace isthmus::agent

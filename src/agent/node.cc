@@ -59,7 +59,8 @@ base::Result<Json> MakeNode(const Settings& settings) {
   Json metadata = Json::object();
   constexpr std::string_view kPrefix = "ISTIO_META_";
   for (const auto& [name, value] : settings.env.all())
-    if (name.starts_with(kPrefix) && name.size() > kPrefix.size()) metadata[name.substr(kPrefix.size())] = value;
+    if (name.starts_with(kPrefix) && name.size() > kPrefix.size())
+      metadata[name.substr(kPrefix.size())] = value;
   RETURN_IF_ERROR(AddJsonMetadata(settings.env, metadata), "node metadata");
 
   Json labels = metadata.contains("LABELS") ? metadata["LABELS"] : Json::object();
@@ -69,20 +70,25 @@ base::Result<Json> MakeNode(const Settings& settings) {
   if (!settings.annotations.empty()) metadata["ANNOTATIONS"] = settings.annotations;
 
   if (!metadata.contains("ISTIO_VERSION")) metadata["ISTIO_VERSION"] = std::string(base::kVersion);
-  if (const std::string revision = settings.env.Get("REVISION"); !revision.empty()) metadata["ISTIO_REVISION"] = revision;
+  if (const std::string revision = settings.env.Get("REVISION"); !revision.empty())
+    metadata["ISTIO_REVISION"] = revision;
   metadata["PROXY_CONFIG"] = settings.proxy.raw;
   metadata["NAME"] = settings.pod_name;
   metadata["NAMESPACE"] = settings.pod_namespace;
   metadata["SERVICE_ACCOUNT"] = settings.service_account;
   metadata["CLUSTER_ID"] = settings.cluster_id;
   metadata["INSTANCE_IPS"] = base::Join(settings.ips, ",");
-  const std::string host = settings.proxy.discovery_address.substr(0, settings.proxy.discovery_address.rfind(':'));
+  const std::string host =
+      settings.proxy.discovery_address.substr(0, settings.proxy.discovery_address.rfind(':'));
   metadata["PILOT_SAN"] = Json::array({settings.env.Get("ISTIOD_SAN", host)});
   metadata["ENVOY_STATUS_PORT"] = settings.envoy_status_port;
   metadata["ENVOY_PROMETHEUS_PORT"] = settings.envoy_prometheus_port;
 
-  Json node = {{"id", settings.node_id()}, {"cluster", NodeCluster(settings)}, {"metadata", std::move(metadata)}};
-  if (Json locality = Locality(settings); !locality.is_null()) node["locality"] = std::move(locality);
+  Json node = {{"id", settings.node_id()},
+               {"cluster", NodeCluster(settings)},
+               {"metadata", std::move(metadata)}};
+  if (Json locality = Locality(settings); !locality.is_null())
+    node["locality"] = std::move(locality);
   return node;
 }
 

@@ -8,7 +8,9 @@ namespace {
 
 using base::Code;
 
-bool MergesByKey(std::string_view field) { return field == "proxyMetadata" || field == "runtimeValues"; }
+bool MergesByKey(std::string_view field) {
+  return field == "proxyMetadata" || field == "runtimeValues";
+}
 
 base::Status Overlay(const std::string& text, std::string_view inside, Json& target) {
   if (base::Trim(text).empty()) return {};
@@ -20,9 +22,11 @@ base::Status Overlay(const std::string& text, std::string_view inside, Json& tar
     layer = &*at;
   }
   if (layer->is_null()) return {};
-  if (!layer->is_object()) return base::Error(Code::kInvalidArgument, "ProxyConfig is not an object");
+  if (!layer->is_object())
+    return base::Error(Code::kInvalidArgument, "ProxyConfig is not an object");
   for (const auto& [field, value] : layer->items()) {
-    if (MergesByKey(field) && value.is_object() && target.contains(field) && target[field].is_object())
+    if (MergesByKey(field) && value.is_object() && target.contains(field) &&
+        target[field].is_object())
       target[field].update(value);
     else
       target[field] = value;
@@ -33,7 +37,8 @@ base::Status Overlay(const std::string& text, std::string_view inside, Json& tar
 base::Status ReadText(const Json& raw, const char* field, std::string& value) {
   const auto at = raw.find(field);
   if (at == raw.end() || at->is_null()) return {};
-  if (!at->is_string()) return base::Error(Code::kInvalidArgument, "ProxyConfig field {} is not a string", field);
+  if (!at->is_string())
+    return base::Error(Code::kInvalidArgument, "ProxyConfig field {} is not a string", field);
   if (!at->get_ref<const std::string&>().empty()) value = at->get<std::string>();
   return {};
 }
@@ -42,7 +47,8 @@ base::Status ReadNumber(const Json& raw, const char* field, int most, int& value
   const auto at = raw.find(field);
   if (at == raw.end() || at->is_null()) return {};
   if (!at->is_number_integer() || at->get<int64_t>() < 0 || at->get<int64_t>() > most)
-    return base::Error(Code::kInvalidArgument, "ProxyConfig field {} is not a number from 0 to {}", field, most);
+    return base::Error(Code::kInvalidArgument, "ProxyConfig field {} is not a number from 0 to {}",
+                       field, most);
   value = at->get<int>();
   return {};
 }
@@ -57,7 +63,8 @@ base::Status ReadDuration(const Json& raw, const char* field, base::Duration& va
   return {};
 }
 
-/// Values of another type are written as JSON, as YAML users forget quotes: "1" for 1, "true" for true.
+/// Values of another type are written as JSON, as YAML users forget quotes: "1" for 1, "true" for
+/// true.
 std::map<std::string, std::string> ReadMap(const Json& raw, const char* field) {
   std::map<std::string, std::string> map;
   const auto at = raw.find(field);
@@ -86,7 +93,8 @@ base::Result<ProxyConfig> AssembleProxyConfig(const ProxyConfigSources& sources)
   RETURN_IF_ERROR(Overlay(sources.annotation, "", raw), "annotation proxy.istio.io/config");
   if (!sources.discovery_address.empty()) raw["discoveryAddress"] = sources.discovery_address;
   if (!sources.status_port.empty()) {
-    ASSIGN_OR_RETURN(const int64_t port, base::ParseInt(sources.status_port), "annotation status.sidecar.istio.io/port");
+    ASSIGN_OR_RETURN(const int64_t port, base::ParseInt(sources.status_port),
+                     "annotation status.sidecar.istio.io/port");
     raw["statusPort"] = port;
   }
   std::string auth_policy;
@@ -99,7 +107,8 @@ base::Result<ProxyConfig> AssembleProxyConfig(const ProxyConfigSources& sources)
            {"controlPlaneAuthPolicy", &auth_policy}})
     RETURN_IF_ERROR(ReadText(raw, field, *value), "reading");
   RETURN_IF_ERROR(ReadDuration(raw, "drainDuration", config.drain_duration), "reading");
-  RETURN_IF_ERROR(ReadDuration(raw, "terminationDrainDuration", config.termination_drain_duration), "reading");
+  RETURN_IF_ERROR(ReadDuration(raw, "terminationDrainDuration", config.termination_drain_duration),
+                  "reading");
   RETURN_IF_ERROR(ReadNumber(raw, "proxyAdminPort", 65535, config.admin_port), "reading");
   RETURN_IF_ERROR(ReadNumber(raw, "statusPort", 65535, config.status_port), "reading");
   RETURN_IF_ERROR(ReadNumber(raw, "statNameLength", 4096, config.stat_name_length), "reading");

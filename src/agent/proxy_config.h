@@ -38,14 +38,15 @@ struct ProxyConfig {
 
 /// Where a ProxyConfig is put together from, lowest first. Empty texts are left out.
 struct ProxyConfigSources {
-  std::string mesh_file;    ///< YAML with `defaultConfig`.
-  std::string environment;  ///< PROXY_CONFIG, JSON or YAML.
-  std::string annotation;   ///< proxy.istio.io/config
+  std::string mesh_file;          ///< YAML with `defaultConfig`.
+  std::string environment;        ///< PROXY_CONFIG, JSON or YAML.
+  std::string annotation;         ///< proxy.istio.io/config
   std::string discovery_address;  ///< Annotation sidecar.istio.io/discoveryAddress.
   std::string status_port;        ///< Annotation status.sidecar.istio.io/port.
 };
 
-/// A later source replaces whole fields of an earlier one; proxyMetadata and runtimeValues merge by key.
+/// A later source replaces whole fields of an earlier one; proxyMetadata and runtimeValues merge by
+/// key.
 base::Result<ProxyConfig> AssembleProxyConfig(const ProxyConfigSources& sources);
 
 }  // namespace isthmus::agent

@@ -24,17 +24,22 @@ EnvoyStats ParseEnvoyStats(std::string_view text) {
 
 std::string NotReadyBecause(const EnvoyStats& stats) {
   if (stats.cds_success == 0 || stats.lds_success == 0)
-    return fmt::format("config not fully received from XDS server: cds updates: {} successful, {} rejected; "
-                       "lds updates: {} successful, {} rejected",
-                       stats.cds_success, stats.cds_rejected, stats.lds_success, stats.lds_rejected);
-  if (stats.server_state != 0) return fmt::format("server is not live, current state is {}", stats.server_state);
+    return fmt::format(
+        "config not fully received from XDS server: cds updates: {} successful, {} rejected; "
+        "lds updates: {} successful, {} rejected",
+        stats.cds_success, stats.cds_rejected, stats.lds_success, stats.lds_rejected);
+  if (stats.server_state != 0)
+    return fmt::format("server is not live, current state is {}", stats.server_state);
   if (!stats.workers_started) return "workers have not yet started";
   return {};
 }
 
-Readiness::Readiness(base::Loop& loop, std::string admin_url, std::function<std::string()> waits_for)
+Readiness::Readiness(base::Loop& loop, std::string admin_url,
+                     std::function<std::string()> waits_for)
     : waits_for_(std::move(waits_for)),
-      admin_(loop, {.url = std::move(admin_url), .tls = std::nullopt, .proxy_url = {},
+      admin_(loop, {.url = std::move(admin_url),
+                    .tls = std::nullopt,
+                    .proxy_url = {},
                     .connect_timeout = std::chrono::seconds(1)}) {}
 
 void Readiness::Check(std::function<void(std::string)> done) {
@@ -42,23 +47,27 @@ void Readiness::Check(std::function<void(std::string)> done) {
   if (std::string missing = waits_for_(); !missing.empty()) return done(std::move(missing));
   if (envoy_ready_) return done({});
   http::Request request;
-  request.target = "/stats?filter=" +
-                   http::UrlEncode("^(cluster_manager\\.cds|listener_manager\\.lds)\\.update_(success|rejected)$|"
-                                   "^server\\.state$|^listener_manager\\.workers_started$");
-  admin_.Fetch(std::move(request), std::chrono::seconds(2),
-               [this, done = std::move(done)](base::Result<http::Response> response) {
-                 if (!response.ok()) {
-                   if (response.status().code() == base::Code::kCancelled) return done("the agent ends");
-                   return done("Envoy's admin port does not answer: " + response.status().message());
-                 }
-                 std::string why = response->status == 200 ? NotReadyBecause(ParseEnvoyStats(response->body))
-                                                           : fmt::format("Envoy's admin port answers {}", response->status);
-                 if (why.empty() && !envoy_ready_) {
-                   envoy_ready_ = true;
-                   LOG_INFO("default", "Envoy proxy is ready");
-                 }
-                 done(std::move(why));
-               });
+  request.target =
+      "/stats?filter=" +
+      http::UrlEncode(
+          "^(cluster_manager\\.cds|listener_manager\\.lds)\\.update_(success|rejected)$|"
+          "^server\\.state$|^listener_manager\\.workers_started$");
+  admin_.Fetch(
+      std::move(request), std::chrono::seconds(2),
+      [this, done = std::move(done)](base::Result<http::Response> response) {
+        if (!response.ok()) {
+          if (response.status().code() == base::Code::kCancelled) return done("the agent ends");
+          return done("Envoy's admin port does not answer: " + response.status().message());
+        }
+        std::string why = response->status == 200
+                              ? NotReadyBecause(ParseEnvoyStats(response->body))
+                              : fmt::format("Envoy's admin port answers {}", response->status);
+        if (why.empty() && !envoy_ready_) {
+          envoy_ready_ = true;
+          LOG_INFO("default", "Envoy proxy is ready");
+        }
+        done(std::move(why));
+      });
 }
 
 }  // namespace isthmus::agent

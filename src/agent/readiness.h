@@ -25,8 +25,8 @@ EnvoyStats ParseEnvoyStats(std::string_view text);
 /// Why Envoy is not ready, or "" when it is.
 std::string NotReadyBecause(const EnvoyStats& stats);
 
-/// Whether the proxy may get traffic. Once it may, it stays so until Envoy is started again or the agent
-/// shuts down, whatever becomes of control planes. Lives on its loop.
+/// Whether the proxy may get traffic. Once it may, it stays so until Envoy is started again or the
+/// agent shuts down, whatever becomes of control planes. Lives on its loop.
 class Readiness {
  public:
   /// `waits_for`: says what else is missing, or "".

@@ -50,14 +50,14 @@ class SdsStream : public std::enable_shared_from_this<SdsStream> {
   void OnRequest(std::string_view message) {
     const base::Result<XdsRequest> request = ParseXdsRequest(form_, message);
     if (!request.ok()) return call_->Finish(request.status());
-    if (request->rejected)
-      LOG_WARN("sds", "Envoy rejected a secret: {}", request->error);
+    if (request->rejected) LOG_WARN("sds", "Envoy rejected a secret: {}", request->error);
     std::set<std::string> added;
     if (form_ == XdsForm::kDelta) {
       for (const std::string_view name : request->names)
         if (names_.emplace(name).second) added.emplace(name);
       for (const std::string_view name : request->unsubscribe) names_.erase(std::string(name));
-    } else if (request->nonce.empty() || std::set<std::string>(request->names.begin(), request->names.end()) != names_) {
+    } else if (request->nonce.empty() ||
+               std::set<std::string>(request->names.begin(), request->names.end()) != names_) {
       names_ = std::set<std::string>(request->names.begin(), request->names.end());
       added = names_;
     }
@@ -69,8 +69,9 @@ class SdsStream : public std::enable_shared_from_this<SdsStream> {
     const std::shared_ptr<const WorkloadSecret> secret = source_.current();
     std::vector<std::string> resources;
     std::vector<std::string> absent;
-    const std::string version = base::FormatTime(secret == nullptr ? base::Time() : secret->received) + "/" +
-                                fmt::to_string(++pushes_);
+    const std::string version =
+        base::FormatTime(secret == nullptr ? base::Time() : secret->received) + "/" +
+        fmt::to_string(++pushes_);
     for (const std::string& name : names) {
       if (!IsOurs(name)) {
         absent.push_back(name);
@@ -79,13 +80,16 @@ class SdsStream : public std::enable_shared_from_this<SdsStream> {
       if (secret == nullptr) continue;
       // Roots seldom change; Envoy need not hear of them with each new certificate.
       const std::string& content = name == "default" ? secret->chain_pem : secret->root_pem;
-      if (const auto sent = sent_.find(name); sent != sent_.end() && sent->second == content) continue;
+      if (const auto sent = sent_.find(name); sent != sent_.end() && sent->second == content)
+        continue;
       sent_[name] = content;
-      const std::string any = MakeAny(kSecretType, MakeSecret(name, *secret, base::Exists(kCrlFile) ? kCrlFile : ""));
+      const std::string any =
+          MakeAny(kSecretType, MakeSecret(name, *secret, base::Exists(kCrlFile) ? kCrlFile : ""));
       resources.push_back(form_ == XdsForm::kDelta ? MakeResource(name, version, any) : any);
     }
     if (resources.empty() && (absent.empty() || form_ != XdsForm::kDelta)) return;
-    call_->Send({base::Slice(MakeXdsResponse(form_, kSecretType, pki::RandomUuid(), version, resources, absent))});
+    call_->Send({base::Slice(
+        MakeXdsResponse(form_, kSecretType, pki::RandomUuid(), version, resources, absent))});
   }
 
   XdsForm form_;
@@ -99,7 +103,8 @@ class SdsStream : public std::enable_shared_from_this<SdsStream> {
 
 }  // namespace
 
-std::string MakeSecret(std::string_view name, const WorkloadSecret& secret, const std::string& crl_file) {
+std::string MakeSecret(std::string_view name, const WorkloadSecret& secret,
+                       const std::string& crl_file) {
   std::string content;
   std::string message;
   AppendBytes(message, 1, name);
@@ -121,7 +126,8 @@ std::string MakeSecret(std::string_view name, const WorkloadSecret& secret, cons
   return message;
 }
 
-base::Result<std::unique_ptr<http::Server>> ServeOnSocket(base::Loop& loop, const std::string& path, http::Handler handler) {
+base::Result<std::unique_ptr<http::Server>> ServeOnSocket(base::Loop& loop, const std::string& path,
+                                                          http::Handler handler) {
   if (const size_t slash = path.rfind('/'); slash != std::string::npos)
     RETURN_IF_ERROR(base::MakeDirs(path.substr(0, slash), 0750), "folder of the socket");
   RETURN_IF_ERROR(base::RemoveFile(path), "socket of an earlier run");
@@ -131,7 +137,8 @@ base::Result<std::unique_ptr<http::Server>> ServeOnSocket(base::Loop& loop, cons
   options.keepalive = base::Duration::zero();
   auto server = std::make_unique<http::Server>(loop, std::move(options), std::move(handler));
   RETURN_IF_ERROR(server->Start(), path);
-  if (chmod(path.c_str(), 0666) != 0) return base::Error(Code::kInternal, "{}: {}", path, strerror(errno));
+  if (chmod(path.c_str(), 0666) != 0)
+    return base::Error(Code::kInternal, "{}: {}", path, strerror(errno));
   return server;
 }
 
@@ -146,9 +153,10 @@ struct SdsServer::Impl {
 SdsServer::SdsServer(base::Loop& loop, WorkloadSecretSource& source, std::string socket_path)
     : impl_(std::make_shared<Impl>(Impl{loop, source, std::move(socket_path)})) {
   const auto add = [this](const char* method, XdsForm form) {
-    impl_->router.Add(std::string(kService) + method, [impl = impl_.get(), form](std::shared_ptr<rpc::ServerCall> call) {
-      std::make_shared<SdsStream>(form, std::move(call), impl->source)->Start();
-    });
+    impl_->router.Add(std::string(kService) + method,
+                      [impl = impl_.get(), form](std::shared_ptr<rpc::ServerCall> call) {
+                        std::make_shared<SdsStream>(form, std::move(call), impl->source)->Start();
+                      });
   };
   add("StreamSecrets", XdsForm::kStateOfTheWorld);
   add("DeltaSecrets", XdsForm::kDelta);
@@ -156,10 +164,11 @@ SdsServer::SdsServer(base::Loop& loop, WorkloadSecretSource& source, std::string
 SdsServer::~SdsServer() = default;
 
 base::Status SdsServer::Start() {
-  ASSIGN_OR_RETURN(impl_->server, ServeOnSocket(impl_->loop, impl_->path,
-                                                [impl = impl_.get()](std::shared_ptr<http::ServerStream> stream) {
-                                                  impl->router.Serve(std::move(stream));
-                                                }),
+  ASSIGN_OR_RETURN(impl_->server,
+                   ServeOnSocket(impl_->loop, impl_->path,
+                                 [impl = impl_.get()](std::shared_ptr<http::ServerStream> stream) {
+                                   impl->router.Serve(std::move(stream));
+                                 }),
                    "secrets server");
   return {};
 }

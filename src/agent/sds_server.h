@@ -9,9 +9,9 @@
 
 namespace isthmus::agent {
 
-/// Serves Envoy its own certificate (`default`) and trust (`ROOTCA`) on a unix socket, in both forms of xDS.
-/// A secret that is not there yet is answered when it comes. Other names are told as absent: they come from the
-/// control plane. Lives on its loop; the source outlives it.
+/// Serves Envoy its own certificate (`default`) and trust (`ROOTCA`) on a unix socket, in both
+/// forms of xDS. A secret that is not there yet is answered when it comes. Other names are told as
+/// absent: they come from the control plane. Lives on its loop; the source outlives it.
 class SdsServer {
  public:
   SdsServer(base::Loop& loop, WorkloadSecretSource& source, std::string socket_path);
@@ -26,10 +26,13 @@ class SdsServer {
   std::shared_ptr<Impl> impl_;
 };
 
-/// Opens a gRPC server on a unix socket that any user may connect to; a leftover of an earlier run is replaced.
-base::Result<std::unique_ptr<http::Server>> ServeOnSocket(base::Loop& loop, const std::string& path, http::Handler handler);
+/// Opens a gRPC server on a unix socket that any user may connect to; a leftover of an earlier run
+/// is replaced.
+base::Result<std::unique_ptr<http::Server>> ServeOnSocket(base::Loop& loop, const std::string& path,
+                                                          http::Handler handler);
 
 /// The serialised Secret of that name, or "" when it is none of the workload's.
-std::string MakeSecret(std::string_view name, const WorkloadSecret& secret, const std::string& crl_file);
+std::string MakeSecret(std::string_view name, const WorkloadSecret& secret,
+                       const std::string& crl_file);
 
 }  // namespace isthmus::agent

@@ -99,11 +99,13 @@ base::Result<int> PortOf(const Environment& env, const std::string& name, int fa
   const std::string text = env.Get(name);
   if (text.empty()) return fallback;
   ASSIGN_OR_RETURN(const int64_t port, base::ParseInt(text), "environment " + name);
-  if (port < 0 || port > 65535) return base::Error(Code::kInvalidArgument, "environment {}: {} is not a port", name, port);
+  if (port < 0 || port > 65535)
+    return base::Error(Code::kInvalidArgument, "environment {}: {} is not a port", name, port);
   return static_cast<int>(port);
 }
 
-base::Result<int> ConcurrencyOf(const ProxyFlags& flags, const ProxyConfig& proxy, const Environment& env) {
+base::Result<int> ConcurrencyOf(const ProxyFlags& flags, const ProxyConfig& proxy,
+                                const Environment& env) {
   if (flags.concurrency >= 0) return flags.concurrency;
   if (proxy.concurrency > 0 || proxy.raw.contains("concurrency")) return proxy.concurrency;
   const std::string limit = env.Get("ISTIO_CPU_LIMIT");
@@ -135,8 +137,8 @@ bool Environment::GetBool(const std::string& name, bool fallback) const {
   return fallback;
 }
 
-base::Result<std::chrono::nanoseconds> Environment::GetDuration(const std::string& name,
-                                                                std::chrono::nanoseconds fallback) const {
+base::Result<std::chrono::nanoseconds> Environment::GetDuration(
+    const std::string& name, std::chrono::nanoseconds fallback) const {
   const std::string text = Get(name);
   if (text.empty()) return fallback;
   base::Result<base::Duration> duration = base::ParseDuration(text);
@@ -159,7 +161,9 @@ std::vector<std::string> InterfaceIps() {
   ifaddrs* first = nullptr;
   if (getifaddrs(&first) != 0) return ips;
   for (const ifaddrs* at = first; at != nullptr; at = at->ifa_next) {
-    if (at->ifa_addr == nullptr || (at->ifa_flags & IFF_LOOPBACK) != 0 || (at->ifa_flags & IFF_UP) == 0) continue;
+    if (at->ifa_addr == nullptr || (at->ifa_flags & IFF_LOOPBACK) != 0 ||
+        (at->ifa_flags & IFF_UP) == 0)
+      continue;
     if (at->ifa_addr->sa_family != AF_INET && at->ifa_addr->sa_family != AF_INET6) continue;
     const std::string ip = base::SocketAddress(at->ifa_addr).ip();
     if (!ip.starts_with("169.254.") && !ip.starts_with("fe80:")) ips.push_back(ip);
@@ -173,13 +177,15 @@ std::string Settings::spiffe_id() const {
 }
 
 std::string Settings::node_id() const {
-  return fmt::format("{}~{}~{}.{}~{}", type, ips.empty() ? "127.0.0.1" : ips.front(), pod_name, pod_namespace, domain);
+  return fmt::format("{}~{}~{}.{}~{}", type, ips.empty() ? "127.0.0.1" : ips.front(), pod_name,
+                     pod_namespace, domain);
 }
 
 base::Result<Settings> LoadSettings(const ProxyFlags& flags, Environment env,
                                     const std::vector<std::string>& interface_ips) {
   if (flags.type != "sidecar" && flags.type != "router" && flags.type != "waypoint")
-    return base::Error(Code::kInvalidArgument, "proxy type \"{}\" is not one of sidecar, router, waypoint", flags.type);
+    return base::Error(Code::kInvalidArgument,
+                       "proxy type \"{}\" is not one of sidecar, router, waypoint", flags.type);
   Settings settings;
   settings.type = flags.type;
   settings.labels = ParsePodInfo(ReadOptional("./etc/istio/pod/labels"));
@@ -192,7 +198,8 @@ base::Result<Settings> LoadSettings(const ProxyFlags& flags, Environment env,
   sources.status_port = ValueOf(settings.annotations, "status.sidecar.istio.io/port");
   ASSIGN_OR_RETURN(settings.proxy, AssembleProxyConfig(sources), "ProxyConfig");
   if (!flags.service_cluster.empty()) settings.proxy.service_cluster = flags.service_cluster;
-  // The injector sets proxyMetadata as environment already; outside Kubernetes only the file has it.
+  // The injector sets proxyMetadata as environment already; outside Kubernetes only the file has
+  // it.
   for (const auto& [name, value] : settings.proxy.metadata) env.SetDefault(name, value);
 
   settings.pod_name = env.Get("POD_NAME");
@@ -205,22 +212,27 @@ base::Result<Settings> LoadSettings(const ProxyFlags& flags, Environment env,
   if (const std::string ip = env.Get("INSTANCE_IP"); !ip.empty()) {
     for (const std::string& part : base::SplitList(ip)) {
       if (!base::IsIpAddress(part))
-        return base::Error(Code::kInvalidArgument, "environment INSTANCE_IP: \"{}\" is not an IP address", part);
+        return base::Error(Code::kInvalidArgument,
+                           "environment INSTANCE_IP: \"{}\" is not an IP address", part);
       settings.ips.push_back(part);
     }
   }
   for (const std::string& ip : interface_ips)
-    if (std::find(settings.ips.begin(), settings.ips.end(), ip) == settings.ips.end()) settings.ips.push_back(ip);
+    if (std::find(settings.ips.begin(), settings.ips.end(), ip) == settings.ips.end())
+      settings.ips.push_back(ip);
 
   const size_t colon = flags.log_level.find(':');
   settings.log_level = colon == std::string::npos ? flags.log_level : "warning";
-  settings.component_log_level = colon == std::string::npos ? flags.component_log_level : flags.log_level;
+  settings.component_log_level =
+      colon == std::string::npos ? flags.component_log_level : flags.log_level;
   settings.outlier_log_path = flags.outlier_log_path;
   ASSIGN_OR_RETURN(settings.concurrency, ConcurrencyOf(flags, settings.proxy, env), "settings");
   settings.delta_xds = env.GetBool("ISTIO_DELTA_XDS", true);
-  settings.dns_capture = env.GetBool("ISTIO_META_DNS_CAPTURE", false) || env.GetBool("ISTIO_META_ENABLE_DNS_SERVER", false);
+  settings.dns_capture = env.GetBool("ISTIO_META_DNS_CAPTURE", false) ||
+                         env.GetBool("ISTIO_META_ENABLE_DNS_SERVER", false);
   ASSIGN_OR_RETURN(settings.envoy_status_port, PortOf(env, "ENVOY_STATUS_PORT", 15021), "settings");
-  ASSIGN_OR_RETURN(settings.envoy_prometheus_port, PortOf(env, "ENVOY_PROMETHEUS_PORT", 15090), "settings");
+  ASSIGN_OR_RETURN(settings.envoy_prometheus_port, PortOf(env, "ENVOY_PROMETHEUS_PORT", 15090),
+                   "settings");
   settings.env = std::move(env);
   return settings;
 }

@@ -22,9 +22,12 @@ class Environment {
   /// `fallback` when absent or empty.
   std::string Get(const std::string& name, std::string_view fallback = {}) const;
   bool GetBool(const std::string& name, bool fallback) const;
-  base::Result<std::chrono::nanoseconds> GetDuration(const std::string& name, std::chrono::nanoseconds fallback) const;
+  base::Result<std::chrono::nanoseconds> GetDuration(const std::string& name,
+                                                     std::chrono::nanoseconds fallback) const;
   /// What is not set yet; proxyMetadata is merged in this way.
-  void SetDefault(const std::string& name, const std::string& value) { values_.try_emplace(name, value); }
+  void SetDefault(const std::string& name, const std::string& value) {
+    values_.try_emplace(name, value);
+  }
   const std::map<std::string, std::string>& all() const { return values_; }
 
  private:
@@ -52,7 +55,7 @@ struct Settings {
   std::string service_account;
   std::string trust_domain;
   std::string cluster_id;
-  std::vector<std::string> ips;  ///< INSTANCE_IP first.
+  std::vector<std::string> ips;                    ///< INSTANCE_IP first.
   std::map<std::string, std::string> labels;       ///< Of the pod.
   std::map<std::string, std::string> annotations;  ///< Of the pod.
   ProxyConfig proxy;
@@ -73,15 +76,17 @@ struct Settings {
   std::string node_id() const;
 };
 
-/// Puts the settings together from flags, environment and the files of the pod (labels and annotations of the
-/// downward API in ./etc/istio/pod). `interface_ips` are the machine's other addresses.
+/// Puts the settings together from flags, environment and the files of the pod (labels and
+/// annotations of the downward API in ./etc/istio/pod). `interface_ips` are the machine's other
+/// addresses.
 base::Result<Settings> LoadSettings(const ProxyFlags& flags, Environment env,
                                     const std::vector<std::string>& interface_ips);
 
 /// The addresses of the network interfaces that are up, without loopback and link-local ones.
 std::vector<std::string> InterfaceIps();
 
-/// Reads lines of the form key="Go-quoted value" as the downward API writes them; other lines are skipped.
+/// Reads lines of the form key="Go-quoted value" as the downward API writes them; other lines are
+/// skipped.
 std::map<std::string, std::string> ParsePodInfo(std::string_view text);
 
 }  // namespace isthmus::agent

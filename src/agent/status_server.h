@@ -22,8 +22,8 @@ struct StatusActions {
   std::function<void()> drain;  ///< Drains listeners now; the end later does not drain again.
 };
 
-/// The agent's HTTP port (15020): readiness, merged metrics, the application's probes, and orders of the pod's
-/// own containers. Lives on its loop; the actions outlive it.
+/// The agent's HTTP port (15020): readiness, merged metrics, the application's probes, and orders
+/// of the pod's own containers. Lives on its loop; the actions outlive it.
 class StatusServer {
  public:
   StatusServer(base::Loop& loop, const std::string& address, int port, StatusActions actions);

@@ -41,7 +41,8 @@ bool Fields::Next() {
   if (wire_type_ == 2) {
     bytes_ = rest_.substr(0, size);
   } else {
-    for (size_t i = 0; i < size; ++i) value_ |= static_cast<uint64_t>(static_cast<uint8_t>(rest_[i])) << (8 * i);
+    for (size_t i = 0; i < size; ++i)
+      value_ |= static_cast<uint64_t>(static_cast<uint8_t>(rest_[i])) << (8 * i);
   }
   rest_.remove_prefix(size);
   return true;

@@ -6,8 +6,8 @@
 
 namespace isthmus::agent {
 
-/// Steps through the fields of a serialised protobuf message in place. The agent reads so few fields of so
-/// few messages that generated code (and its megabytes) would be most of the program.
+/// Steps through the fields of a serialised protobuf message in place. The agent reads so few
+/// fields of so few messages that generated code (and its megabytes) would be most of the program.
 ///   Fields in(bytes);
 ///   while (in.Next()) if (in.number() == 4) type_url = in.bytes();
 ///   if (!in.ok()) malformed

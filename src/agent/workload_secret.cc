@@ -14,7 +14,9 @@ namespace {
 using base::Code;
 
 base::Backoff RetryBackoff() {
-  return base::Backoff({.initial = std::chrono::milliseconds(500), .max = std::chrono::minutes(1), .random = nullptr});
+  return base::Backoff({.initial = std::chrono::milliseconds(500),
+                        .max = std::chrono::minutes(1),
+                        .random = nullptr});
 }
 
 double RandomFraction() {
@@ -27,7 +29,8 @@ double RandomFraction() {
 base::Time RenewalTime(base::Time received, base::Time not_after, double ratio) {
   const auto life = std::max(not_after - received, base::Time::duration::zero());
   const double seconds = std::chrono::duration<double>(life).count() * std::clamp(ratio, 0.0, 1.0);
-  return not_after - std::chrono::duration_cast<base::Time::duration>(std::chrono::duration<double>(seconds));
+  return not_after -
+         std::chrono::duration_cast<base::Time::duration>(std::chrono::duration<double>(seconds));
 }
 
 WorkloadSecretSource::WorkloadSecretSource(base::Loop& loop, const base::Clock& clock, CaClient& ca,
@@ -46,26 +49,30 @@ std::shared_ptr<void> WorkloadSecretSource::OnChange(std::function<void()> chang
 }
 
 void WorkloadSecretSource::Generate() {
-  base::Result<pki::PrivateKey> key = options_.rsa_bits == 0 ? pki::PrivateKey::GenerateEcdsaP256()
-                                                             : pki::PrivateKey::GenerateRsa(options_.rsa_bits);
+  base::Result<pki::PrivateKey> key = options_.rsa_bits == 0
+                                          ? pki::PrivateKey::GenerateEcdsaP256()
+                                          : pki::PrivateKey::GenerateRsa(options_.rsa_bits);
   base::Result<std::string> csr =
-      key.ok() ? pki::MakeCsr(*key, {.organizations = {""}, .uri_sans = {options_.spiffe_id}}) : key.status();
+      key.ok() ? pki::MakeCsr(*key, {.organizations = {""}, .uri_sans = {options_.spiffe_id}})
+               : key.status();
   if (!csr.ok()) {
     LOG_ERROR("cache", "certificate request: {}", csr.status().message());
     timer_ = base::Timer::After(loop_, backoff_.Next(), [this] { Generate(); });
     return;
   }
-  ca_.Sign(std::move(*csr), options_.ttl, [this, key = *key](base::Result<std::vector<std::string>> chain) {
-    OnChain(key, std::move(chain));
-  });
+  ca_.Sign(std::move(*csr), options_.ttl,
+           [this, key = *key](base::Result<std::vector<std::string>> chain) {
+             OnChain(key, std::move(chain));
+           });
 }
 
-void WorkloadSecretSource::OnChain(pki::PrivateKey key, base::Result<std::vector<std::string>> chain) {
+void WorkloadSecretSource::OnChain(pki::PrivateKey key,
+                                   base::Result<std::vector<std::string>> chain) {
   const base::Status status = chain.ok() ? Take(std::move(key), *chain) : chain.status();
   if (!status.ok()) {
     const base::Duration delay = backoff_.Next();
-    LOG_WARN("cache", "no certificate for {}: {}; trying again in {} ms{}", options_.spiffe_id, status.message(),
-             std::chrono::duration_cast<std::chrono::milliseconds>(delay).count(),
+    LOG_WARN("cache", "no certificate for {}: {}; trying again in {} ms{}", options_.spiffe_id,
+             status.message(), std::chrono::duration_cast<std::chrono::milliseconds>(delay).count(),
              current_ == nullptr ? "" : ", the old certificate stays in use");
     timer_ = base::Timer::After(loop_, delay, [this] { Generate(); });
     return;
@@ -85,21 +92,30 @@ void WorkloadSecretSource::OnChain(pki::PrivateKey key, base::Result<std::vector
   for (const auto& listener : to_tell) (*listener)();
 }
 
-base::Status WorkloadSecretSource::Take(pki::PrivateKey key, const std::vector<std::string>& chain) {
-  auto next = std::make_shared<WorkloadSecret>(WorkloadSecret{{std::move(key), {}}, {}, chain.back(), clock_.Now()});
+base::Status WorkloadSecretSource::Take(pki::PrivateKey key,
+                                        const std::vector<std::string>& chain) {
+  auto next = std::make_shared<WorkloadSecret>(
+      WorkloadSecret{{std::move(key), {}}, {}, chain.back(), clock_.Now()});
   for (size_t i = 0; i + 1 < chain.size(); ++i) {
     next->chain_pem += chain[i];
     if (!next->chain_pem.ends_with('\n')) next->chain_pem += '\n';
   }
   // Both are checked here: Envoy would take a broken pair and then fail every connection.
-  ASSIGN_OR_RETURN(next->identity, pki::KeyCertificate::FromPem(next->identity.key.pem(), next->chain_pem), "answer of the CA");
-  RETURN_IF_ERROR(pki::TrustBundle::FromPem(next->root_pem).status(), "roots in the answer of the CA");
+  ASSIGN_OR_RETURN(next->identity,
+                   pki::KeyCertificate::FromPem(next->identity.key.pem(), next->chain_pem),
+                   "answer of the CA");
+  RETURN_IF_ERROR(pki::TrustBundle::FromPem(next->root_pem).status(),
+                  "roots in the answer of the CA");
   const pki::Certificate& leaf = next->identity.chain.front();
   if (leaf.not_after() <= clock_.Now())
-    return base::Error(Code::kFailedPrecondition, "the CA's certificate ended at {} already: is this machine's clock right?",
+    return base::Error(Code::kFailedPrecondition,
+                       "the CA's certificate ended at {} already: is this machine's clock right?",
                        base::FormatTime(leaf.not_after()));
-  LOG_INFO("cache", "certificate for {} valid until {}{}", options_.spiffe_id, base::FormatTime(leaf.not_after()),
-           current_ != nullptr && current_->root_pem != next->root_pem ? ", with other roots than before" : "");
+  LOG_INFO("cache", "certificate for {} valid until {}{}", options_.spiffe_id,
+           base::FormatTime(leaf.not_after()),
+           current_ != nullptr && current_->root_pem != next->root_pem
+               ? ", with other roots than before"
+               : "");
   current_ = std::move(next);
   return {};
 }
@@ -107,9 +123,10 @@ base::Status WorkloadSecretSource::Take(pki::PrivateKey key, const std::vector<s
 void WorkloadSecretSource::ScheduleRenewal() {
   const double ratio = options_.grace_ratio + (2 * options_.random() - 1) * options_.grace_jitter;
   renew_at_ = RenewalTime(current_->received, current_->identity.chain.front().not_after(), ratio);
-  // Looks at the clock again and again instead of sleeping the whole time, so that a clock that steps, or a
-  // machine that was suspended, does not make it late.
-  const auto step = std::clamp<base::Duration>(renew_at_ - clock_.Now(), std::chrono::milliseconds(10), std::chrono::minutes(1));
+  // Looks at the clock again and again instead of sleeping the whole time, so that a clock that
+  // steps, or a machine that was suspended, does not make it late.
+  const auto step = std::clamp<base::Duration>(
+      renew_at_ - clock_.Now(), std::chrono::milliseconds(10), std::chrono::minutes(1));
   timer_ = base::Timer::Every(loop_, step, [this] {
     if (clock_.Now() < renew_at_) return;
     timer_.Cancel();

@@ -14,8 +14,8 @@
 
 namespace isthmus::agent {
 
-/// A workload's key, certificate and trust, as it goes to Envoy. Frozen; the key is only ever in memory,
-/// unless the user asked for OUTPUT_CERTS.
+/// A workload's key, certificate and trust, as it goes to Envoy. Frozen; the key is only ever in
+/// memory, unless the user asked for OUTPUT_CERTS.
 struct WorkloadSecret {
   pki::KeyCertificate identity;
   std::string chain_pem;
@@ -25,19 +25,21 @@ struct WorkloadSecret {
 
 struct WorkloadSecretOptions {
   std::string spiffe_id;
-  std::chrono::seconds ttl{86400};     ///< SECRET_TTL
-  double grace_ratio = 0.5;            ///< SECRET_GRACE_PERIOD_RATIO: renewed when this part of its life is left.
+  std::chrono::seconds ttl{86400};  ///< SECRET_TTL
+  double grace_ratio =
+      0.5;  ///< SECRET_GRACE_PERIOD_RATIO: renewed when this part of its life is left.
   double grace_jitter = 0.01;
-  int rsa_bits = 0;                    ///< 0: ECDSA P-256.
-  std::string output_folder;           ///< OUTPUT_CERTS
-  std::function<double()> random;      ///< In [0, 1); empty takes a random one.
+  int rsa_bits = 0;                ///< 0: ECDSA P-256.
+  std::string output_folder;       ///< OUTPUT_CERTS
+  std::function<double()> random;  ///< In [0, 1); empty takes a random one.
 };
 
-/// Gets the workload's certificate from the CA and renews it in time. While a renewal fails, the old
-/// certificate stays in use and the renewal is tried again, without end. Lives on its loop.
+/// Gets the workload's certificate from the CA and renews it in time. While a renewal fails, the
+/// old certificate stays in use and the renewal is tried again, without end. Lives on its loop.
 class WorkloadSecretSource {
  public:
-  WorkloadSecretSource(base::Loop& loop, const base::Clock& clock, CaClient& ca, WorkloadSecretOptions options);
+  WorkloadSecretSource(base::Loop& loop, const base::Clock& clock, CaClient& ca,
+                       WorkloadSecretOptions options);
   ~WorkloadSecretSource();
   WorkloadSecretSource(const WorkloadSecretSource&) = delete;
   WorkloadSecretSource& operator=(const WorkloadSecretSource&) = delete;
@@ -66,8 +68,8 @@ class WorkloadSecretSource {
   base::Time renew_at_;
 };
 
-/// When to renew a certificate that came at `received` and ends at `not_after`: when the part `ratio` of its life
-/// is left. `ratio` is held between 0 and 1.
+/// When to renew a certificate that came at `received` and ends at `not_after`: when the part
+/// `ratio` of its life is left. `ratio` is held between 0 and 1.
 base::Time RenewalTime(base::Time received, base::Time not_after, double ratio);
 
 }  // namespace isthmus::agent

@@ -13,8 +13,8 @@ struct RequestFields {
 };
 constexpr RequestFields kDeltaRequest{2, 3, 4, 5, 6, 7, 0};
 constexpr RequestFields kFullRequest{4, 3, 0, 0, 5, 6, 1};
-constexpr uint32_t kResponseVersion = 1, kResponseResources = 2, kResponseType = 4, kResponseNonce = 5,
-                   kResponseRemoved = 6;
+constexpr uint32_t kResponseVersion = 1, kResponseResources = 2, kResponseType = 4,
+                   kResponseNonce = 5, kResponseRemoved = 6;
 
 base::Status Malformed(std::string_view what) {
   return base::Error(Code::kInvalidArgument, "malformed {}", what);
@@ -110,8 +110,9 @@ std::string MakeAny(std::string_view type_url, std::string_view value) {
   return any;
 }
 
-std::string MakeXdsRequest(XdsForm form, std::string_view type_url, std::string_view nonce, std::string_view version,
-                           std::string_view error, const std::vector<std::string>& names) {
+std::string MakeXdsRequest(XdsForm form, std::string_view type_url, std::string_view nonce,
+                           std::string_view version, std::string_view error,
+                           const std::vector<std::string>& names) {
   const RequestFields& f = form == XdsForm::kDelta ? kDeltaRequest : kFullRequest;
   std::string message;
   if (f.version != 0 && !version.empty()) AppendBytes(message, f.version, version);
@@ -127,8 +128,9 @@ std::string MakeXdsRequest(XdsForm form, std::string_view type_url, std::string_
   return message;
 }
 
-std::string MakeXdsResponse(XdsForm form, std::string_view type_url, std::string_view nonce, std::string_view version,
-                            const std::vector<std::string>& wholes, const std::vector<std::string>& removed) {
+std::string MakeXdsResponse(XdsForm form, std::string_view type_url, std::string_view nonce,
+                            std::string_view version, const std::vector<std::string>& wholes,
+                            const std::vector<std::string>& removed) {
   std::string message;
   AppendBytes(message, kResponseVersion, version);
   for (const std::string& whole : wholes) AppendBytes(message, kResponseResources, whole);

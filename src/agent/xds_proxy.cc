@@ -9,8 +9,8 @@
 namespace isthmus::agent {
 
 struct XdsProxy::Impl {
-  Impl(base::Loop& loop, ControlPlane& control_plane, ConfigStore* store, base::MetricRegistry& metrics,
-       XdsProxyOptions options)
+  Impl(base::Loop& loop, ControlPlane& control_plane, ConfigStore* store,
+       base::MetricRegistry& metrics, XdsProxyOptions options)
       : context{loop, control_plane, store, metrics, std::move(options), nullptr},
         // Envoy tells all it has when it comes again: some hundred bytes a resource.
         router(64 << 20) {}
@@ -28,7 +28,8 @@ struct XdsProxy::Impl {
     const std::string message = MakeXdsResponse(XdsForm::kDelta, kNameTableType, "", "", {whole});
     const base::Result<XdsResponse> response = ParseXdsResponse(XdsForm::kDelta, message);
     if (!response.ok() || response->resources.empty()) return;
-    if (base::Result<NameTable> table = NameTable::Parse(AnyValue(response->resources.front().any)); table.ok())
+    if (base::Result<NameTable> table = NameTable::Parse(AnyValue(response->resources.front().any));
+        table.ok())
       context.name_table = std::make_shared<const NameTable>(std::move(*table));
   }
 
@@ -41,12 +42,15 @@ struct XdsProxy::Impl {
   }
 };
 
-XdsProxy::XdsProxy(base::Loop& loop, ControlPlane& control_plane, ConfigStore* store, base::MetricRegistry& metrics,
-                   XdsProxyOptions options)
+XdsProxy::XdsProxy(base::Loop& loop, ControlPlane& control_plane, ConfigStore* store,
+                   base::MetricRegistry& metrics, XdsProxyOptions options)
     : impl_(std::make_shared<Impl>(loop, control_plane, store, metrics, std::move(options))) {
   const auto add = [this](const char* method, XdsForm form) {
-    impl_->router.Add(std::string("/envoy.service.discovery.v3.AggregatedDiscoveryService/") + method,
-                      [impl = impl_.get(), form](std::shared_ptr<rpc::ServerCall> call) { impl->Serve(form, std::move(call)); });
+    impl_->router.Add(
+        std::string("/envoy.service.discovery.v3.AggregatedDiscoveryService/") + method,
+        [impl = impl_.get(), form](std::shared_ptr<rpc::ServerCall> call) {
+          impl->Serve(form, std::move(call));
+        });
   };
   add("StreamAggregatedResources", XdsForm::kStateOfTheWorld);
   add("DeltaAggregatedResources", XdsForm::kDelta);
@@ -54,21 +58,24 @@ XdsProxy::XdsProxy(base::Loop& loop, ControlPlane& control_plane, ConfigStore* s
 }
 
 XdsProxy::~XdsProxy() {
-  if (auto session = impl_->session.lock()) session->End(base::Error(base::Code::kUnavailable, "the agent ends"));
+  if (auto session = impl_->session.lock())
+    session->End(base::Error(base::Code::kUnavailable, "the agent ends"));
 }
 
 base::Status XdsProxy::Start() {
-  ASSIGN_OR_RETURN(impl_->server, ServeOnSocket(impl_->context.loop, impl_->context.options.socket_path,
-                                                [impl = impl_.get()](std::shared_ptr<http::ServerStream> stream) {
-                                                  impl->router.Serve(std::move(stream));
-                                                }),
+  ASSIGN_OR_RETURN(impl_->server,
+                   ServeOnSocket(impl_->context.loop, impl_->context.options.socket_path,
+                                 [impl = impl_.get()](std::shared_ptr<http::ServerStream> stream) {
+                                   impl->router.Serve(std::move(stream));
+                                 }),
                    "XDS proxy");
   return {};
 }
 
 std::shared_ptr<const NameTable> XdsProxy::name_table() const { return impl_->context.name_table; }
 
-std::string AnswerFromStore(const ConfigStore& store, std::string_view message, std::string_view nonce) {
+std::string AnswerFromStore(const ConfigStore& store, std::string_view message,
+                            std::string_view nonce) {
   const base::Result<XdsRequest> request = ParseXdsRequest(XdsForm::kDelta, message);
   // With a nonce and no names it is only an acknowledgement.
   if (!request.ok() || (!request->nonce.empty() && request->names.empty())) return {};

@@ -16,21 +16,30 @@ std::string MethodOf(XdsForm form) {
 
 }  // namespace
 
-XdsSession::XdsSession(XdsContext& context, XdsForm form, std::shared_ptr<rpc::ServerCall> downstream)
-    : context_(context), form_(form), method_(MethodOf(form)), downstream_(std::move(downstream)),
-      probe_backoff_({.initial = std::chrono::milliseconds(500), .max = std::chrono::seconds(10), .random = nullptr}) {}
+XdsSession::XdsSession(XdsContext& context, XdsForm form,
+                       std::shared_ptr<rpc::ServerCall> downstream)
+    : context_(context),
+      form_(form),
+      method_(MethodOf(form)),
+      downstream_(std::move(downstream)),
+      probe_backoff_({.initial = std::chrono::milliseconds(500),
+                      .max = std::chrono::seconds(10),
+                      .random = nullptr}) {}
 
 void XdsSession::Start() {
   auto self = shared_from_this();
   downstream_->OnMessage([self](std::string_view message) { self->OnRequest(message); },
                          [self] { self->End(base::Status()); });
-  downstream_->OnClose([self] { self->End(base::Error(Code::kCancelled, "Envoy has ended the stream")); });
-  patience_ = base::Timer::After(context_.loop, context_.options.patience, [weak = weak_from_this()] {
-    auto self = weak.lock();
-    if (self == nullptr || self->state_ != State::kConnecting || !self->CanServeFromDisk()) return;
-    self->context_.control_plane.Failed();
-    self->ServeFromDisk(base::Error(Code::kDeadlineExceeded, "no answer"));
-  });
+  downstream_->OnClose(
+      [self] { self->End(base::Error(Code::kCancelled, "Envoy has ended the stream")); });
+  patience_ =
+      base::Timer::After(context_.loop, context_.options.patience, [weak = weak_from_this()] {
+        auto self = weak.lock();
+        if (self == nullptr || self->state_ != State::kConnecting || !self->CanServeFromDisk())
+          return;
+        self->context_.control_plane.Failed();
+        self->ServeFromDisk(base::Error(Code::kDeadlineExceeded, "no answer"));
+      });
   OpenUpstream();
 }
 
@@ -65,7 +74,8 @@ bool XdsSession::OpenUpstream() {
   events.close = [weak](base::Status status) {
     if (auto self = weak.lock()) self->OnUpstreamEnd(status);
   };
-  upstream_ = rpc::StartCall(**client, method_, context_.control_plane.metadata(), std::move(events));
+  upstream_ =
+      rpc::StartCall(**client, method_, context_.control_plane.metadata(), std::move(events));
   return true;
 }
 
@@ -78,7 +88,8 @@ void XdsSession::OnRequest(std::string_view message) {
   if (!request.ok()) return End(request.status());
   context_.metrics.AddCounter("istio_agent_xds_proxy_requests", "Requests of Envoy.").Add();
   if (state_ == State::kFromDisk) {
-    const std::string answer = AnswerFromStore(*context_.store, message, fmt::format("disk-{}", ++nonce_));
+    const std::string answer =
+        AnswerFromStore(*context_.store, message, fmt::format("disk-{}", ++nonce_));
     if (!answer.empty()) downstream_->Send({base::Slice::Copy(answer)});
     return;
   }
@@ -112,16 +123,18 @@ void XdsSession::OnResponse(std::string_view message) {
     waiting_.clear();
     waiting_.shrink_to_fit();
     context_.control_plane.Worked();
-    LOG_INFO("xdsproxy", "connected to {}upstream XDS server {}", form_ == XdsForm::kDelta ? "delta " : "",
-             context_.control_plane.address());
+    LOG_INFO("xdsproxy", "connected to {}upstream XDS server {}",
+             form_ == XdsForm::kDelta ? "delta " : "", context_.control_plane.address());
   }
-  context_.metrics.AddCounter("istio_agent_xds_proxy_responses", "Responses of the control plane.").Add();
+  context_.metrics.AddCounter("istio_agent_xds_proxy_responses", "Responses of the control plane.")
+      .Add();
   const base::Result<XdsResponse> head = ParseXdsResponseHead(form_, message);
   if (!head.ok()) return End(head.status());
   if (head->type_url == kNameTableType) return OnNameTable(message);
   if (!head->type_url.starts_with(kEnvoyTypes)) return;
   if (context_.store != nullptr && form_ == XdsForm::kDelta) {
-    if (base::Result<XdsResponse> whole = ParseXdsResponse(form_, message); whole.ok()) context_.store->Stage(*whole);
+    if (base::Result<XdsResponse> whole = ParseXdsResponse(form_, message); whole.ok())
+      context_.store->Stage(*whole);
   }
   downstream_->Send({base::Slice::Copy(message)});
 }
@@ -132,7 +145,8 @@ void XdsSession::OnNameTable(std::string_view message) {
   if (response->resources.empty()) return;
   const std::string nonce(response->nonce);
   base::Result<NameTable> table = NameTable::Parse(AnyValue(response->resources.front().any));
-  SendUpstream(MakeXdsRequest(form_, kNameTableType, nonce, "", table.ok() ? "" : table.status().message()));
+  SendUpstream(
+      MakeXdsRequest(form_, kNameTableType, nonce, "", table.ok() ? "" : table.status().message()));
   if (!table.ok()) {
     LOG_WARN("dns", "name table not taken: {}", table.status().message());
     return;
@@ -149,15 +163,19 @@ void XdsSession::OnUpstreamEnd(const base::Status& status) {
   if (state_ == State::kOver || state_ == State::kFromDisk) return;
   if (state_ == State::kForwarding) {
     context_.metrics
-        .AddCounter("istio_agent_istiod_connection_terminations", "Ended streams to the control plane.",
-                    {{"type", status.ok() || status.code() == Code::kCancelled ? "cancelled" : "error"}})
+        .AddCounter(
+            "istio_agent_istiod_connection_terminations", "Ended streams to the control plane.",
+            {{"type", status.ok() || status.code() == Code::kCancelled ? "cancelled" : "error"}})
         .Add();
     LOG_INFO("xdsproxy", "upstream {} terminated: {}", context_.control_plane.address(),
              status.ok() ? "by the server" : status.message());
     if (!status.ok()) context_.control_plane.Failed();
     return End(base::Error(Code::kUnavailable, "the control plane has ended the stream"));
   }
-  context_.metrics.AddCounter("istio_agent_istiod_connection_failures", "Control planes that could not be reached.").Add();
+  context_.metrics
+      .AddCounter("istio_agent_istiod_connection_failures",
+                  "Control planes that could not be reached.")
+      .Add();
   const std::string address = context_.control_plane.address();
   context_.control_plane.Failed();
   if (CanServeFromDisk()) return ServeFromDisk(status);
@@ -171,13 +189,16 @@ bool XdsSession::CanServeFromDisk() const {
 }
 
 void XdsSession::ServeFromDisk(const base::Status& why) {
-  LOG_WARN("xdsproxy", "no control plane answers ({}): Envoy gets the last configuration that it accepted", why.message());
+  LOG_WARN("xdsproxy",
+           "no control plane answers ({}): Envoy gets the last configuration that it accepted",
+           why.message());
   state_ = State::kFromDisk;
   patience_.Cancel();
   upstream_.reset();
   context_.store->DropStaged();
   for (const std::string& request : waiting_) {
-    const std::string answer = AnswerFromStore(*context_.store, request, fmt::format("disk-{}", ++nonce_));
+    const std::string answer =
+        AnswerFromStore(*context_.store, request, fmt::format("disk-{}", ++nonce_));
     if (!answer.empty()) downstream_->Send({base::Slice::Copy(answer)});
   }
   // The first one carries the node, with which control planes are asked whether they are back.
@@ -186,9 +207,10 @@ void XdsSession::ServeFromDisk(const base::Status& why) {
 }
 
 void XdsSession::ScheduleProbe() {
-  probe_timer_ = base::Timer::After(context_.loop, probe_backoff_.Next(), [weak = weak_from_this()] {
-    if (auto self = weak.lock()) self->Probe();
-  });
+  probe_timer_ =
+      base::Timer::After(context_.loop, probe_backoff_.Next(), [weak = weak_from_this()] {
+        if (auto self = weak.lock()) self->Probe();
+      });
 }
 
 void XdsSession::Probe() {
@@ -207,7 +229,8 @@ void XdsSession::Probe() {
     self->context_.control_plane.Worked();
     // Envoy comes again at once and says what it has; the control plane sends what differs.
     self->context_.loop.Post([weak] {
-      if (auto self = weak.lock()) self->End(base::Error(Code::kUnavailable, "the control plane is back"));
+      if (auto self = weak.lock())
+        self->End(base::Error(Code::kUnavailable, "the control plane is back"));
     });
   };
   events.close = [weak](base::Status) {

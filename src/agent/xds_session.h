@@ -21,8 +21,8 @@ struct XdsContext {
   std::shared_ptr<const NameTable> name_table;
 };
 
-/// One ADS stream of Envoy's with what it is connected to. The states are drawn at XdsProxy. Held by its
-/// downstream call's callbacks, and lets everything go when that is over.
+/// One ADS stream of Envoy's with what it is connected to. The states are drawn at XdsProxy. Held
+/// by its downstream call's callbacks, and lets everything go when that is over.
 class XdsSession : public std::enable_shared_from_this<XdsSession> {
  public:
   XdsSession(XdsContext& context, XdsForm form, std::shared_ptr<rpc::ServerCall> downstream);
@@ -51,9 +51,10 @@ class XdsSession : public std::enable_shared_from_this<XdsSession> {
   std::shared_ptr<rpc::ServerCall> downstream_;
   std::shared_ptr<rpc::ClientCall> upstream_;
   State state_ = State::kConnecting;
-  bool fresh_ = true;          // Envoy has said that it has nothing yet.
+  bool fresh_ = true;  // Envoy has said that it has nothing yet.
   bool asked_names_ = false;
-  std::vector<std::string> waiting_;  // Requests until the first answer; served from disk they are answered.
+  std::vector<std::string>
+      waiting_;  // Requests until the first answer; served from disk they are answered.
   base::Timer patience_;
   base::Timer probe_timer_;
   base::Backoff probe_backoff_;

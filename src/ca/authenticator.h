@@ -15,25 +15,27 @@ namespace isthmus::ca {
 struct Caller {
   enum class Proof { kNone, kClientCertificate, kKubernetesToken };
   Proof proof = Proof::kNone;
-  std::vector<std::string> identities;  ///< SPIFFE IDs; none when nothing was asked for (plaintext).
-  std::string pod;                      ///< Known from bound tokens only.
+  std::vector<std::string>
+      identities;   ///< SPIFFE IDs; none when nothing was asked for (plaintext).
+  std::string pod;  ///< Known from bound tokens only.
   std::string pod_uid;
 };
 std::string_view NameOf(Caller::Proof proof);
 
-/// Finds out who calls on a gRPC connection, for the certificate service and for xDS alike. Lives on the
-/// loop of the connections.
+/// Finds out who calls on a gRPC connection, for the certificate service and for xDS alike. Lives
+/// on the loop of the connections.
 class Authenticator {
  public:
   using Done = std::function<void(base::Result<Caller>)>;
   virtual ~Authenticator() = default;
   /// Calls `done` once, in this call or later; the arguments need not outlive the call. Errors are
   /// kUnauthenticated and say what was wrong, never what the credential was.
-  virtual void Authenticate(const http::PeerInfo& peer, const http::Headers& metadata, Done done) = 0;
+  virtual void Authenticate(const http::PeerInfo& peer, const http::Headers& metadata,
+                            Done done) = 0;
 };
 
-/// Believes a client certificate that TLS has verified: it must carry exactly one URI SAN, a SPIFFE ID of one
-/// of the trust domains.
+/// Believes a client certificate that TLS has verified: it must carry exactly one URI SAN, a SPIFFE
+/// ID of one of the trust domains.
 class ClientCertificateAuthenticator final : public Authenticator {
  public:
   explicit ClientCertificateAuthenticator(std::vector<std::string> trust_domains)
@@ -44,9 +46,9 @@ class ClientCertificateAuthenticator final : public Authenticator {
   std::vector<std::string> trust_domains_;
 };
 
-/// Asks several in order; the first success counts. Without TLS the credentials could have been read or
-/// changed on the way, so nobody is believed: the call fails, or has a caller without identity when
-/// `plaintext` says so.
+/// Asks several in order; the first success counts. Without TLS the credentials could have been
+/// read or changed on the way, so nobody is believed: the call fails, or has a caller without
+/// identity when `plaintext` says so.
 class AuthenticatorChain final : public Authenticator {
  public:
   enum class Plaintext { kRefuse, kAnonymous };

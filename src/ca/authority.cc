@@ -34,12 +34,14 @@ std::shared_ptr<void> Authority::OnChange(std::function<void()> changed) {
 base::Result<std::vector<std::string>> Authority::Sign(const std::string& csr_pem,
                                                        const std::vector<std::string>& identities,
                                                        std::chrono::seconds ttl) const {
-  if (!ready()) return base::Error(Code::kInternal, "the CA is not ready: it has no signing key yet");
+  if (!ready())
+    return base::Error(Code::kInternal, "the CA is not ready: it has no signing key yet");
   ASSIGN_OR_RETURN(const pki::Csr csr, pki::Csr::FromPem(csr_pem), "certificate request");
   const base::Result<pki::Certificate> leaf = material_->ca.SignWorkload(csr, identities, ttl);
   if (!leaf.ok()) {
     const base::Status status = leaf.status();
-    const Code code = status.code() == Code::kInvalidArgument ? Code::kInvalidArgument : Code::kInternal;
+    const Code code =
+        status.code() == Code::kInvalidArgument ? Code::kInvalidArgument : Code::kInternal;
     return base::Status(code, status.message());
   }
   std::vector<std::string> answer = {leaf->pem()};

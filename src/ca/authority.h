@@ -13,8 +13,8 @@
 
 namespace isthmus::ca {
 
-/// The CA in force. Others ask it for certificates and roots; whoever loads keys gives them to Use().
-/// Lives on one loop.
+/// The CA in force. Others ask it for certificates and roots; whoever loads keys gives them to
+/// Use(). Lives on one loop.
 class Authority {
  public:
   bool ready() const { return material_.has_value(); }

@@ -16,10 +16,10 @@ struct CertificateAuthorityOptions {
   SelfSignedOptions self_signed;  ///< Its limits count for plugged-in keys too.
 };
 
-/// Decides what the authority signs with: the keys plugged in as files, else a self-signed root. Follows
-/// the files: a new intermediate under the same roots is taken live; changed roots are refused, since proxies
-/// with the old and the new roots would not trust one another. Lives on its loop; what it is given
-/// outlives it.
+/// Decides what the authority signs with: the keys plugged in as files, else a self-signed root.
+/// Follows the files: a new intermediate under the same roots is taken live; changed roots are
+/// refused, since proxies with the old and the new roots would not trust one another. Lives on its
+/// loop; what it is given outlives it.
 class CertificateAuthority {
  public:
   /// `client` may be null: a self-signed root then lives in memory only.
@@ -28,8 +28,8 @@ class CertificateAuthority {
   CertificateAuthority(const CertificateAuthority&) = delete;
   CertificateAuthority& operator=(const CertificateAuthority&) = delete;
 
-  /// An error when plugged-in keys are there and wrong: the program should not go on. Self-signed, the
-  /// authority becomes ready later.
+  /// An error when plugged-in keys are there and wrong: the program should not go on. Self-signed,
+  /// the authority becomes ready later.
   base::Status Start();
   /// Reads the files again; an error leaves the CA as it was.
   base::Status Reload();

@@ -45,8 +45,12 @@ void CertificateService::Serve(std::shared_ptr<rpc::ServerCall> call) {
               if (caller.ok() && caller->identities.empty())
                 caller = base::Error(Code::kUnauthenticated, "the caller has proved no identity");
               if (caller.ok()) return Handle(*call, request, *caller);
-              metrics_.AddCounter("citadel_server_authentication_failure_count", "Callers that were refused.").Add();
-              LOG_WARN("serverca", "request from {} refused: {}", call->peer().address, caller.status().message());
+              metrics_
+                  .AddCounter("citadel_server_authentication_failure_count",
+                              "Callers that were refused.")
+                  .Add();
+              LOG_WARN("serverca", "request from {} refused: {}", call->peer().address,
+                       caller.status().message());
               call->Finish(base::Status(Code::kUnauthenticated, caller.status().message()));
             });
       },
@@ -58,52 +62,64 @@ void CertificateService::Serve(std::shared_ptr<rpc::ServerCall> call) {
 }
 
 void CertificateService::CountSignError(const base::Status& status) {
-  if (status.code() == Code::kInvalidArgument && status.message().starts_with("certificate request"))
-    metrics_.AddCounter("citadel_server_csr_parsing_err_count", "Requests that did not parse.").Add();
+  if (status.code() == Code::kInvalidArgument &&
+      status.message().starts_with("certificate request"))
+    metrics_.AddCounter("citadel_server_csr_parsing_err_count", "Requests that did not parse.")
+        .Add();
   metrics_
-      .AddCounter("citadel_server_csr_sign_err_count", "Requests that were not signed.",
-                  {{"error", status.code() == Code::kInvalidArgument ? "CSR_ERROR" : "CERT_GEN_ERROR"}})
+      .AddCounter(
+          "citadel_server_csr_sign_err_count", "Requests that were not signed.",
+          {{"error", status.code() == Code::kInvalidArgument ? "CSR_ERROR" : "CERT_GEN_ERROR"}})
       .Add();
 }
 
-void CertificateService::Handle(rpc::ServerCall& call, std::string_view bytes, const Caller& caller) {
+void CertificateService::Handle(rpc::ServerCall& call, std::string_view bytes,
+                                const Caller& caller) {
   istio::v1::auth::IstioCertificateRequest request;
   if (!request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-    return call.Finish(base::Error(Code::kInvalidArgument, "request is not an IstioCertificateRequest"));
+    return call.Finish(
+        base::Error(Code::kInvalidArgument, "request is not an IstioCertificateRequest"));
   if (request.metadata().fields().contains("ImpersonatedIdentity"))
-    return call.Finish(base::Error(Code::kUnauthenticated, "no caller may ask for the identity of another"));
-  base::Result<std::vector<std::string>> chain =
-      authority_.Sign(request.csr(), caller.identities, std::chrono::seconds(request.validity_duration()));
+    return call.Finish(
+        base::Error(Code::kUnauthenticated, "no caller may ask for the identity of another"));
+  base::Result<std::vector<std::string>> chain = authority_.Sign(
+      request.csr(), caller.identities, std::chrono::seconds(request.validity_duration()));
   if (!chain.ok()) {
     CountSignError(chain.status());
-    LOG_WARN("serverca", "request of {} not signed: {}", caller.identities.front(), chain.status().message());
+    LOG_WARN("serverca", "request of {} not signed: {}", caller.identities.front(),
+             chain.status().message());
     return call.Finish(chain.status());
   }
   istio::v1::auth::IstioCertificateResponse response;
   for (std::string& pem : *chain) response.add_cert_chain(std::move(pem));
   metrics_.AddCounter("citadel_server_success_cert_issuance_count", "Certificates issued.").Add();
-  LOG_INFO("serverca", "certificate issued for {} by {}", caller.identities.front(), NameOf(caller.proof));
+  LOG_INFO("serverca", "certificate issued for {} by {}", caller.identities.front(),
+           NameOf(caller.proof));
   call.Send({base::Slice(response.SerializeAsString())});
   call.Finish(base::Status());
 }
 
-void AddExpiryMetrics(const Authority& authority, const base::Clock& clock, base::MetricRegistry& metrics) {
+void AddExpiryMetrics(const Authority& authority, const base::Clock& clock,
+                      base::MetricRegistry& metrics) {
   const auto root_end = [&authority]() -> double {
     if (!authority.ready()) return -1;
     base::Time first = authority.roots()->roots().front().not_after();
-    for (const pki::Certificate& root : authority.roots()->roots()) first = std::min(first, root.not_after());
+    for (const pki::Certificate& root : authority.roots()->roots())
+      first = std::min(first, root.not_after());
     return SecondsOf(first);
   };
   const auto chain_end = [&authority]() -> double {
     return authority.ready() ? SecondsOf(authority.material().ca.not_after()) : -1;
   };
-  metrics.AddGaugeFunction("citadel_server_root_cert_expiry_timestamp", "When the first root ends, Unix time.", {},
-                           root_end);
-  metrics.AddGaugeFunction("citadel_server_root_cert_expiry_seconds", "Seconds until the first root ends.", {},
+  metrics.AddGaugeFunction("citadel_server_root_cert_expiry_timestamp",
+                           "When the first root ends, Unix time.", {}, root_end);
+  metrics.AddGaugeFunction("citadel_server_root_cert_expiry_seconds",
+                           "Seconds until the first root ends.", {},
                            [root_end, &clock] { return root_end() - SecondsOf(clock.Now()); });
-  metrics.AddGaugeFunction("citadel_server_cert_chain_expiry_timestamp", "When the signing chain ends, Unix time.",
-                           {}, chain_end);
-  metrics.AddGaugeFunction("citadel_server_cert_chain_expiry_seconds", "Seconds until the signing chain ends.", {},
+  metrics.AddGaugeFunction("citadel_server_cert_chain_expiry_timestamp",
+                           "When the signing chain ends, Unix time.", {}, chain_end);
+  metrics.AddGaugeFunction("citadel_server_cert_chain_expiry_seconds",
+                           "Seconds until the signing chain ends.", {},
                            [chain_end, &clock] { return chain_end() - SecondsOf(clock.Now()); });
 }
 

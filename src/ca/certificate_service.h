@@ -16,12 +16,13 @@ namespace isthmus::ca {
 inline constexpr std::string_view kCreateCertificate =
     "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 
-/// Serves istio.v1.auth.IstioCertificateService: the caller's proven identity, never the request's names,
-/// goes into the certificate. Lives on the server's loop; authority, authenticator and metrics outlive it,
-/// and it outlives the calls.
+/// Serves istio.v1.auth.IstioCertificateService: the caller's proven identity, never the request's
+/// names, goes into the certificate. Lives on the server's loop; authority, authenticator and
+/// metrics outlive it, and it outlives the calls.
 class CertificateService {
  public:
-  CertificateService(const Authority& authority, Authenticator& authenticator, base::MetricRegistry& metrics);
+  CertificateService(const Authority& authority, Authenticator& authenticator,
+                     base::MetricRegistry& metrics);
   void Register(rpc::Router& router);
   /// One call; Register() leads calls here.
   void Serve(std::shared_ptr<rpc::ServerCall> call);
@@ -36,6 +37,7 @@ class CertificateService {
 };
 
 /// Adds the gauges of when root and chain expire.
-void AddExpiryMetrics(const Authority& authority, const base::Clock& clock, base::MetricRegistry& metrics);
+void AddExpiryMetrics(const Authority& authority, const base::Clock& clock,
+                      base::MetricRegistry& metrics);
 
 }  // namespace isthmus::ca

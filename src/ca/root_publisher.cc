@@ -57,7 +57,8 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
             .synced = synced,
             .health = nullptr});
     config_map_informer = std::make_unique<kubeclient::Informer>(
-        loop, client, kConfigMaps, "", kubeclient::ListOptions{.field_selector = "metadata.name=" + name},
+        loop, client, kConfigMaps, "",
+        kubeclient::ListOptions{.field_selector = "metadata.name=" + name},
         kubeclient::InformerEvents{
             .changed = [this](const std::string& key, const Json* now) { OnConfigMap(key, now); },
             .synced = synced,
@@ -99,8 +100,8 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
   }
 
   bool Ready() const {
-    return authority.ready() && namespace_informer && namespace_informer->synced() && config_map_informer &&
-           config_map_informer->synced();
+    return authority.ready() && namespace_informer && namespace_informer->synced() &&
+           config_map_informer && config_map_informer->synced();
   }
 
   void Pump() {
@@ -123,11 +124,13 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
     under_way[ns] = Write{tries, false};
     Json map = {{"metadata", {{"name", name}, {"labels", {{"istio.io/config", "true"}}}}},
                 {"data", {{kKey, authority.roots_pem()}}}};
-    auto done = [weak = weak_from_this(), ns, written = authority.roots_pem()](base::Result<Json> answer) {
+    auto done = [weak = weak_from_this(), ns,
+                 written = authority.roots_pem()](base::Result<Json> answer) {
       if (auto self = weak.lock()) self->OnAnswer(ns, written, answer.status());
     };
     if (at != contents.end())
-      return client.Patch(kConfigMaps, ns, name, kubeclient::PatchType::kMerge, map, std::move(done));
+      return client.Patch(kConfigMaps, ns, name, kubeclient::PatchType::kMerge, map,
+                          std::move(done));
     map["apiVersion"] = "v1";
     map["kind"] = "ConfigMap";
     map["metadata"]["namespace"] = ns;
@@ -143,7 +146,8 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
       if (!told) contents[ns] = written;
       if (namespaces.contains(ns)) dirty.insert(ns);
     } else if (status.code() == Code::kPermissionDenied) {
-      LOG_WARN("rootpublisher", "namespace {} may not have the root certificates: {}", ns, status.message());
+      LOG_WARN("rootpublisher", "namespace {} may not have the root certificates: {}", ns,
+               status.message());
     } else if (status.code() == Code::kAlreadyExists || status.code() == Code::kNotFound) {
       // The watch is behind: what it will tell soon is assumed now.
       if (status.code() == Code::kAlreadyExists)
@@ -185,7 +189,8 @@ RootPublisher::~RootPublisher() {
 }
 
 bool RootPublisher::settled() const {
-  return impl_->Ready() && impl_->dirty.empty() && impl_->under_way.empty() && impl_->retries.empty();
+  return impl_->Ready() && impl_->dirty.empty() && impl_->under_way.empty() &&
+         impl_->retries.empty();
 }
 
 }  // namespace isthmus::ca

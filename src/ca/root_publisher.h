@@ -9,10 +9,10 @@
 
 namespace isthmus::ca {
 
-/// Keeps config map istio-ca-root-cert, which every proxy mounts, equal to the authority's roots in every
-/// namespace of a cluster: makes it in new namespaces, again when it was deleted, and overwrites edits.
-/// Any number of replicas may do so, since all write the same. Lives on its loop; client and authority
-/// outlive it.
+/// Keeps config map istio-ca-root-cert, which every proxy mounts, equal to the authority's roots in
+/// every namespace of a cluster: makes it in new namespaces, again when it was deleted, and
+/// overwrites edits. Any number of replicas may do so, since all write the same. Lives on its loop;
+/// client and authority outlive it.
 class RootPublisher {
  public:
   RootPublisher(base::Loop& loop, kubeclient::Client& client, Authority& authority,

@@ -19,8 +19,10 @@ base::Result<KeySet> DecodeData(const Json& secret) {
   const Json* data = kubeapi::Find(secret, {"data"});
   if (data == nullptr || !data->is_object()) return keys;
   for (const auto& [name, value] : data->items()) {
-    if (!value.is_string()) return base::Error(Code::kInvalidArgument, "data.{} is not a string", name);
-    ASSIGN_OR_RETURN(keys[name], base::Base64Decode(value.get_ref<const std::string&>()), "data." + name);
+    if (!value.is_string())
+      return base::Error(Code::kInvalidArgument, "data.{} is not a string", name);
+    ASSIGN_OR_RETURN(keys[name], base::Base64Decode(value.get_ref<const std::string&>()),
+                     "data." + name);
   }
   return keys;
 }
@@ -44,7 +46,11 @@ Json SecretOf(const SelfSignedOptions& options, const pki::KeyCertificate& root)
 struct SelfSignedCa::Impl : std::enable_shared_from_this<Impl> {
   Impl(base::Loop& loop, const base::Clock& clock, Authority& authority, kubeclient::Client* client,
        SelfSignedOptions options)
-      : loop(loop), clock(clock), authority(authority), client(client), options(std::move(options)) {}
+      : loop(loop),
+        clock(clock),
+        authority(authority),
+        client(client),
+        options(std::move(options)) {}
 
   base::Loop& loop;
   const base::Clock& clock;
@@ -62,13 +68,15 @@ struct SelfSignedCa::Impl : std::enable_shared_from_this<Impl> {
     root.names.organizations = {options.organization};
     root.ttl = options.root_ttl;
     if (key != nullptr) return pki::MakeSelfSignedRoot(*key, root, clock.Now());
-    ASSIGN_OR_RETURN(pki::PrivateKey fresh, pki::PrivateKey::GenerateRsa(options.rsa_bits), "root key");
+    ASSIGN_OR_RETURN(pki::PrivateKey fresh, pki::PrivateKey::GenerateRsa(options.rsa_bits),
+                     "root key");
     return pki::MakeSelfSignedRoot(std::move(fresh), root, clock.Now());
   }
 
   base::Status Take(const KeySet& keys) {
     ASSIGN_OR_RETURN(SigningMaterial material,
-                     ParseSelfSigned(keys, options.extra_roots, clock, options.limits), "self-signed CA");
+                     ParseSelfSigned(keys, options.extra_roots, clock, options.limits),
+                     "self-signed CA");
     const bool same = authority.ready() && authority.material().roots_pem == material.roots_pem &&
                       authority.material().source == SigningMaterial::Source::kSelfSigned;
     if (!same) {
@@ -104,13 +112,14 @@ struct SelfSignedCa::Impl : std::enable_shared_from_this<Impl> {
     if (busy) return;
     busy = true;
     if (client == nullptr) return RunInMemory();
-    client->Get(kSecrets, options.ns, options.secret, [weak = weak_from_this()](base::Result<Json> secret) {
-      auto self = weak.lock();
-      if (self == nullptr) return;
-      if (secret.ok()) return self->OnSecret(*secret);
-      if (secret.status().code() == Code::kNotFound) return self->CreateSecret();
-      self->Fail(secret.status().In("reading secret " + self->options.secret));
-    });
+    client->Get(kSecrets, options.ns, options.secret,
+                [weak = weak_from_this()](base::Result<Json> secret) {
+                  auto self = weak.lock();
+                  if (self == nullptr) return;
+                  if (secret.ok()) return self->OnSecret(*secret);
+                  if (secret.status().code() == Code::kNotFound) return self->CreateSecret();
+                  self->Fail(secret.status().In("reading secret " + self->options.secret));
+                });
   }
 
   void RunInMemory() {
@@ -127,8 +136,8 @@ struct SelfSignedCa::Impl : std::enable_shared_from_this<Impl> {
       // An ended root signs nothing, but its key can still sign the next one.
       const auto key = keys.ok() ? keys->find("ca-key.pem") : KeySet::const_iterator();
       if (keys.ok() && key != keys->end()) {
-        if (base::Result<pki::KeyCertificate> pair =
-                pki::KeyCertificate::FromPem(key->second, keys->contains("ca-cert.pem") ? keys->at("ca-cert.pem") : "");
+        if (base::Result<pki::KeyCertificate> pair = pki::KeyCertificate::FromPem(
+                key->second, keys->contains("ca-cert.pem") ? keys->at("ca-cert.pem") : "");
             pair.ok() && pair->chain.front().not_after() <= clock.Now()) {
           return Renew(secret, pair->key);
         }
@@ -142,8 +151,10 @@ struct SelfSignedCa::Impl : std::enable_shared_from_this<Impl> {
   bool NeedsRenewal() const {
     const pki::Certificate& root = authority.material().ca.certificate();
     // In seconds: a hundred times ten years of nanoseconds is more than 64 bits hold.
-    const auto life = std::chrono::duration_cast<std::chrono::seconds>(root.not_after() - root.not_before());
-    const auto left = std::chrono::duration_cast<std::chrono::seconds>(root.not_after() - clock.Now());
+    const auto life =
+        std::chrono::duration_cast<std::chrono::seconds>(root.not_after() - root.not_before());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::seconds>(root.not_after() - clock.Now());
     return left * 100 < life * options.grace_percent;
   }
 
@@ -162,8 +173,8 @@ struct SelfSignedCa::Impl : std::enable_shared_from_this<Impl> {
                    });
   }
 
-  /// Writes the new root first and signs with it only when it is stored; a conflict means that another
-  /// replica did the same, and the next look takes that one.
+  /// Writes the new root first and signs with it only when it is stored; a conflict means that
+  /// another replica did the same, and the next look takes that one.
   void Renew(const Json& secret, const pki::PrivateKey& key) {
     base::Result<pki::KeyCertificate> root = MakeRoot(&key);
     if (!root.ok()) return Fail(root.status());

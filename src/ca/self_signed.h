@@ -22,19 +22,21 @@ struct SelfSignedOptions {
   /// A root is renewed when less than this part of its life is left.
   int grace_percent = 20;
   base::Duration check_interval = std::chrono::hours(1);
-  bool jitter = true;  ///< Spreads the first check over the interval, so that replicas do not check at once.
+  bool jitter =
+      true;  ///< Spreads the first check over the interval, so that replicas do not check at once.
   std::string extra_roots;  ///< root-cert.pem of ROOT_CA_DIR, when it holds nothing else.
   pki::IssueLimits limits;
 };
 
-/// A CA of our own making: its root lives in a Secret that all replicas share. Takes the one that is there, or
-/// makes it; of replicas that make it at once one wins and the others take the winner's. Renews the root in
-/// time, with the same key, so that certificates under the old one stay good. Without a client the root lives
-/// in memory only. Lives on its loop; the authority, client and clock outlive it.
+/// A CA of our own making: its root lives in a Secret that all replicas share. Takes the one that
+/// is there, or makes it; of replicas that make it at once one wins and the others take the
+/// winner's. Renews the root in time, with the same key, so that certificates under the old one
+/// stay good. Without a client the root lives in memory only. Lives on its loop; the authority,
+/// client and clock outlive it.
 class SelfSignedCa {
  public:
-  SelfSignedCa(base::Loop& loop, const base::Clock& clock, Authority& authority, kubeclient::Client* client,
-               SelfSignedOptions options);
+  SelfSignedCa(base::Loop& loop, const base::Clock& clock, Authority& authority,
+               kubeclient::Client* client, SelfSignedOptions options);
   ~SelfSignedCa();
   SelfSignedCa(const SelfSignedCa&) = delete;
   SelfSignedCa& operator=(const SelfSignedCa&) = delete;

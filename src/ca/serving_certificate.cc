@@ -22,8 +22,9 @@ std::vector<std::string> DnsNamesOf(const ServingNames& names) {
   return {all.begin(), all.end()};
 }
 
-ServingCertificate::ServingCertificate(base::Loop& loop, const base::Clock& clock, Authority& authority,
-                                       std::vector<std::string> dns_names, std::chrono::seconds ttl)
+ServingCertificate::ServingCertificate(base::Loop& loop, const base::Clock& clock,
+                                       Authority& authority, std::vector<std::string> dns_names,
+                                       std::chrono::seconds ttl)
     : clock_(clock), authority_(authority), dns_names_(std::move(dns_names)), ttl_(ttl) {
   subscription_ = authority_.OnChange([this] { Renew(); });
   if (authority_.ready()) Renew();
@@ -46,8 +47,8 @@ void ServingCertificate::Renew() {
     return;
   }
   issued_ = clock_.Now();
-  LOG_INFO("serverca", "own serving certificate for {} valid until {}", base::Join(dns_names_, ", "),
-           base::FormatTime(next->chain.front().not_after()));
+  LOG_INFO("serverca", "own serving certificate for {} valid until {}",
+           base::Join(dns_names_, ", "), base::FormatTime(next->chain.front().not_after()));
   current_ = std::make_shared<const pki::KeyCertificate>(std::move(*next));
 }
 

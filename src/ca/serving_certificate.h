@@ -19,13 +19,14 @@ struct ServingNames {
 /// The DNS names under which proxies and API servers reach the control plane, sorted and unique.
 std::vector<std::string> DnsNamesOf(const ServingNames& names);
 
-/// The control plane's own TLS certificate, signed by its authority: new whenever the authority changes and
-/// when half of its life is over. Its key is only ever in memory. Lives on its loop; loop, clock and
-/// authority outlive it.
+/// The control plane's own TLS certificate, signed by its authority: new whenever the authority
+/// changes and when half of its life is over. Its key is only ever in memory. Lives on its loop;
+/// loop, clock and authority outlive it.
 class ServingCertificate {
  public:
   ServingCertificate(base::Loop& loop, const base::Clock& clock, Authority& authority,
-                     std::vector<std::string> dns_names, std::chrono::seconds ttl = 3650 * pki::kDay);
+                     std::vector<std::string> dns_names,
+                     std::chrono::seconds ttl = 3650 * pki::kDay);
   ServingCertificate(const ServingCertificate&) = delete;
   ServingCertificate& operator=(const ServingCertificate&) = delete;
 

@@ -25,11 +25,12 @@ struct SigningMaterial {
 /// File names or secret keys with their contents.
 using KeySet = std::map<std::string, std::string>;
 
-/// Reads plugged-in keys in Istio's form (ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem) or, when
-/// tls.crt is there, as kubernetes.io/tls (tls.crt, tls.key, ca.crt). Nothing when none of them is there. A
-/// partial set is an error that names what is missing, as is a chain that does not lead to the root now, a
-/// certificate that is no CA's, or a key that does not fit.
-base::Result<std::optional<SigningMaterial>> ParsePluggedIn(const KeySet& keys, const base::Clock& clock,
+/// Reads plugged-in keys in Istio's form (ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem)
+/// or, when tls.crt is there, as kubernetes.io/tls (tls.crt, tls.key, ca.crt). Nothing when none of
+/// them is there. A partial set is an error that names what is missing, as is a chain that does not
+/// lead to the root now, a certificate that is no CA's, or a key that does not fit.
+base::Result<std::optional<SigningMaterial>> ParsePluggedIn(const KeySet& keys,
+                                                            const base::Clock& clock,
                                                             pki::IssueLimits limits);
 /// The same from the files of a folder, which may be absent.
 base::Result<std::optional<SigningMaterial>> LoadPluggedIn(const std::string& folder,

@@ -8,9 +8,11 @@ namespace {
 using base::Code;
 using kubeapi::Json;
 
-const kubeapi::Resource kTokenReviews{"authentication.k8s.io", "v1", "tokenreviews", "TokenReview", false};
+const kubeapi::Resource kTokenReviews{"authentication.k8s.io", "v1", "tokenreviews", "TokenReview",
+                                      false};
 
-std::vector<std::string> StringsAt(const Json& value, std::initializer_list<std::string_view> path) {
+std::vector<std::string> StringsAt(const Json& value,
+                                   std::initializer_list<std::string_view> path) {
   std::vector<std::string> strings;
   const Json* list = kubeapi::Find(value, path);
   if (list == nullptr || !list->is_array()) return strings;
@@ -35,7 +37,8 @@ std::string_view BearerToken(const http::Headers& metadata) {
 
 }  // namespace
 
-std::string IdentityOf(std::string_view trust_domain, std::string_view ns, std::string_view account) {
+std::string IdentityOf(std::string_view trust_domain, std::string_view ns,
+                       std::string_view account) {
   std::string domain(trust_domain);
   std::replace(domain.begin(), domain.end(), '@', '.');
   return fmt::format("spiffe://{}/ns/{}/sa/{}", domain, ns, account);
@@ -47,10 +50,12 @@ base::Result<Caller> CallerOfReview(const Json& review, const TokenAuthenticator
     return base::Error(Code::kUnauthenticated, "the API server does not accept the token{}{}",
                        error.empty() ? "" : ": ", error);
   }
-  // Without audiences in its answer a server has not looked at them, and the token may be meant for anyone.
+  // Without audiences in its answer a server has not looked at them, and the token may be meant for
+  // anyone.
   const std::vector<std::string> audiences = StringsAt(review, {"status", "audiences"});
-  const bool meant_for_us = std::any_of(options.audiences.begin(), options.audiences.end(),
-                                        [&](const std::string& audience) { return Has(audiences, audience); });
+  const bool meant_for_us =
+      std::any_of(options.audiences.begin(), options.audiences.end(),
+                  [&](const std::string& audience) { return Has(audiences, audience); });
   if (!options.audiences.empty() && !meant_for_us)
     return base::Error(Code::kUnauthenticated, "the token is not for audience [{}]",
                        fmt::join(options.audiences, ", "));
@@ -65,7 +70,8 @@ base::Result<Caller> CallerOfReview(const Json& review, const TokenAuthenticator
   }
   Caller caller;
   caller.proof = Caller::Proof::kKubernetesToken;
-  caller.identities = {IdentityOf(options.trust_domain, user.substr(kPrefix.size(), colon - kPrefix.size()),
+  caller.identities = {IdentityOf(options.trust_domain,
+                                  user.substr(kPrefix.size(), colon - kPrefix.size()),
                                   user.substr(colon + 1))};
   const auto extra = [&](std::string_view key) {
     const std::vector<std::string> values = StringsAt(review, {"status", "user", "extra", key});
@@ -76,24 +82,28 @@ base::Result<Caller> CallerOfReview(const Json& review, const TokenAuthenticator
   return caller;
 }
 
-void TokenAuthenticator::Authenticate(const http::PeerInfo&, const http::Headers& metadata, Done done) {
+void TokenAuthenticator::Authenticate(const http::PeerInfo&, const http::Headers& metadata,
+                                      Done done) {
   const std::string_view token = BearerToken(metadata);
   if (token.empty()) return done(base::Error(Code::kUnauthenticated, "no bearer token"));
   const std::string cluster(metadata.Get("clusterid").value_or(""));
   kubeclient::Client* client = options_.client_of(cluster);
   if (client == nullptr)
     return done(base::Error(Code::kUnauthenticated,
-                            "cluster \"{}\" is not known here: no remote secret names it", cluster));
-  const Json review = {{"apiVersion", "authentication.k8s.io/v1"},
-                       {"kind", "TokenReview"},
-                       {"spec", {{"token", std::string(token)}, {"audiences", options_.audiences}}}};
-  client->Create(kTokenReviews, "", review,
-                 [options = options_, cluster, done = std::move(done)](base::Result<Json> answer) {
-                   if (!answer.ok())
-                     return done(base::Error(Code::kUnauthenticated, "reviewing a token in cluster \"{}\": {}",
-                                             cluster, answer.status().message()));
-                   done(CallerOfReview(*answer, options));
-                 });
+                            "cluster \"{}\" is not known here: no remote secret names it",
+                            cluster));
+  const Json review = {
+      {"apiVersion", "authentication.k8s.io/v1"},
+      {"kind", "TokenReview"},
+      {"spec", {{"token", std::string(token)}, {"audiences", options_.audiences}}}};
+  client->Create(
+      kTokenReviews, "", review,
+      [options = options_, cluster, done = std::move(done)](base::Result<Json> answer) {
+        if (!answer.ok())
+          return done(base::Error(Code::kUnauthenticated, "reviewing a token in cluster \"{}\": {}",
+                                  cluster, answer.status().message()));
+        done(CallerOfReview(*answer, options));
+      });
 }
 
 }  // namespace isthmus::ca

@@ -13,13 +13,13 @@ namespace isthmus::ca {
 struct TokenAuthenticatorOptions {
   std::string trust_domain = "cluster.local";
   std::vector<std::string> audiences = {"istio-ca"};  ///< One match is enough.
-  /// The client of the cluster that a caller names in metadata `clusterid` (it may be empty: our own), or
-  /// null when there is none of that name.
+  /// The client of the cluster that a caller names in metadata `clusterid` (it may be empty: our
+  /// own), or null when there is none of that name.
   std::function<kubeclient::Client*(std::string_view cluster)> client_of;
 };
 
-/// Believes a bearer token of a Kubernetes service account that the API server of the caller's cluster
-/// confirms by a TokenReview. The clients must outlive the reviews under way.
+/// Believes a bearer token of a Kubernetes service account that the API server of the caller's
+/// cluster confirms by a TokenReview. The clients must outlive the reviews under way.
 class TokenAuthenticator final : public Authenticator {
  public:
   explicit TokenAuthenticator(TokenAuthenticatorOptions options) : options_(std::move(options)) {}
@@ -30,9 +30,11 @@ class TokenAuthenticator final : public Authenticator {
 };
 
 /// Reads the status of a TokenReview. Pure; for TokenAuthenticator and its tests.
-base::Result<Caller> CallerOfReview(const kubeapi::Json& review, const TokenAuthenticatorOptions& options);
+base::Result<Caller> CallerOfReview(const kubeapi::Json& review,
+                                    const TokenAuthenticatorOptions& options);
 
 /// "spiffe://<trust domain>/ns/<ns>/sa/<account>"; an "@" in a trust domain is written as ".".
-std::string IdentityOf(std::string_view trust_domain, std::string_view ns, std::string_view account);
+std::string IdentityOf(std::string_view trust_domain, std::string_view ns,
+                       std::string_view account);
 
 }  // namespace isthmus::ca

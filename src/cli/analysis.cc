@@ -21,22 +21,27 @@ std::string ObjectText(const Json& object) {
 }  // namespace
 
 std::string_view SeverityName(Severity severity) {
-  return severity == Severity::kError ? "Error" : severity == Severity::kWarning ? "Warning" : "Info";
+  return severity == Severity::kError     ? "Error"
+         : severity == Severity::kWarning ? "Warning"
+                                          : "Info";
 }
 
 AnalysisWorld::AnalysisWorld(std::vector<AnalysisCluster> clusters, std::string istio_ns)
     : clusters_(std::move(clusters)), istio_ns_(std::move(istio_ns)) {
   Each("", "Service", [this](const AnalysisCluster&, const Document& document) {
-    hosts_.insert(fmt::format("{}.{}.svc.cluster.local", kubeapi::NameOf(document.object), kubeapi::NamespaceOf(document.object)));
+    hosts_.insert(fmt::format("{}.{}.svc.cluster.local", kubeapi::NameOf(document.object),
+                              kubeapi::NamespaceOf(document.object)));
   });
-  Each("networking.istio.io", "ServiceEntry", [this](const AnalysisCluster&, const Document& document) {
-    for (const Json& host : kubeapi::ItemsAt(document.object, {"spec", "hosts"}))
-      if (host.is_string()) hosts_.insert(host.get<std::string>());
-  });
+  Each("networking.istio.io", "ServiceEntry",
+       [this](const AnalysisCluster&, const Document& document) {
+         for (const Json& host : kubeapi::ItemsAt(document.object, {"spec", "hosts"}))
+           if (host.is_string()) hosts_.insert(host.get<std::string>());
+       });
 }
 
-void AnalysisWorld::Each(std::string_view group, std::string_view kind,
-                         const std::function<void(const AnalysisCluster&, const Document&)>& call) const {
+void AnalysisWorld::Each(
+    std::string_view group, std::string_view kind,
+    const std::function<void(const AnalysisCluster&, const Document&)>& call) const {
   for (const AnalysisCluster& cluster : clusters_)
     for (const Document& document : cluster.objects)
       if (kubeapi::KindOf(document.object) == kind &&
@@ -44,10 +49,12 @@ void AnalysisWorld::Each(std::string_view group, std::string_view kind,
         call(cluster, document);
 }
 
-bool AnalysisWorld::Has(std::string_view group, std::string_view kind, std::string_view ns, std::string_view name) const {
+bool AnalysisWorld::Has(std::string_view group, std::string_view kind, std::string_view ns,
+                        std::string_view name) const {
   bool found = false;
   Each(group, kind, [&](const AnalysisCluster&, const Document& document) {
-    found = found || (kubeapi::NameOf(document.object) == name && kubeapi::NamespaceOf(document.object) == ns);
+    found = found || (kubeapi::NameOf(document.object) == name &&
+                      kubeapi::NamespaceOf(document.object) == ns);
   });
   return found;
 }
@@ -67,29 +74,35 @@ bool AnalysisWorld::HasHost(std::string_view host, std::string_view ns) const {
 
 void AnalysisReport::Add(std::string_view code, Severity severity, const AnalysisCluster& cluster,
                          const Document& document, std::string text) {
-  for (const std::string& one : base::SplitList(kubeapi::AnnotationOf(document.object, "galley.istio.io/analyze-suppress")))
+  for (const std::string& one :
+       base::SplitList(kubeapi::AnnotationOf(document.object, "galley.istio.io/analyze-suppress")))
     if (one == code || one == "*") return;
-  findings_.push_back({std::string(code), severity, cluster.name, ObjectText(document.object),
-                       document.file.empty() ? "" : fmt::format("{}:{}", document.file, document.line), std::move(text)});
+  findings_.push_back(
+      {std::string(code), severity, cluster.name, ObjectText(document.object),
+       document.file.empty() ? "" : fmt::format("{}:{}", document.file, document.line),
+       std::move(text)});
 }
 
 std::vector<Finding> AnalysisReport::Take() {
   std::sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) {
-    return std::tie(b.severity, a.code, a.object, a.text, a.cluster) < std::tie(a.severity, b.code, b.object, b.text, b.cluster);
+    return std::tie(b.severity, a.code, a.object, a.text, a.cluster) <
+           std::tie(a.severity, b.code, b.object, b.text, b.cluster);
   });
   findings_.erase(std::unique(findings_.begin(), findings_.end()), findings_.end());
   return std::move(findings_);
 }
 
 std::string FindingText(const Finding& finding, bool clusters) {
-  return fmt::format("{} [{}]{} ({}{}) {}", SeverityName(finding.severity), finding.code,
-                     clusters && !finding.cluster.empty() ? fmt::format(" [cluster-{}]", finding.cluster) : "",
-                     finding.object, finding.origin.empty() ? "" : " " + finding.origin, finding.text);
+  return fmt::format(
+      "{} [{}]{} ({}{}) {}", SeverityName(finding.severity), finding.code,
+      clusters && !finding.cluster.empty() ? fmt::format(" [cluster-{}]", finding.cluster) : "",
+      finding.object, finding.origin.empty() ? "" : " " + finding.origin, finding.text);
 }
 
 bool IsSuppressed(const Finding& finding, std::string_view pattern) {
   const auto [code, object] = base::Cut(pattern, "=");
-  return code == finding.code && fnmatch(std::string(object).c_str(), finding.object.c_str(), 0) == 0;
+  return code == finding.code &&
+         fnmatch(std::string(object).c_str(), finding.object.c_str(), 0) == 0;
 }
 
 }  // namespace isthmus::cli

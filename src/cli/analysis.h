@@ -41,8 +41,10 @@ class AnalysisWorld {
   /// Calls for the objects of a kind, cluster by cluster.
   void Each(std::string_view group, std::string_view kind,
             const std::function<void(const AnalysisCluster&, const Document&)>& call) const;
-  bool Has(std::string_view group, std::string_view kind, std::string_view ns, std::string_view name) const;
-  /// Hosts that services and service entries of any cluster have: "a.ns.svc.cluster.local", "*.example.com".
+  bool Has(std::string_view group, std::string_view kind, std::string_view ns,
+           std::string_view name) const;
+  /// Hosts that services and service entries of any cluster have: "a.ns.svc.cluster.local",
+  /// "*.example.com".
   bool HasHost(std::string_view host, std::string_view ns) const;
   /// Whether anything of the clusters was read, so that a missing object is really missing.
   bool live = false;
@@ -56,8 +58,8 @@ class AnalysisWorld {
 /// Collects findings; leaves out what the object's own annotation suppresses.
 class AnalysisReport {
  public:
-  void Add(std::string_view code, Severity severity, const AnalysisCluster& cluster, const Document& document,
-           std::string text);
+  void Add(std::string_view code, Severity severity, const AnalysisCluster& cluster,
+           const Document& document, std::string text);
   std::vector<Finding> Take();
 
  private:
@@ -73,7 +75,8 @@ struct Analyzer {
 const std::vector<Analyzer>& ConfigAnalyzers();
 const std::vector<Analyzer>& MeshAnalyzers();
 
-/// "LEVEL [CODE] (Kind ns/name file:line) text"; the cluster's name stands before the parenthesis when `clusters`.
+/// "LEVEL [CODE] (Kind ns/name file:line) text"; the cluster's name stands before the parenthesis
+/// when `clusters`.
 std::string FindingText(const Finding& finding, bool clusters);
 /// Whether "CODE=Kind ns/name" (with * and ?) covers the finding.
 bool IsSuppressed(const Finding& finding, std::string_view pattern);

@@ -20,7 +20,8 @@ std::vector<std::string> Normalize(const std::vector<std::string>& arguments) {
   bool flags = true;
   for (const std::string& argument : arguments) {
     if (argument == "--") flags = false;
-    if (flags && argument.size() >= 3 && argument[0] == '-' && argument[1] != '-' && argument[2] == '=') {
+    if (flags && argument.size() >= 3 && argument[0] == '-' && argument[1] != '-' &&
+        argument[2] == '=') {
       out.push_back(argument.substr(0, 2));
       out.push_back(argument.substr(3));
     } else {
@@ -53,7 +54,8 @@ CLI::App* Deepest(CLI::App* app) {
 
 std::string PathOf(const CLI::App* app) {
   std::string path = app->get_name();
-  for (const CLI::App* at = app->get_parent(); at != nullptr; at = at->get_parent()) path = at->get_name() + " " + path;
+  for (const CLI::App* at = app->get_parent(); at != nullptr; at = at->get_parent())
+    path = at->get_name() + " " + path;
   return path;
 }
 
@@ -70,12 +72,15 @@ std::string UnknownCommand(CLI::App& app, const std::string& word, const std::st
     if (EditDistance(word, sub->get_name()) <= 2 || base::HasPrefix(sub->get_name(), word))
       close += fmt::format("\t{}\n", sub->get_name());
   if (!close.empty()) text += "\nDid you mean this?\n" + close + "\n";
-  return text + fmt::format("Run '{} --help' for usage.\n", app.get_parent() == nullptr ? program : PathOf(&app));
+  return text + fmt::format("Run '{} --help' for usage.\n",
+                            app.get_parent() == nullptr ? program : PathOf(&app));
 }
 
 void AddGlobals(CLI::App& root, Globals& globals) {
-  root.add_option("-c,--kubeconfig", globals.kubeconfig, "Kubernetes configuration file")->group("Global options");
-  root.add_option("--context", globals.context, "Name of the kubeconfig context to use")->group("Global options");
+  root.add_option("-c,--kubeconfig", globals.kubeconfig, "Kubernetes configuration file")
+      ->group("Global options");
+  root.add_option("--context", globals.context, "Name of the kubeconfig context to use")
+      ->group("Global options");
   root.add_option("-n,--namespace", globals.ns, "Namespace to work in")->group("Global options");
   root.add_option("-i,--istioNamespace", globals.istio_ns, "Namespace of the control plane")
       ->group("Global options")
@@ -85,10 +90,12 @@ void AddGlobals(CLI::App& root, Globals& globals) {
       ->group("Global options")
       ->allow_extra_args(false);
   root.add_option("--as-uid", globals.as_uid, "UID to act as")->group("Global options");
-  root.add_option("--kubeclient-timeout", globals.kubeclient_timeout, "Time limit of one request to the API server")
+  root.add_option("--kubeclient-timeout", globals.kubeclient_timeout,
+                  "Time limit of one request to the API server")
       ->group("Global options")
       ->capture_default_str();
-  root.add_option("--vklog", globals.vklog, "Verbosity of the API client (no effect)")->group("Global options");
+  root.add_option("--vklog", globals.vklog, "Verbosity of the API client (no effect)")
+      ->group("Global options");
 }
 
 /// Istio's logging flags. Levels are taken to heart; targets and rotation are accepted.
@@ -97,7 +104,9 @@ struct LogFlags {
   bool json = false;
 
   void Add(CLI::App& root) {
-    root.add_option("--log_output_level", level, "Level of log lines, such as debug or default:debug")->group("");
+    root.add_option("--log_output_level", level,
+                    "Level of log lines, such as debug or default:debug")
+        ->group("");
     root.add_option("--log_target", target)->group("");
     root.add_option("--log_caller", caller)->group("");
     root.add_option("--log_stacktrace_level", stacktrace)->group("");
@@ -114,24 +123,29 @@ struct LogFlags {
     for (const std::string& part : base::SplitList(level)) {
       const auto [scope, rest] = base::Cut(part, ":");
       const std::string_view word = rest.empty() ? scope : rest;
-      if (word == "debug") base::SetLogLevel(base::LogLevel::kDebug);
-      else if (word == "info") base::SetLogLevel(base::LogLevel::kInfo);
-      else if (word == "error" || word == "fatal") base::SetLogLevel(base::LogLevel::kError);
-      else if (word == "none") base::SetLogLevel(base::LogLevel::kNone);
+      if (word == "debug")
+        base::SetLogLevel(base::LogLevel::kDebug);
+      else if (word == "info")
+        base::SetLogLevel(base::LogLevel::kInfo);
+      else if (word == "error" || word == "fatal")
+        base::SetLogLevel(base::LogLevel::kError);
+      else if (word == "none")
+        base::SetLogLevel(base::LogLevel::kNone);
     }
   }
 };
 
 }  // namespace
 
-CLI::App* AddCommand(CLI::App* parent, const std::string& name, const std::string& what, const std::string& example,
-                     const std::vector<std::string>& aliases) {
+CLI::App* AddCommand(CLI::App* parent, const std::string& name, const std::string& what,
+                     const std::string& example, const std::vector<std::string>& aliases) {
   CLI::App* command = parent->add_subcommand(name, what);
   for (const std::string& alias : aliases) command->alias(alias);
   command->fallthrough();
   const CLI::App* root = parent;
   while (root->get_parent() != nullptr) root = root->get_parent();
-  if (!example.empty()) command->footer("\nExamples:\n" + base::ReplaceAll(example, "%", root->get_name()));
+  if (!example.empty())
+    command->footer("\nExamples:\n" + base::ReplaceAll(example, "%", root->get_name()));
   return command;
 }
 
@@ -151,8 +165,10 @@ CLI::Option* AddList(CLI::App* command, const std::string& flags, std::vector<st
   return command->add_option(flags, values, what)->allow_extra_args(false);
 }
 
-CLI::Option* AddOutput(CLI::App* command, std::string& output, const std::vector<std::string>& forms) {
-  return command->add_option("-o,--output", output, "Form of the output: " + base::Join(forms, ", "))
+CLI::Option* AddOutput(CLI::App* command, std::string& output,
+                       const std::vector<std::string>& forms) {
+  return command
+      ->add_option("-o,--output", output, "Form of the output: " + base::Join(forms, ", "))
       ->check(CLI::IsMember(forms))
       ->capture_default_str();
 }
@@ -163,7 +179,8 @@ std::string Print(const Json& value, const std::string& output, int indent) {
 
 int Run(const std::string& program, std::vector<std::string> arguments, Io io) {
   Session session(program, std::move(io));
-  if (const char* ns = std::getenv("ISTIOCTL_ISTIONAMESPACE"); ns != nullptr) session.globals.istio_ns = ns;
+  if (const char* ns = std::getenv("ISTIOCTL_ISTIONAMESPACE"); ns != nullptr)
+    session.globals.istio_ns = ns;
   CLI::App root("Configures, installs and examines a service mesh over many clusters.", program);
   root.require_subcommand(0, 1);
   root.set_help_all_flag();
@@ -188,7 +205,8 @@ int Run(const std::string& program, std::vector<std::string> arguments, Io io) {
   AddInjectCommands(commands);
   AddDashboardCommands(commands);
   AddRemovedCommands(commands);
-  CLI::App* experimental = AddGroup(&root, "experimental", "Commands that may still change", {"x", "exp"});
+  CLI::App* experimental =
+      AddGroup(&root, "experimental", "Commands that may still change", {"x", "exp"});
   AddRemoteCommands(commands, experimental);
   AddStatusCommands(commands, experimental);
   AddVersionCommand(commands, experimental);
@@ -211,11 +229,14 @@ int Run(const std::string& program, std::vector<std::string> arguments, Io io) {
   } catch (const CLI::ExtrasError&) {
     CLI::App* app = Deepest(&root);
     std::vector<std::string> extras = root.remaining(true);
-    const auto word = std::find_if(extras.begin(), extras.end(), [](const std::string& w) { return !w.starts_with("-"); });
+    const auto word = std::find_if(extras.begin(), extras.end(),
+                                   [](const std::string& w) { return !w.starts_with("-"); });
     const bool is_group = !app->get_subcommands([](const CLI::App*) { return true; }).empty();
     if (word == extras.end() || !is_group) {
-      session.Err(word == extras.end() ? fmt::format("Error: unknown flag: {}\n", extras.empty() ? "" : extras.front())
-                                       : fmt::format("Error: unexpected argument \"{}\" for \"{}\"\n", *word, PathOf(app)));
+      session.Err(
+          word == extras.end()
+              ? fmt::format("Error: unknown flag: {}\n", extras.empty() ? "" : extras.front())
+              : fmt::format("Error: unexpected argument \"{}\" for \"{}\"\n", *word, PathOf(app)));
       return kUsageError;
     }
     session.Err(UnknownCommand(*app, *word, program));

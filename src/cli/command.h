@@ -10,7 +10,8 @@
 
 namespace isthmus::cli {
 
-/// What a parsed command line will do: set by the command that was chosen, run after parsing. Gives the exit code.
+/// What a parsed command line will do: set by the command that was chosen, run after parsing. Gives
+/// the exit code.
 using Action = std::function<int(Session&)>;
 
 /// What the registration functions share. Lives as long as the parse.
@@ -19,9 +20,10 @@ struct Commands {
   Action& action;
 };
 
-/// Adds a command with its help text. `example` is shown under the options, with "%" standing for the program's name.
-CLI::App* AddCommand(CLI::App* parent, const std::string& name, const std::string& what, const std::string& example,
-                     const std::vector<std::string>& aliases = {});
+/// Adds a command with its help text. `example` is shown under the options, with "%" standing for
+/// the program's name.
+CLI::App* AddCommand(CLI::App* parent, const std::string& name, const std::string& what,
+                     const std::string& example, const std::vector<std::string>& aliases = {});
 /// Adds a group of commands; called without one it prints its help.
 CLI::App* AddGroup(CLI::App* parent, const std::string& name, const std::string& what,
                    const std::vector<std::string>& aliases = {});
@@ -32,7 +34,8 @@ void OnChosen(CLI::App* command, Commands& commands, Action action);
 CLI::Option* AddList(CLI::App* command, const std::string& flags, std::vector<std::string>& values,
                      const std::string& what);
 /// -o/--output with the forms a command knows.
-CLI::Option* AddOutput(CLI::App* command, std::string& output, const std::vector<std::string>& forms);
+CLI::Option* AddOutput(CLI::App* command, std::string& output,
+                       const std::vector<std::string>& forms);
 
 /// Prints JSON or YAML; `output` is one of the two.
 std::string Print(const Json& value, const std::string& output, int indent = 2);

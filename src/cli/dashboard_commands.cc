@@ -29,12 +29,15 @@ int RunEnvoy(Session& session, const DashboardOptions& options) {
   auto pod = FindPod(session, options.pod);
   if (!pod.ok()) return session.Fail(pod.status());
   // Fails at once when the proxy cannot be reached, not at the first click.
-  if (auto probe = AskProxy(session, *pod, "server_info"); !probe.ok()) return session.Fail(probe.status());
+  if (auto probe = AskProxy(session, *pod, "server_info"); !probe.ok())
+    return session.Fail(probe.status());
   std::vector<Waiting> queue;
   http::ServerOptions server_options;
   server_options.address = options.address == "localhost" ? "127.0.0.1" : options.address;
   server_options.port = static_cast<uint16_t>(options.port == 0 ? options.ui_port : options.port);
-  const auto handler = [&queue](std::shared_ptr<http::ServerStream> stream) { queue.push_back({std::move(stream)}); };
+  const auto handler = [&queue](std::shared_ptr<http::ServerStream> stream) {
+    queue.push_back({std::move(stream)});
+  };
   auto server = std::make_unique<http::Server>(session.loop(), server_options, handler);
   if (base::Status started = server->Start(); !started.ok()) {
     if (options.port != 0) return session.Fail(started);
@@ -59,7 +62,10 @@ int RunEnvoy(Session& session, const DashboardOptions& options) {
       }
       const bool html = answer->starts_with("<") || answer->find("<html") != answer->npos;
       const bool json = answer->starts_with("{") || answer->starts_with("[");
-      next.stream->Respond(200, html ? "text/html; charset=UTF-8" : json ? "application/json" : "text/plain",
+      next.stream->Respond(200,
+                           html   ? "text/html; charset=UTF-8"
+                           : json ? "application/json"
+                                  : "text/plain",
                            std::move(*answer));
     }
   }
@@ -69,15 +75,20 @@ int RunEnvoy(Session& session, const DashboardOptions& options) {
 }  // namespace
 
 void AddDashboardCommands(Commands& commands) {
-  CLI::App* group = AddGroup(&commands.root, "dashboard", "Opens user interfaces of the mesh", {"dash", "d"});
+  CLI::App* group =
+      AddGroup(&commands.root, "dashboard", "Opens user interfaces of the mesh", {"dash", "d"});
   auto options = std::make_shared<DashboardOptions>();
-  CLI::App* command = AddCommand(group, "envoy", "Serves a proxy's administration pages on this machine until interrupted",
-                                 "  % dashboard envoy productpage-v1-6b746f74dc-9stvs.default\n", {"proxy"});
+  CLI::App* command = AddCommand(
+      group, "envoy", "Serves a proxy's administration pages on this machine until interrupted",
+      "  % dashboard envoy productpage-v1-6b746f74dc-9stvs.default\n", {"proxy"});
   command->add_option("pod", options->pod, "[TYPE/]NAME[.NAMESPACE]")->required();
   command->add_option("--address", options->address, "Address to listen on")->capture_default_str();
-  command->add_option("-p,--port", options->port, "Port to listen on; 15000 or a free one when absent");
-  command->add_option("--ui-port", options->ui_port, "Port of the administration pages")->capture_default_str();
-  command->add_flag("--browser", options->browser, "Accepted; the address is printed, no browser is opened");
+  command->add_option("-p,--port", options->port,
+                      "Port to listen on; 15000 or a free one when absent");
+  command->add_option("--ui-port", options->ui_port, "Port of the administration pages")
+      ->capture_default_str();
+  command->add_flag("--browser", options->browser,
+                    "Accepted; the address is printed, no browser is opened");
   OnChosen(command, commands, [options](Session& session) { return RunEnvoy(session, *options); });
 }
 

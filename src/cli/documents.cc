@@ -28,7 +28,8 @@ std::vector<Piece> SplitStream(const std::string& text) {
     const size_t end = std::min(text.find('\n', start), text.size() - 1);
     const std::string line = text.substr(start, end - start + 1);
     start = end + 1;
-    if (line.starts_with("---") && (line.size() == 3 || line[3] == '\n' || line[3] == ' ' || line[3] == '\r')) {
+    if (line.starts_with("---") &&
+        (line.size() == 3 || line[3] == '\n' || line[3] == ' ' || line[3] == '\r')) {
       pieces.push_back({"", number + 1});
       begun = false;
       continue;
@@ -39,7 +40,8 @@ std::vector<Piece> SplitStream(const std::string& text) {
       begun = true;
     }
     // Lines before the first keep their place, so that errors name the right one.
-    if (pieces.back().text.empty()) pieces.back().text.assign(static_cast<size_t>(number - 1), '\n');
+    if (pieces.back().text.empty())
+      pieces.back().text.assign(static_cast<size_t>(number - 1), '\n');
     pieces.back().text += line;
   }
   return pieces;
@@ -53,9 +55,11 @@ Result<std::vector<Document>> ReadDocuments(const std::string& text, const std::
     auto parsed = kubeapi::ParseYamlStream(piece.text);
     if (!parsed.ok()) return parsed.status().In(file);
     for (Json& object : *parsed) {
-      if (!object.is_object()) return Error(Code::kInvalidArgument, "{}:{}: expected an object", file, piece.line);
+      if (!object.is_object())
+        return Error(Code::kInvalidArgument, "{}:{}: expected an object", file, piece.line);
       if (kubeapi::KindOf(object).ends_with("List") && object.contains("items")) {
-        for (const Json& item : kubeapi::ItemsAt(object, {"items"})) documents.push_back({item, file, piece.line});
+        for (const Json& item : kubeapi::ItemsAt(object, {"items"}))
+          documents.push_back({item, file, piece.line});
       } else {
         documents.push_back({std::move(object), file, piece.line});
       }
@@ -67,13 +71,15 @@ Result<std::vector<Document>> ReadDocuments(const std::string& text, const std::
 Result<std::vector<std::string>> ExpandPath(const std::string& path) {
   if (path == "-") return std::vector<std::string>{path};
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) return Error(Code::kNotFound, "{} does not exist", path);
+  if (!std::filesystem::exists(path, error))
+    return Error(Code::kNotFound, "{} does not exist", path);
   if (!std::filesystem::is_directory(path, error)) return std::vector<std::string>{path};
   std::vector<std::string> files;
   for (auto it = std::filesystem::recursive_directory_iterator(path, error);
        !error && it != std::filesystem::recursive_directory_iterator(); it.increment(error)) {
     const std::string extension = it->path().extension();
-    if (it->is_regular_file(error) && (extension == ".yaml" || extension == ".yml" || extension == ".json"))
+    if (it->is_regular_file(error) &&
+        (extension == ".yaml" || extension == ".yml" || extension == ".json"))
       files.push_back(it->path());
   }
   if (error) return Error(Code::kUnavailable, "{}: {}", path, error.message());

@@ -45,7 +45,9 @@ Result<install::Installation> Resolve(Session& session, const InstallOptions& op
     input.files.push_back({file == "-" ? "standard input" : file, std::move(text)});
   }
   if (!options.manifests.empty())
-    return Error(Code::kUnimplemented, "--manifests {}: the manifests are built in and cannot be replaced", options.manifests);
+    return Error(Code::kUnimplemented,
+                 "--manifests {}: the manifests are built in and cannot be replaced",
+                 options.manifests);
   input.sets = options.sets;
   input.revision = options.revision;
   input.force = options.force;
@@ -53,7 +55,8 @@ Result<install::Installation> Resolve(Session& session, const InstallOptions& op
 }
 
 void Warn(Session& session, const install::Installation& installation) {
-  for (const std::string& warning : installation.warnings) session.Err(fmt::format("! {}\n", warning));
+  for (const std::string& warning : installation.warnings)
+    session.Err(fmt::format("! {}\n", warning));
 }
 
 int RunInstall(Session& session, const InstallOptions& options) {
@@ -66,23 +69,25 @@ int RunInstall(Session& session, const InstallOptions& options) {
   if (!components.ok()) return session.Fail(components.status());
   if (options.dry_run) {
     for (const install::Component& component : *components)
-      session.Err(fmt::format("- {}: {} objects would be applied\n", component.title, component.objects.size()));
+      session.Err(fmt::format("- {}: {} objects would be applied\n", component.title,
+                              component.objects.size()));
     return 0;
   }
   auto client = session.client();
   if (!client.ok()) return session.Fail(client.status());
   if (!options.yes &&
-      !session.Confirm(fmt::format("This will install the Istio {} profile \"{}\" into the cluster. Proceed? (y/N) ",
-                                   base::kVersion, installation->profile))) {
+      !session.Confirm(fmt::format(
+          "This will install the Istio {} profile \"{}\" into the cluster. Proceed? (y/N) ",
+          base::kVersion, installation->profile))) {
     session.Out("Cancelled.\n");
     return 1;
   }
   install::ApplyOptions apply;
   apply.readiness_timeout = *timeout;
   apply.wait = options.wait;
-  const Status status =
-      install::Apply(install::ClusterAccess(session.loop(), **client), *installation, *components, apply,
-                     [&session](std::string_view line) { session.Err(fmt::format("{}\n", line)); });
+  const Status status = install::Apply(
+      install::ClusterAccess(session.loop(), **client), *installation, *components, apply,
+      [&session](std::string_view line) { session.Err(fmt::format("{}\n", line)); });
   return status.ok() ? 0 : session.Fail(status.In("failed to install manifests"));
 }
 
@@ -93,7 +98,8 @@ int RunGenerate(Session& session, const InstallOptions& options) {
   auto components = install::Render(*installation);
   if (!components.ok()) return session.Fail(components.status());
   std::string text;
-  for (const Json& object : install::ManifestOrder(*components)) text += kubeapi::ToYaml(object) + "\n---\n";
+  for (const Json& object : install::ManifestOrder(*components))
+    text += kubeapi::ToYaml(object) + "\n---\n";
   if (options.output.empty()) {
     session.Out(text);
     return 0;
@@ -108,13 +114,15 @@ struct Removal {
   bool gateway = false;
 };
 
-Result<Removal> FindRemoval(Session& session, kubeclient::Client& client, install::UninstallOptions what) {
+Result<Removal> FindRemoval(Session& session, kubeclient::Client& client,
+                            install::UninstallOptions what) {
   what.dry_run = true;
   Removal removal;
   const Status status = install::Uninstall(
       install::ClusterAccess(session.loop(), client), what, [&removal](std::string_view line) {
         removal.lines.emplace_back(line);
-        if (line.find("Kind=Deployment/") != line.npos && line.find("gateway") != line.npos) removal.gateway = true;
+        if (line.find("Kind=Deployment/") != line.npos && line.find("gateway") != line.npos)
+          removal.gateway = true;
       });
   if (!status.ok()) return status;
   return removal;
@@ -123,9 +131,11 @@ Result<Removal> FindRemoval(Session& session, kubeclient::Client& client, instal
 int RunUninstall(Session& session, const InstallOptions& options) {
   std::string revision = options.revision;
   for (const std::string& set : options.sets)
-    if (const auto [path, value] = base::Cut(set, "="); base::Trim(path) == "revision") revision = base::Trim(value);
+    if (const auto [path, value] = base::Cut(set, "="); base::Trim(path) == "revision")
+      revision = base::Trim(value);
   if (options.files.empty() && !options.purge && revision.empty())
-    return session.Fail(Error(Code::kInvalidArgument, "say what to remove: --purge, --revision or -f FILE"));
+    return session.Fail(
+        Error(Code::kInvalidArgument, "say what to remove: --purge, --revision or -f FILE"));
   install::UninstallOptions what;
   what.purge = options.purge;
   if (options.purge) {
@@ -155,38 +165,48 @@ int RunUninstall(Session& session, const InstallOptions& options) {
     }
   }
   what.dry_run = options.dry_run;
-  const Status status =
-      install::Uninstall(install::ClusterAccess(session.loop(), **client), what,
-                         [&session](std::string_view line) { session.Out(fmt::format("{}\n", line)); });
+  const Status status = install::Uninstall(
+      install::ClusterAccess(session.loop(), **client), what,
+      [&session](std::string_view line) { session.Out(fmt::format("{}\n", line)); });
   return status.ok() ? 0 : session.Fail(status);
 }
 
 void AddInputFlags(CLI::App* command, InstallOptions& options) {
-  AddList(command, "-f,--filename", options.files, "File with an IstioOperator; \"-\" is standard input (repeat or a,b)")
+  AddList(command, "-f,--filename", options.files,
+          "File with an IstioOperator; \"-\" is standard input (repeat or a,b)")
       ->delimiter(',');
-  AddList(command, "-s,--set", options.sets, "Sets one value, as in values.global.network=net1 (repeat)");
+  AddList(command, "-s,--set", options.sets,
+          "Sets one value, as in values.global.network=net1 (repeat)");
   command->add_option("-r,--revision", options.revision, "Revision of the control plane");
-  command->add_option("-d,--manifests,--charts", options.manifests, "Folder of manifests (built in here)")->group("");
+  command
+      ->add_option("-d,--manifests,--charts", options.manifests,
+                   "Folder of manifests (built in here)")
+      ->group("");
   command->add_flag("--force", options.force, "Goes on in spite of unknown fields");
 }
 
-void AddInstall(CLI::App* parent, Commands& commands, const std::string& name, const std::vector<std::string>& aliases) {
+void AddInstall(CLI::App* parent, Commands& commands, const std::string& name,
+                const std::vector<std::string>& aliases) {
   auto options = std::make_shared<InstallOptions>();
-  CLI::App* command = AddCommand(parent, name, "Installs or reconfigures the control plane and its gateways",
-                                 "  # The default profile\n  % install\n"
-                                 "  # What a file says, into a named cluster, without asking\n"
-                                 "  % install --context=cluster1 -y -f cluster1.yaml\n"
-                                 "  # An east-west gateway\n"
-                                 "  samples/multicluster/gen-eastwest-gateway.sh --network network1 | % install -y -f -\n",
-                                 aliases);
+  CLI::App* command = AddCommand(
+      parent, name, "Installs or reconfigures the control plane and its gateways",
+      "  # The default profile\n  % install\n"
+      "  # What a file says, into a named cluster, without asking\n"
+      "  % install --context=cluster1 -y -f cluster1.yaml\n"
+      "  # An east-west gateway\n"
+      "  samples/multicluster/gen-eastwest-gateway.sh --network network1 | % install -y -f -\n",
+      aliases);
   AddInputFlags(command, *options);
   command->add_flag("-y,--skip-confirmation", options->yes, "Does not ask");
-  command->add_option("--readiness-timeout", options->readiness_timeout, "How long each component may take to be ready")
+  command
+      ->add_option("--readiness-timeout", options->readiness_timeout,
+                   "How long each component may take to be ready")
       ->capture_default_str();
   command->add_flag("--dry-run", options->dry_run, "Checks and renders, but changes nothing");
   command->add_flag("--verify", options->verify, "Accepted; the installation is always awaited");
   command->add_flag("-w,--wait", options->wait, "Waits until everything is ready (the default)");
-  OnChosen(command, commands, [options](Session& session) { return RunInstall(session, *options); });
+  OnChosen(command, commands,
+           [options](Session& session) { return RunInstall(session, *options); });
 }
 
 void AddUninstall(CLI::App* parent, Commands& commands) {
@@ -195,11 +215,13 @@ void AddUninstall(CLI::App* parent, Commands& commands) {
                                  "  # Everything, definitions too\n  % uninstall --purge\n"
                                  "  # What one file installed\n  % uninstall -f cluster1.yaml\n");
   AddInputFlags(command, *options);
-  command->add_flag("--purge", options->purge, "Removes every Istio object of the cluster, of all revisions");
+  command->add_flag("--purge", options->purge,
+                    "Removes every Istio object of the cluster, of all revisions");
   command->add_flag("-y,--skip-confirmation", options->yes, "Does not ask");
   command->add_flag("--dry-run", options->dry_run, "Tells what would be removed");
   command->add_flag("-v,--verbose", options->verbose, "Accepted; each object is always told");
-  OnChosen(command, commands, [options](Session& session) { return RunUninstall(session, *options); });
+  OnChosen(command, commands,
+           [options](Session& session) { return RunUninstall(session, *options); });
 }
 
 }  // namespace
@@ -211,14 +233,18 @@ void AddInstallCommands(Commands& commands) {
   CLI::App* manifest = AddGroup(&commands.root, "manifest", "Manifests of an installation");
   AddInstall(manifest, commands, "install", {"apply"});
   auto options = std::make_shared<InstallOptions>();
-  CLI::App* generate = AddCommand(manifest, "generate", "Prints the manifests of an installation",
-                                  "  % manifest generate -f cluster1.yaml > manifests.yaml\n"
-                                  "  % manifest generate --set profile=demo | kubectl apply -f -\n");
+  CLI::App* generate =
+      AddCommand(manifest, "generate", "Prints the manifests of an installation",
+                 "  % manifest generate -f cluster1.yaml > manifests.yaml\n"
+                 "  % manifest generate --set profile=demo | kubectl apply -f -\n");
   AddInputFlags(generate, *options);
-  generate->add_option("-o,--output", options->output, "File to write to instead of standard output");
+  generate->add_option("-o,--output", options->output,
+                       "File to write to instead of standard output");
   generate->add_flag("--dry-run", options->dry_run, "Accepted; generating never changes a cluster");
-  generate->add_flag("--cluster-specific", options->cluster_specific, "Accepted; nothing here depends on the cluster");
-  OnChosen(generate, commands, [options](Session& session) { return RunGenerate(session, *options); });
+  generate->add_flag("--cluster-specific", options->cluster_specific,
+                     "Accepted; nothing here depends on the cluster");
+  OnChosen(generate, commands,
+           [options](Session& session) { return RunGenerate(session, *options); });
 }
 
 }  // namespace isthmus::cli

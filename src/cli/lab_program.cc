@@ -15,7 +15,8 @@ base::ChildStream Inherited() { return {base::ChildStream::Kind::kInherit, -1, n
 
 base::Result<int> RunLab(base::Loop& loop, std::vector<std::string> arguments) {
   std::error_code ignored;
-  std::filesystem::path beside = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / "isthmus-lab";
+  std::filesystem::path beside =
+      std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / "isthmus-lab";
   base::ProcessOptions options;
   options.argv = {std::filesystem::exists(beside, ignored) ? beside.string() : "isthmus-lab"};
   options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
@@ -23,17 +24,21 @@ base::Result<int> RunLab(base::Loop& loop, std::vector<std::string> arguments) {
   options.out = Inherited();
   options.err = Inherited();
   std::optional<base::ExitStatus> ended;
-  ASSIGN_OR_RETURN(auto process, base::Process::Start(loop, std::move(options), [&](base::ExitStatus status) { ended = status; }),
+  ASSIGN_OR_RETURN(auto process,
+                   base::Process::Start(loop, std::move(options),
+                                        [&](base::ExitStatus status) { ended = status; }),
                    "starting isthmus-lab (it is built together with this program)");
   // A lab shell lasts as long as its user wants.
   loop.RunUntil([&] { return ended.has_value(); }, std::chrono::hours(24 * 365));
-  if (!ended.has_value()) return base::Error(base::Code::kDeadlineExceeded, "isthmus-lab did not end");
+  if (!ended.has_value())
+    return base::Error(base::Code::kDeadlineExceeded, "isthmus-lab did not end");
   return ended->signal != 0 ? 128 + ended->signal : ended->code;
 }
 
 std::string LabKubeconfig() {
   const char* folder = std::getenv("ISTHMUS_LAB_DIR");
-  return (folder != nullptr && *folder != 0 ? std::string(folder) : "/var/lib/isthmus/lab") + "/kubeconfig";
+  return (folder != nullptr && *folder != 0 ? std::string(folder) : "/var/lib/isthmus/lab") +
+         "/kubeconfig";
 }
 
 }  // namespace isthmus::cli

@@ -50,10 +50,13 @@ const Resource* FindWorkload(std::string_view type) {
 /// Ready pods before running ones before others, then the oldest.
 bool Before(const Json& a, const Json& b) {
   const auto rank = [](const Json& pod) {
-    const bool running = StringAt(pod, {"status", "phase"}) == "Running" && !kubeapi::IsBeingDeleted(pod);
+    const bool running =
+        StringAt(pod, {"status", "phase"}) == "Running" && !kubeapi::IsBeingDeleted(pod);
     return running ? (kubeapi::ConditionIsTrue(pod, "Ready") ? 0 : 1) : 2;
   };
-  const auto created = [](const Json& pod) { return StringAt(pod, {"metadata", "creationTimestamp"}); };
+  const auto created = [](const Json& pod) {
+    return StringAt(pod, {"metadata", "creationTimestamp"});
+  };
   return std::pair(rank(a), created(a)) < std::pair(rank(b), created(b));
 }
 
@@ -62,7 +65,9 @@ Result<std::string> SelectorOf(Session& session, const PodArgument& pod, const s
     return "gateway.networking.k8s.io/gateway-name=" + pod.name;
   const Resource* resource = FindWorkload(pod.type);
   if (resource == nullptr)
-    return Error(Code::kInvalidArgument, "\"{}\" is no kind with pods; use pod, deployment, service and the like", pod.type);
+    return Error(Code::kInvalidArgument,
+                 "\"{}\" is no kind with pods; use pod, deployment, service and the like",
+                 pod.type);
   ASSIGN_OR_RETURN(const Json object, session.Get(*resource, ns, pod.name), pod.type);
   const Json* selector = Find(object, {"spec", "selector"});
   if (selector == nullptr || !selector->is_object() || selector->empty())
@@ -97,7 +102,9 @@ Result<Json> FindPod(Session& session, std::string_view argument) {
   if (pod.type.empty()) {
     auto found = session.Get(kPods, ns, pod.name);
     if (!found.ok() && found.status().code() == Code::kNotFound)
-      return Error(Code::kNotFound, "pod \"{}\" is not in namespace \"{}\"; write POD.NAMESPACE or give -n", pod.name, ns);
+      return Error(Code::kNotFound,
+                   "pod \"{}\" is not in namespace \"{}\"; write POD.NAMESPACE or give -n",
+                   pod.name, ns);
     return found;
   }
   ASSIGN_OR_RETURN(const std::string selector, SelectorOf(session, pod, ns), "finding pods");
@@ -112,18 +119,20 @@ Result<std::string> ExecInPod(kubeclient::Client& client, base::Loop& loop, cons
                               const std::vector<std::string>& command) {
   // The exec has its own time limit, for silence.
   std::unique_ptr<kubeclient::PodExec> exec;
-  auto outcome = kubeclient::Await<kubeclient::ExecOutcome>(loop, std::chrono::hours(1), [&](auto done) {
-    exec = std::make_unique<kubeclient::PodExec>(loop, client, kubeclient::ExecRequest{ns, pod, container, command},
-                                                 std::move(done));
-  });
+  auto outcome =
+      kubeclient::Await<kubeclient::ExecOutcome>(loop, std::chrono::hours(1), [&](auto done) {
+        exec = std::make_unique<kubeclient::PodExec>(
+            loop, client, kubeclient::ExecRequest{ns, pod, container, command}, std::move(done));
+      });
   if (!outcome.ok()) return outcome.status();
   if (outcome->exit_code == 0) return std::move(outcome->out);
   const std::string_view said = base::Trim(outcome->err);
-  return Error(Code::kFailedPrecondition, "running {} in {}/{}: exit code {}{}{}", command[0], ns, pod,
-               outcome->exit_code, said.empty() ? "" : ": ", said);
+  return Error(Code::kFailedPrecondition, "running {} in {}/{}: exit code {}{}{}", command[0], ns,
+               pod, outcome->exit_code, said.empty() ? "" : ": ", said);
 }
 
-Result<std::string> AskProxy(Session& session, const Json& pod, const std::string& path, const std::string& method) {
+Result<std::string> AskProxy(Session& session, const Json& pod, const std::string& path,
+                             const std::string& method) {
   auto client = session.client();
   if (!client.ok()) return client.status();
   std::string container;
@@ -131,32 +140,40 @@ Result<std::string> AskProxy(Session& session, const Json& pod, const std::strin
     for (const Json& item : ItemsAt(pod, {"spec", list}))
       if (StringAt(item, {"name"}) == "istio-proxy") container = "istio-proxy";
   if (container.empty())
-    return Error(Code::kFailedPrecondition, "pod {} has no istio-proxy container; it is not part of the mesh",
+    return Error(Code::kFailedPrecondition,
+                 "pod {} has no istio-proxy container; it is not part of the mesh",
                  kubeapi::KeyOf(pod));
-  return ExecInPod(**client, session.loop(), kubeapi::NamespaceOf(pod), kubeapi::NameOf(pod), container,
-                   {"pilot-agent", "request", method, path});
+  return ExecInPod(**client, session.loop(), kubeapi::NamespaceOf(pod), kubeapi::NameOf(pod),
+                   container, {"pilot-agent", "request", method, path});
 }
 
 Result<std::vector<Json>> FindIstiods(Session& session, const std::string& revision) {
   const std::string& ns = session.globals.istio_ns;
-  const std::string selector = revision.empty() ? "app=istiod" : "app=istiod,istio.io/rev=" + revision;
-  ASSIGN_OR_RETURN(std::vector<Json> pods, session.List(kPods, ns, selector, "status.phase=Running"), "finding istiod");
+  const std::string selector =
+      revision.empty() ? "app=istiod" : "app=istiod,istio.io/rev=" + revision;
+  ASSIGN_OR_RETURN(std::vector<Json> pods,
+                   session.List(kPods, ns, selector, "status.phase=Running"), "finding istiod");
   std::erase_if(pods, [](const Json& pod) { return kubeapi::IsBeingDeleted(pod); });
   if (pods.empty())
-    return Error(Code::kNotFound, "no running Istio pods in namespace \"{}\"; is the control plane installed here?", ns);
-  std::sort(pods.begin(), pods.end(), [](const Json& a, const Json& b) { return kubeapi::NameOf(a) < kubeapi::NameOf(b); });
+    return Error(Code::kNotFound,
+                 "no running Istio pods in namespace \"{}\"; is the control plane installed here?",
+                 ns);
+  std::sort(pods.begin(), pods.end(),
+            [](const Json& a, const Json& b) { return kubeapi::NameOf(a) < kubeapi::NameOf(b); });
   return pods;
 }
 
-Result<std::vector<IstiodAnswer>> AskIstiods(Session& session, const std::string& revision, const std::string& path) {
-  ASSIGN_OR_RETURN(const std::vector<Json> pods, FindIstiods(session, revision), "asking the control plane");
+Result<std::vector<IstiodAnswer>> AskIstiods(Session& session, const std::string& revision,
+                                             const std::string& path) {
+  ASSIGN_OR_RETURN(const std::vector<Json> pods, FindIstiods(session, revision),
+                   "asking the control plane");
   auto client = session.client();
   if (!client.ok()) return client.status();
   std::vector<IstiodAnswer> answers;
   std::vector<Status> failures;
   for (const Json& pod : pods) {
-    auto body = ExecInPod(**client, session.loop(), kubeapi::NamespaceOf(pod), kubeapi::NameOf(pod), "discovery",
-                          {"pilot-discovery", "request", "GET", path});
+    auto body = ExecInPod(**client, session.loop(), kubeapi::NamespaceOf(pod), kubeapi::NameOf(pod),
+                          "discovery", {"pilot-discovery", "request", "GET", path});
     if (!body.ok()) {
       failures.push_back(body.status());
       continue;
@@ -165,7 +182,8 @@ Result<std::vector<IstiodAnswer>> AskIstiods(Session& session, const std::string
     answers.push_back({kubeapi::NameOf(pod), rev.empty() ? "default" : rev, std::move(*body)});
   }
   if (answers.empty()) return failures.front();
-  for (const Status& failure : failures) session.Err(fmt::format("warning: {}\n", failure.message()));
+  for (const Status& failure : failures)
+    session.Err(fmt::format("warning: {}\n", failure.message()));
   return answers;
 }
 

@@ -39,7 +39,8 @@ struct EndpointAddress {
     } else if (Find(*address, {"pipe"}) != nullptr) {
       ip = StringAt(*address, {"pipe", "path"});
       text = "unix://" + ip;
-    } else if (const Json* internal = Find(*address, {"envoy_internal_address"}); internal != nullptr) {
+    } else if (const Json* internal = Find(*address, {"envoy_internal_address"});
+               internal != nullptr) {
       ip = StringAt(*internal, {"server_listener_name"});
       text = fmt::format("envoy://{}/{}", ip, StringAt(*internal, {"endpoint_id"}));
     }
@@ -58,7 +59,8 @@ struct EndpointRow {
 
 bool Passes(const EndpointAddress& address, const std::string& status, const std::string& cluster,
             const ProxyFilter& filter) {
-  return (filter.address.empty() || filter.address == address.ip || filter.address == address.text) &&
+  return (filter.address.empty() || filter.address == address.ip ||
+          filter.address == address.text) &&
          (filter.port == 0 || filter.port == address.port) &&
          (filter.cluster.empty() || base::EqualsIgnoreCase(filter.cluster, cluster)) &&
          (filter.status.empty() || base::EqualsIgnoreCase(filter.status, status));
@@ -69,12 +71,12 @@ bool Passes(const EndpointAddress& address, const std::string& status, const std
 ClusterName ClusterName::Parse(std::string_view name) {
   const std::vector<std::string_view> parts = base::Split(name, '|');
   if (parts.size() != 4) return {"-", "-", std::string(name), "-"};
-  return {std::string(parts[0]), parts[2].empty() ? "-" : std::string(parts[2]), std::string(parts[3]),
-          std::string(parts[1])};
+  return {std::string(parts[0]), parts[2].empty() ? "-" : std::string(parts[2]),
+          std::string(parts[3]), std::string(parts[1])};
 }
 
-void ForEachIn(const Json& dump, std::string_view section, std::string_view list, std::string_view inner,
-               const std::function<void(const Json&, const Json&)>& call) {
+void ForEachIn(const Json& dump, std::string_view section, std::string_view list,
+               std::string_view inner, const std::function<void(const Json&, const Json&)>& call) {
   for (const Json& config : ItemsAt(dump, {"configs"})) {
     if (!StringAt(config, {"@type"}).ends_with(section)) continue;
     for (const Json& entry : ItemsAt(config, {list})) {
@@ -97,10 +99,12 @@ std::string MadeBy(const Json& resource, std::string_view fallback) {
 
 std::vector<Json> Clusters(const Json& dump, const ProxyFilter& filter) {
   std::vector<Json> found;
-  for (const char* list : {"static_clusters", "dynamic_active_clusters", "dynamic_warming_clusters"}) {
+  for (const char* list :
+       {"static_clusters", "dynamic_active_clusters", "dynamic_warming_clusters"}) {
     ForEachIn(dump, "ClustersConfigDump", list, "cluster", [&](const Json& cluster, const Json&) {
       const ClusterName name = ClusterName::Parse(StringAt(cluster, {"name"}));
-      if (Contains(name.fqdn, filter.fqdn) && (filter.direction.empty() || Contains(name.direction, filter.direction)) &&
+      if (Contains(name.fqdn, filter.fqdn) &&
+          (filter.direction.empty() || Contains(name.direction, filter.direction)) &&
           (filter.subset.empty() || Contains(name.subset, filter.subset)) &&
           (filter.port == 0 || name.port == std::to_string(filter.port)))
         found.push_back(cluster);
@@ -110,7 +114,8 @@ std::vector<Json> Clusters(const Json& dump, const ProxyFilter& filter) {
     const ClusterName name = ClusterName::Parse(StringAt(cluster, {"name"}));
     return std::tuple(name.fqdn, name.port.size(), name.port, name.subset, name.direction);
   };
-  std::stable_sort(found.begin(), found.end(), [&](const Json& a, const Json& b) { return key(a) < key(b); });
+  std::stable_sort(found.begin(), found.end(),
+                   [&](const Json& a, const Json& b) { return key(a) < key(b); });
   return found;
 }
 
@@ -119,7 +124,8 @@ Rows ClusterRows(const std::vector<Json>& clusters) {
   for (const Json& cluster : clusters) {
     const ClusterName name = ClusterName::Parse(StringAt(cluster, {"name"}));
     std::string type = StringAt(cluster, {"type"});
-    if (const std::string custom = StringAt(cluster, {"cluster_type", "name"}); !custom.empty()) type = custom;
+    if (const std::string custom = StringAt(cluster, {"cluster_type", "name"}); !custom.empty())
+      type = custom;
     if (type.empty()) type = "STATIC";
     rows.push_back({name.fqdn, name.port, name.subset, name.direction, type, MadeBy(cluster, "")});
   }
@@ -131,7 +137,8 @@ std::vector<Json> Endpoints(const Json& clusters, const ProxyFilter& filter) {
   for (const Json& cluster : ItemsAt(clusters, {"cluster_statuses"})) {
     Json kept = Json::array();
     for (const Json& host : ItemsAt(cluster, {"host_statuses"}))
-      if (Passes(EndpointAddress(Find(host, {"address"})), HealthOf(host), StringAt(cluster, {"name"}), filter))
+      if (Passes(EndpointAddress(Find(host, {"address"})), HealthOf(host),
+                 StringAt(cluster, {"name"}), filter))
         kept.push_back(host);
     if (kept.empty()) continue;
     Json part = cluster;
@@ -150,7 +157,8 @@ Rows EndpointRows(const Json& clusters, const ProxyFilter& filter) {
       const std::string status = HealthOf(host);
       if (!Passes(address, status, name, filter)) continue;
       const bool failed = kubeapi::BoolAt(host, {"health_status", "failed_outlier_check"});
-      found.push_back({address.text, address.ip, status, failed ? "FAILED" : "OK", name, address.port});
+      found.push_back(
+          {address.text, address.ip, status, failed ? "FAILED" : "OK", name, address.port});
     }
   }
   std::stable_sort(found.begin(), found.end(), [](const EndpointRow& a, const EndpointRow& b) {
@@ -158,28 +166,31 @@ Rows EndpointRows(const Json& clusters, const ProxyFilter& filter) {
   });
   Rows rows = {{"ENDPOINT", "STATUS", "OUTLIER CHECK", "CLUSTER"}};
   for (EndpointRow& row : found)
-    rows.push_back({std::move(row.address_text), std::move(row.status), std::move(row.outlier), std::move(row.cluster)});
+    rows.push_back({std::move(row.address_text), std::move(row.status), std::move(row.outlier),
+                    std::move(row.cluster)});
   return rows;
 }
 
 Rows EdsRows(const Json& dump, const ProxyFilter& filter) {
   Rows found;
   for (const char* list : {"static_endpoint_configs", "dynamic_endpoint_configs"}) {
-    ForEachIn(dump, "EndpointsConfigDump", list, "endpoint_config", [&](const Json& load, const Json&) {
-      const std::string cluster = StringAt(load, {"cluster_name"});
-      for (const Json& group : ItemsAt(load, {"endpoints"})) {
-        std::vector<std::string> places;
-        for (const char* part : {"region", "zone", "sub_zone"})
-          if (std::string place = StringAt(group, {"locality", part}); !place.empty()) places.push_back(std::move(place));
-        for (const Json& endpoint : ItemsAt(group, {"lb_endpoints"})) {
-          const EndpointAddress address(Find(endpoint, {"endpoint", "address"}));
-          std::string status = StringAt(endpoint, {"health_status"});
-          if (status.empty() || status == "UNKNOWN") status = "HEALTHY";
-          if (Passes(address, status, cluster, filter))
-            found.push_back({address.text, status, base::Join(places, "/"), cluster});
-        }
-      }
-    });
+    ForEachIn(dump, "EndpointsConfigDump", list, "endpoint_config",
+              [&](const Json& load, const Json&) {
+                const std::string cluster = StringAt(load, {"cluster_name"});
+                for (const Json& group : ItemsAt(load, {"endpoints"})) {
+                  std::vector<std::string> places;
+                  for (const char* part : {"region", "zone", "sub_zone"})
+                    if (std::string place = StringAt(group, {"locality", part}); !place.empty())
+                      places.push_back(std::move(place));
+                  for (const Json& endpoint : ItemsAt(group, {"lb_endpoints"})) {
+                    const EndpointAddress address(Find(endpoint, {"endpoint", "address"}));
+                    std::string status = StringAt(endpoint, {"health_status"});
+                    if (status.empty() || status == "UNKNOWN") status = "HEALTHY";
+                    if (Passes(address, status, cluster, filter))
+                      found.push_back({address.text, status, base::Join(places, "/"), cluster});
+                  }
+                }
+              });
   }
   std::stable_sort(found.begin(), found.end());
   Rows rows = {{"NAME", "STATUS", "LOCALITY", "CLUSTER"}};
@@ -195,10 +206,11 @@ Json Bootstrap(const Json& dump) {
 
 Rows EcdsRows(const Json& dump) {
   Rows rows = {{"ECDS NAME", "TYPE"}};
-  ForEachIn(dump, "EcdsConfigDump", "ecds_filters", "ecds_filter", [&](const Json& filter, const Json&) {
-    const std::string type = StringAt(filter, {"typed_config", "@type"});
-    rows.push_back({StringAt(filter, {"name"}), std::string(LastPart(type, '/'))});
-  });
+  ForEachIn(dump, "EcdsConfigDump", "ecds_filters", "ecds_filter",
+            [&](const Json& filter, const Json&) {
+              const std::string type = StringAt(filter, {"typed_config", "@type"});
+              rows.push_back({StringAt(filter, {"name"}), std::string(LastPart(type, '/'))});
+            });
   std::sort(rows.begin() + 1, rows.end());
   return rows;
 }

@@ -25,8 +25,8 @@ struct ProxyFilter {
   int64_t port = 0;
 };
 
-// What Envoy's administration port says, as the tables of `proxy-config`. Pure: a dump in, text out; what a dump lacks
-// or has of another type is left out.
+// What Envoy's administration port says, as the tables of `proxy-config`. Pure: a dump in, text
+// out; what a dump lacks or has of another type is left out.
 
 /// "outbound|9080|v1|host" in its parts; other names are an FQDN alone.
 struct ClusterName {
@@ -35,11 +35,13 @@ struct ClusterName {
   static ClusterName Parse(std::string_view name);
 };
 
-/// Calls for each resource of a config dump whose section's type ends with `section`: entries of the list `list`, and of
-/// each entry the value `inner` (also below active_state).
-void ForEachIn(const Json& dump, std::string_view section, std::string_view list, std::string_view inner,
+/// Calls for each resource of a config dump whose section's type ends with `section`: entries of
+/// the list `list`, and of each entry the value `inner` (also below active_state).
+void ForEachIn(const Json& dump, std::string_view section, std::string_view list,
+               std::string_view inner,
                const std::function<void(const Json& resource, const Json& entry)>& call);
-/// Name.namespace of the object that made a resource, out of its metadata; `fallback` when it does not say.
+/// Name.namespace of the object that made a resource, out of its metadata; `fallback` when it does
+/// not say.
 std::string MadeBy(const Json& resource, std::string_view fallback);
 
 /// The resources themselves, filtered, for -o json and yaml.

@@ -32,20 +32,25 @@ std::vector<SecretRow> Read(const Json& dump) {
   struct List {
     const char *name, *status;
   };
-  for (const List& list : {List{"dynamic_active_secrets", "ACTIVE"}, List{"dynamic_warming_secrets", "WARMING"},
-                           List{"static_secrets", "ACTIVE"}}) {
-    ForEachIn(dump, "SecretsConfigDump", list.name, "secret", [&](const Json& secret, const Json& entry) {
-      SecretRow row;
-      row.name = StringAt(entry, {"name"});
-      row.status = list.status;
-      row.type = Find(secret, {"validation_context"}) != nullptr ? "CA" : "Cert Chain";
-      const std::string pem = Inline(row.type == "CA" ? Find(secret, {"validation_context", "trusted_ca"})
-                                                      : Find(secret, {"tls_certificate", "certificate_chain"}));
-      if (auto chain = pki::Certificate::ChainFromPem(pem); chain.ok()) row.chain = std::move(*chain);
-      rows.push_back(std::move(row));
-    });
+  for (const List& list :
+       {List{"dynamic_active_secrets", "ACTIVE"}, List{"dynamic_warming_secrets", "WARMING"},
+        List{"static_secrets", "ACTIVE"}}) {
+    ForEachIn(
+        dump, "SecretsConfigDump", list.name, "secret", [&](const Json& secret, const Json& entry) {
+          SecretRow row;
+          row.name = StringAt(entry, {"name"});
+          row.status = list.status;
+          row.type = Find(secret, {"validation_context"}) != nullptr ? "CA" : "Cert Chain";
+          const std::string pem =
+              Inline(row.type == "CA" ? Find(secret, {"validation_context", "trusted_ca"})
+                                      : Find(secret, {"tls_certificate", "certificate_chain"}));
+          if (auto chain = pki::Certificate::ChainFromPem(pem); chain.ok())
+            row.chain = std::move(*chain);
+          rows.push_back(std::move(row));
+        });
   }
-  std::stable_sort(rows.begin(), rows.end(), [](const SecretRow& a, const SecretRow& b) { return a.name < b.name; });
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const SecretRow& a, const SecretRow& b) { return a.name < b.name; });
   return rows;
 }
 
@@ -54,12 +59,14 @@ std::vector<SecretRow> Read(const Json& dump) {
 std::vector<Json> Secrets(const Json& dump) {
   std::vector<Json> found;
   for (const char* list : {"static_secrets", "dynamic_active_secrets", "dynamic_warming_secrets"})
-    ForEachIn(dump, "SecretsConfigDump", list, "secret", [&](const Json&, const Json& entry) { found.push_back(entry); });
+    ForEachIn(dump, "SecretsConfigDump", list, "secret",
+              [&](const Json&, const Json& entry) { found.push_back(entry); });
   return found;
 }
 
 Rows SecretRows(const Json& dump, base::Time now) {
-  Rows rows = {{"RESOURCE NAME", "TYPE", "STATUS", "VALID CERT", "SERIAL NUMBER", "NOT AFTER", "NOT BEFORE"}};
+  Rows rows = {{"RESOURCE NAME", "TYPE", "STATUS", "VALID CERT", "SERIAL NUMBER", "NOT AFTER",
+                "NOT BEFORE"}};
   for (const SecretRow& row : Read(dump)) {
     if (row.chain.empty()) {
       rows.push_back({row.name, row.type, row.status, "false", "", "", ""});

@@ -22,9 +22,11 @@ const Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
 const Resource kSecrets{"", "v1", "secrets", "Secret", true};
 const Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap", true};
 const Resource kDeployments{"apps", "v1", "deployments", "Deployment", true};
-const Resource kMutatingWebhooks{"admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations",
-                                 "MutatingWebhookConfiguration", false};
-const Resource kValidatingWebhooks{"admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations",
+const Resource kMutatingWebhooks{"admissionregistration.k8s.io", "v1",
+                                 "mutatingwebhookconfigurations", "MutatingWebhookConfiguration",
+                                 false};
+const Resource kValidatingWebhooks{"admissionregistration.k8s.io", "v1",
+                                   "validatingwebhookconfigurations",
                                    "ValidatingWebhookConfiguration", false};
 
 namespace {
@@ -36,7 +38,8 @@ void WriteTo(std::FILE* file, std::string_view text) {
 
 std::string ReadLine() {
   std::string line;
-  for (int c = std::getchar(); c != EOF && c != '\n'; c = std::getchar()) line += static_cast<char>(c);
+  for (int c = std::getchar(); c != EOF && c != '\n'; c = std::getchar())
+    line += static_cast<char>(c);
   return line;
 }
 
@@ -59,12 +62,13 @@ Io Io::Standard() {
   return io;
 }
 
-Session::Session(std::string program, Io streams) : io(std::move(streams)), program_(std::move(program)) {}
+Session::Session(std::string program, Io streams)
+    : io(std::move(streams)), program_(std::move(program)) {}
 Session::~Session() = default;
 
 Result<std::unique_ptr<kubeclient::Client>> Session::Connect(std::string_view context) {
-  ASSIGN_OR_RETURN(kubeclient::RestConfig config, kubeclient::LoadKubeconfig(globals.kubeconfig, context),
-                   "finding the cluster");
+  ASSIGN_OR_RETURN(kubeclient::RestConfig config,
+                   kubeclient::LoadKubeconfig(globals.kubeconfig, context), "finding the cluster");
   if (!globals.as_user.empty()) config.impersonate_user = globals.as_user;
   if (!globals.as_groups.empty()) config.impersonate_groups = globals.as_groups;
   auto timeout = base::ParseDuration(globals.kubeclient_timeout);
@@ -98,19 +102,22 @@ base::Duration Patience(const kubeclient::Client& client) {
 Result<Json> Session::Get(const Resource& resource, std::string_view ns, std::string_view name) {
   auto cluster = client();
   if (!cluster.ok()) return cluster.status();
-  return kubeclient::Await<Json>(loop_, Patience(**cluster),
-                                 [&](auto done) { (*cluster)->Get(resource, ns, name, std::move(done)); });
+  return kubeclient::Await<Json>(loop_, Patience(**cluster), [&](auto done) {
+    (*cluster)->Get(resource, ns, name, std::move(done));
+  });
 }
 
 Result<std::vector<Json>> Session::List(const Resource& resource, std::string_view ns,
-                                        std::string_view label_selector, std::string_view field_selector) {
+                                        std::string_view label_selector,
+                                        std::string_view field_selector) {
   auto cluster = client();
   if (!cluster.ok()) return cluster.status();
   const kubeclient::ListOptions options{std::string(label_selector), std::string(field_selector)};
   auto items = std::make_shared<std::vector<Json>>();
   auto version = kubeclient::Await<std::string>(loop_, 10 * Patience(**cluster), [&](auto done) {
     (*cluster)->ListEach(
-        resource, ns, options, [items](Json item) { items->push_back(std::move(item)); }, std::move(done));
+        resource, ns, options, [items](Json item) { items->push_back(std::move(item)); },
+        std::move(done));
   });
   if (!version.ok()) return version.status();
   return std::move(*items);
@@ -119,8 +126,9 @@ Result<std::vector<Json>> Session::List(const Resource& resource, std::string_vi
 Result<Resource> Session::Find(std::string_view api_version, std::string_view kind) {
   auto cluster = client();
   if (!cluster.ok()) return cluster.status();
-  return kubeclient::Await<Resource>(
-      loop_, Patience(**cluster), [&](auto done) { (*cluster)->Discover(api_version, kind, std::move(done)); });
+  return kubeclient::Await<Resource>(loop_, Patience(**cluster), [&](auto done) {
+    (*cluster)->Discover(api_version, kind, std::move(done));
+  });
 }
 
 int Session::Fail(const Status& status, int code) {

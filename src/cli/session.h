@@ -20,9 +20,9 @@ using kubeclient::Resource;
 struct Io {
   std::function<void(std::string_view)> out;
   std::function<void(std::string_view)> err;
-  std::function<std::string()> read_all;       ///< Standard input to its end.
-  std::function<std::string()> read_line;      ///< One line of it; empty at its end.
-  bool terminal = false;                       ///< Whether standard error is a terminal.
+  std::function<std::string()> read_all;   ///< Standard input to its end.
+  std::function<std::string()> read_line;  ///< One line of it; empty at its end.
+  bool terminal = false;                   ///< Whether standard error is a terminal.
   static Io Standard();
 };
 
@@ -39,7 +39,8 @@ struct Globals {
   int vklog = 0;
 };
 
-/// One run of the program: its flags, its streams, and the cluster it talks to, connected at first use.
+/// One run of the program: its flags, its streams, and the cluster it talks to, connected at first
+/// use.
 class Session {
  public:
   Session(std::string program, Io io);
@@ -56,7 +57,8 @@ class Session {
 
   base::Result<Json> Get(const Resource& resource, std::string_view ns, std::string_view name);
   base::Result<std::vector<Json>> List(const Resource& resource, std::string_view ns,
-                                       std::string_view label_selector = {}, std::string_view field_selector = {});
+                                       std::string_view label_selector = {},
+                                       std::string_view field_selector = {});
   base::Result<Resource> Find(std::string_view api_version, std::string_view kind);
 
   void Out(std::string_view text) { io.out(text); }
@@ -78,7 +80,7 @@ class Session {
 };
 
 /// Resources that the commands name in code.
-extern const Resource kPods, kServices, kNamespaces, kSecrets, kConfigMaps, kDeployments, kMutatingWebhooks,
-    kValidatingWebhooks;
+extern const Resource kPods, kServices, kNamespaces, kSecrets, kConfigMaps, kDeployments,
+    kMutatingWebhooks, kValidatingWebhooks;
 
 }  // namespace isthmus::cli

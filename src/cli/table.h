@@ -5,7 +5,8 @@
 
 namespace isthmus::cli {
 
-/// Rows of text in columns as wide as their widest cell plus `pad` blanks; the last column is not padded.
+/// Rows of text in columns as wide as their widest cell plus `pad` blanks; the last column is not
+/// padded.
 class Table {
  public:
   explicit Table(size_t pad) : pad_(pad) {}

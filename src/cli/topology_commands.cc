@@ -32,7 +32,9 @@ struct TopologyFlags {
 /// Seconds since the command began, as progress lines show them.
 class Stopwatch {
  public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
 
  private:
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -43,25 +45,35 @@ std::string KubeconfigOf(const Session& session, const Topology& topology) {
 }
 
 std::string RootDirectory(const Topology& topology) {
-  return topology.trust_directory.empty() ? "/var/lib/isthmus/topologies/" + topology.name : topology.trust_directory;
+  return topology.trust_directory.empty() ? "/var/lib/isthmus/topologies/" + topology.name
+                                          : topology.trust_directory;
 }
 
-base::Result<std::unique_ptr<MeshSession>> Open(Session& session, const Topology& topology, const Stopwatch& watch) {
-  return MeshSession::Open(topology, KubeconfigOf(session, topology), [&session, &watch](std::string_view cluster, std::string_view line) {
-    session.Err(fmt::format("{:5.1f}s  {:<10} {}\n", watch.seconds(), cluster, line));
-  });
+base::Result<std::unique_ptr<MeshSession>> Open(Session& session, const Topology& topology,
+                                                const Stopwatch& watch) {
+  return MeshSession::Open(
+      topology, KubeconfigOf(session, topology),
+      [&session, &watch](std::string_view cluster, std::string_view line) {
+        session.Err(fmt::format("{:5.1f}s  {:<10} {}\n", watch.seconds(), cluster, line));
+      });
 }
 
 install::PodCommand RunInPods() {
-  return [](install::ClusterAccess& access, const std::string& ns, const std::string& pod, const std::string& container,
-            const std::vector<std::string>& argv) { return ExecInPod(access.client(), access.loop(), ns, pod, container, argv); };
+  return [](install::ClusterAccess& access, const std::string& ns, const std::string& pod,
+            const std::string& container, const std::vector<std::string>& argv) {
+    return ExecInPod(access.client(), access.loop(), ns, pod, container, argv);
+  };
 }
 
-void PrintVerify(Session& session, const std::vector<VerifyLine>& lines, const std::string& output) {
+void PrintVerify(Session& session, const std::vector<VerifyLine>& lines,
+                 const std::string& output) {
   if (!output.empty()) {
     Json list = Json::array();
     for (const VerifyLine& line : lines)
-      list.push_back({{"cluster", line.cluster}, {"check", line.what}, {"ok", line.ok}, {"detail", line.detail}});
+      list.push_back({{"cluster", line.cluster},
+                      {"check", line.what},
+                      {"ok", line.ok},
+                      {"detail", line.detail}});
     session.Out(Print(list, output));
     return;
   }
@@ -74,7 +86,8 @@ void PrintVerify(Session& session, const std::vector<VerifyLine>& lines, const s
       size_t end = rest.find('\n');
       std::string detail(rest.substr(0, end));
       rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
-      table.Add(first ? std::vector<std::string>{line.cluster, line.what, line.ok ? "ok" : "WRONG", detail}
+      table.Add(first ? std::vector<std::string>{line.cluster, line.what, line.ok ? "ok" : "WRONG",
+                                                 detail}
                       : std::vector<std::string>{"", "", "", detail});
       first = false;
     }
@@ -101,15 +114,20 @@ void SayWhatNext(Session& session, const Topology& topology) {
   session.Out("\nThe mesh is up. Try:\n");
   const TopologyCluster& first = topology.clusters.front();
   if (topology.on_lab()) {
-    session.Out(fmt::format("  {} lab shell {}            # a machine of {}: kubectl and istioctl speak to it\n", session.program(), first.name, first.name));
+    session.Out(fmt::format(
+        "  {} lab shell {}            # a machine of {}: kubectl and istioctl speak to it\n",
+        session.program(), first.name, first.name));
     session.Out(fmt::format("  export KUBECONFIG={}\n", LabKubeconfig()));
   }
   session.Out(fmt::format("  istioctl --context {} ps\n", first.context));
   session.Out(fmt::format("  {} verify -f {}\n", session.program(), topology.file));
   for (const TopologyCluster& cluster : topology.clusters)
     if (cluster.lab.ingress_port != 0)
-      session.Out(fmt::format("  curl http://127.0.0.1:{}/productpage      # through {}'s ingress gateway\n", cluster.lab.ingress_port, cluster.name));
-  session.Out(fmt::format("  {} down -f {}                # ends it\n", session.program(), topology.file));
+      session.Out(fmt::format(
+          "  curl http://127.0.0.1:{}/productpage      # through {}'s ingress gateway\n",
+          cluster.lab.ingress_port, cluster.name));
+  session.Out(
+      fmt::format("  {} down -f {}                # ends it\n", session.program(), topology.file));
 }
 
 int Up(Session& session, const TopologyFlags& flags) {
@@ -147,9 +165,12 @@ int Verify(Session& session, const TopologyFlags& flags) {
 
 std::string_view ActionText(PlanLine::Action action) {
   switch (action) {
-    case PlanLine::Action::kCreate: return "create";
-    case PlanLine::Action::kChange: return "change";
-    case PlanLine::Action::kKeep: return "keep";
+    case PlanLine::Action::kCreate:
+      return "create";
+    case PlanLine::Action::kChange:
+      return "change";
+    case PlanLine::Action::kKeep:
+      return "keep";
   }
   return "";
 }
@@ -158,7 +179,10 @@ void PrintPlan(Session& session, const std::vector<PlanLine>& lines, const std::
   if (!output.empty()) {
     Json list = Json::array();
     for (const PlanLine& line : lines)
-      list.push_back({{"cluster", line.cluster}, {"action", ActionText(line.action)}, {"object", line.object}, {"detail", line.detail}});
+      list.push_back({{"cluster", line.cluster},
+                      {"action", ActionText(line.action)},
+                      {"object", line.object},
+                      {"detail", line.detail}});
     session.Out(Print(list, output));
     return;
   }
@@ -173,7 +197,8 @@ void PrintPlan(Session& session, const std::vector<PlanLine>& lines, const std::
     }
   }
   if (table.size() > 1) session.Out(table.Text());
-  session.Out(fmt::format("{} objects to create or change, {} are as wanted.\n", lines.size() - kept, kept));
+  session.Out(fmt::format("{} objects to create or change, {} are as wanted.\n",
+                          lines.size() - kept, kept));
 }
 
 int Plan(Session& session, const TopologyFlags& flags) {
@@ -183,8 +208,9 @@ int Plan(Session& session, const TopologyFlags& flags) {
   if (topology->on_lab() && !base::Exists(LabKubeconfig())) {
     // Nothing runs yet, so everything will be made.
     for (const TopologyCluster& cluster : topology->clusters)
-      session.Out(fmt::format("{}: make the cluster (API server {}, {} node(s)), then install everything\n", cluster.name,
-                              cluster.lab.api_server, cluster.lab.nodes.size()));
+      session.Out(
+          fmt::format("{}: make the cluster (API server {}, {} node(s)), then install everything\n",
+                      cluster.name, cluster.lab.api_server, cluster.lab.nodes.size()));
     return 0;
   }
   auto mesh = Open(session, *topology, watch);
@@ -209,11 +235,14 @@ int Down(Session& session, const TopologyFlags& flags) {
   return status.ok() ? 0 : session.Fail(status.In("taking down " + topology->name));
 }
 
-CLI::App* AddOne(Commands& commands, const std::string& name, const std::string& what, const std::string& example,
-                 const std::shared_ptr<TopologyFlags>& flags, int (*action)(Session&, const TopologyFlags&)) {
+CLI::App* AddOne(Commands& commands, const std::string& name, const std::string& what,
+                 const std::string& example, const std::shared_ptr<TopologyFlags>& flags,
+                 int (*action)(Session&, const TopologyFlags&)) {
   CLI::App* command = AddCommand(&commands.root, name, what, example);
-  command->add_option("-f,--filename", flags->file, "The Topology file (docs/topology.md)")->required();
-  OnChosen(command, commands, [flags, action](Session& session) { return action(session, *flags); });
+  command->add_option("-f,--filename", flags->file, "The Topology file (docs/topology.md)")
+      ->required();
+  OnChosen(command, commands,
+           [flags, action](Session& session) { return action(session, *flags); });
   return command;
 }
 
@@ -221,23 +250,32 @@ CLI::App* AddOne(Commands& commands, const std::string& name, const std::string&
 
 void AddTopologyCommands(Commands& commands) {
   auto flags = std::make_shared<TopologyFlags>();
-  CLI::App* up = AddOne(commands, "up", "Make a mesh as its Topology file says; a second time only what differs",
+  CLI::App* up = AddOne(commands, "up",
+                        "Make a mesh as its Topology file says; a second time only what differs",
                         "% up -f topologies/demo.yaml", flags, Up);
-  up->add_option("--readiness-timeout", flags->timeout_seconds, "Seconds that deployments may take to get ready")->capture_default_str();
+  up->add_option("--readiness-timeout", flags->timeout_seconds,
+                 "Seconds that deployments may take to get ready")
+      ->capture_default_str();
   up->add_flag("--no-verify", flags->no_verify, "Do not verify at the end");
   up->add_flag("--no-traffic", flags->no_traffic, "Verify without sending requests");
-  CLI::App* plan = AddOne(commands, "plan", "Print what `up` would do", "% plan -f topologies/demo.yaml", flags, Plan);
+  CLI::App* plan = AddOne(commands, "plan", "Print what `up` would do",
+                          "% plan -f topologies/demo.yaml", flags, Plan);
   AddOutput(plan, flags->output, {"json", "yaml"});
-  CLI::App* verify = AddOne(commands, "verify", "Prove a mesh: what every Envoy holds against what it should, then real requests",
-                            "% verify -f topologies/demo.yaml", flags, Verify);
+  CLI::App* verify =
+      AddOne(commands, "verify",
+             "Prove a mesh: what every Envoy holds against what it should, then real requests",
+             "% verify -f topologies/demo.yaml", flags, Verify);
   verify->add_flag("--no-traffic", flags->no_traffic, "Do not send requests");
   AddOutput(verify, flags->output, {"json", "yaml"});
-  AddOne(commands, "down", "Take away what `up` made", "% down -f topologies/demo.yaml", flags, Down);
+  AddOne(commands, "down", "Take away what `up` made", "% down -f topologies/demo.yaml", flags,
+         Down);
 }
 
 void AddLabCommand(Commands& commands) {
-  CLI::App* command = AddCommand(&commands.root, "lab", "Clusters on this machine: up, status, env, shell, cut, mend, stop, start, down",
-                                 "% lab shell cluster1");
+  CLI::App* command =
+      AddCommand(&commands.root, "lab",
+                 "Clusters on this machine: up, status, env, shell, cut, mend, stop, start, down",
+                 "% lab shell cluster1");
   OnChosen(command, commands, [](Session& session) { return RunLabCommand(session, {}); });
 }
 

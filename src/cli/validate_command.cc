@@ -30,10 +30,12 @@ void CheckService(const Json& service, Findings& findings) {
     if (!StringAt(port, {"appProtocol"}).empty()) continue;
     const std::string name = StringAt(port, {"name"});
     const std::string word = name.substr(0, name.find('-'));
-    constexpr std::string_view kKnown = " http http2 https grpc grpc-web mongo mysql redis tcp tls udp ";
+    constexpr std::string_view kKnown =
+        " http http2 https grpc grpc-web mongo mysql redis tcp tls udp ";
     if (kKnown.find(fmt::format(" {} ", word)) == kKnown.npos && name != "grpc-web")
-      findings.warnings.push_back(fmt::format("port {} (\"{}\") does not say its protocol; name it like http-{}",
-                                              kubeapi::IntAt(port, {"port"}), name, name.empty() ? "NAME" : name));
+      findings.warnings.push_back(
+          fmt::format("port {} (\"{}\") does not say its protocol; name it like http-{}",
+                      kubeapi::IntAt(port, {"port"}), name, name.empty() ? "NAME" : name));
   }
 }
 
@@ -49,8 +51,10 @@ Findings Check(const Json& object) {
     install::OperatorInput input;
     input.files.push_back({kubeapi::NameOf(object), kubeapi::ToYaml(object)});
     auto installation = install::ResolveInstallation(input);
-    if (!installation.ok()) findings.errors.push_back(installation.status().message());
-    else findings.warnings = installation->warnings;
+    if (!installation.ok())
+      findings.errors.push_back(installation.status().message());
+    else
+      findings.warnings = installation->warnings;
     return findings;
   }
   if (kind == "Service" && api_version == "v1") CheckService(object, findings);
@@ -68,7 +72,8 @@ Findings Check(const Json& object) {
 }
 
 int RunValidate(Session& session, const ValidateOptions& options) {
-  if (options.files.empty()) return session.Fail(Error(Code::kInvalidArgument, "give files to check with -f"));
+  if (options.files.empty())
+    return session.Fail(Error(Code::kInvalidArgument, "give files to check with -f"));
   std::vector<std::string> errors;
   for (const std::string& path : options.files) {
     auto files = ExpandPath(path);
@@ -87,14 +92,17 @@ int RunValidate(Session& session, const ValidateOptions& options) {
         const Findings findings = Check(document.object);
         for (const std::string& warning : findings.warnings)
           session.Err(fmt::format("warning: {}: {}: {}\n", file, name, warning));
-        for (const std::string& error : findings.errors) errors.push_back(fmt::format("{}: {}", name, error));
+        for (const std::string& error : findings.errors)
+          errors.push_back(fmt::format("{}: {}", name, error));
       }
       if (errors.size() == before)
-        session.Out(file == "-" ? std::string("validation succeed\n") : fmt::format("\"{}\" is valid\n", file));
+        session.Out(file == "-" ? std::string("validation succeed\n")
+                                : fmt::format("\"{}\" is valid\n", file));
     }
   }
   if (errors.empty()) return 0;
-  std::string text = fmt::format("{} error{} occurred:", errors.size(), errors.size() == 1 ? "" : "s");
+  std::string text =
+      fmt::format("{} error{} occurred:", errors.size(), errors.size() == 1 ? "" : "s");
   for (const std::string& error : errors) text += "\n\t* " + error;
   return session.Fail(base::Status(Code::kInvalidArgument, text));
 }
@@ -103,12 +111,15 @@ int RunValidate(Session& session, const ValidateOptions& options) {
 
 void AddValidateCommand(Commands& commands) {
   auto options = std::make_shared<ValidateOptions>();
-  CLI::App* command = AddCommand(&commands.root, "validate", "Checks files of Istio configuration without a cluster",
-                                 "  % validate -f samples/bookinfo/networking/bookinfo-gateway.yaml\n"
-                                 "  kubectl get services -o yaml | % validate -f -\n",
-                                 {"v"});
-  AddList(command, "-f,--filename", options->files, "File, folder or \"-\" (repeat)")->delimiter(',');
-  OnChosen(command, commands, [options](Session& session) { return RunValidate(session, *options); });
+  CLI::App* command = AddCommand(
+      &commands.root, "validate", "Checks files of Istio configuration without a cluster",
+      "  % validate -f samples/bookinfo/networking/bookinfo-gateway.yaml\n"
+      "  kubectl get services -o yaml | % validate -f -\n",
+      {"v"});
+  AddList(command, "-f,--filename", options->files, "File, folder or \"-\" (repeat)")
+      ->delimiter(',');
+  OnChosen(command, commands,
+           [options](Session& session) { return RunValidate(session, *options); });
 }
 
 }  // namespace isthmus::cli

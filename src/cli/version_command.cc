@@ -43,7 +43,8 @@ MeshVersions AskMesh(Session& session, const VersionOptions& options) {
   MeshVersions mesh;
   auto versions = AskIstiods(session, options.revision, "/version");
   if (!versions.ok()) {
-    session.Err(fmt::format("Istio is not present in the cluster: {}\n", versions.status().message()));
+    session.Err(
+        fmt::format("Istio is not present in the cluster: {}\n", versions.status().message()));
     return mesh;
   }
   for (const IstiodAnswer& answer : *versions)
@@ -63,7 +64,10 @@ std::string ProxyVersion(const Json& proxy) {
 }
 
 Json ClientVersion() {
-  return {{"version", std::string(base::kVersion)}, {"revision", "unknown"}, {"golang_version", ""}, {"status", "Clean"},
+  return {{"version", std::string(base::kVersion)},
+          {"revision", "unknown"},
+          {"golang_version", ""},
+          {"status", "Clean"},
           {"tag", std::string(base::kVersion)}};
 }
 
@@ -72,11 +76,13 @@ int RunVersion(Session& session, const VersionOptions& options) {
   if (!options.output.empty()) {
     Json out = {{"clientVersion", ClientVersion()}};
     for (const auto& [pod, version] : mesh.control_planes)
-      out["meshVersion"].push_back({{"Component", "pilot"}, {"Info", {{"version", version}}}, {"Pod", pod}});
+      out["meshVersion"].push_back(
+          {{"Component", "pilot"}, {"Info", {{"version", version}}}, {"Pod", pod}});
     for (const Json& proxy : mesh.proxies)
-      out["dataPlaneVersion"].push_back({{"ID", StringAt(proxy, {"proxy"})},
-                                         {"IstioVersion", ProxyVersion(proxy)},
-                                         {"Type", StringAt(proxy, {"proxy_type"}) == "router" ? "gateway" : "sidecar"}});
+      out["dataPlaneVersion"].push_back(
+          {{"ID", StringAt(proxy, {"proxy"})},
+           {"IstioVersion", ProxyVersion(proxy)},
+           {"Type", StringAt(proxy, {"proxy_type"}) == "router" ? "gateway" : "sidecar"}});
     session.Out(Print(out, options.output));
     return 0;
   }
@@ -87,16 +93,19 @@ int RunVersion(Session& session, const VersionOptions& options) {
   }
   std::set<std::string> versions;
   for (const auto& [pod, version] : mesh.control_planes) versions.insert(version);
-  if (versions.size() == 1) session.Out(fmt::format("control plane version: {}\n", *versions.begin()));
+  if (versions.size() == 1)
+    session.Out(fmt::format("control plane version: {}\n", *versions.begin()));
   else
-    for (const auto& [pod, version] : mesh.control_planes) session.Out(fmt::format("pilot version: {}\n", version));
+    for (const auto& [pod, version] : mesh.control_planes)
+      session.Out(fmt::format("pilot version: {}\n", version));
   if (!mesh.proxies_known) return 0;
   std::map<std::string, int> counts;
   for (const Json& proxy : mesh.proxies) ++counts[ProxyVersion(proxy)];
   std::vector<std::string> parts;
   for (const auto& [version, count] : counts)
     parts.push_back(fmt::format("{} ({} {})", version, count, count == 1 ? "proxy" : "proxies"));
-  session.Out(fmt::format("data plane version: {}\n", parts.empty() ? "none" : base::Join(parts, ", ")));
+  session.Out(
+      fmt::format("data plane version: {}\n", parts.empty() ? "none" : base::Join(parts, ", ")));
   return 0;
 }
 
@@ -104,13 +113,17 @@ int RunVersion(Session& session, const VersionOptions& options) {
 
 void AddVersionCommand(Commands& commands, CLI::App* group) {
   auto options = std::make_shared<VersionOptions>();
-  CLI::App* command = AddCommand(group, "version", "Prints the versions of this program, the control plane and the proxies",
-                                 "  % version\n  % version --remote=false\n");
-  command->add_flag("-s,--short,!--no-short", options->is_short, "Only the versions")->default_str("true");
+  CLI::App* command = AddCommand(
+      group, "version", "Prints the versions of this program, the control plane and the proxies",
+      "  % version\n  % version --remote=false\n");
+  command->add_flag("-s,--short,!--no-short", options->is_short, "Only the versions")
+      ->default_str("true");
   command->add_flag("--remote", options->remote, "Asks the cluster, too")->default_str("true");
-  command->add_option("-o,--output", options->output, "Form of the output: json, yaml")->check(CLI::IsMember({"json", "yaml"}));
+  command->add_option("-o,--output", options->output, "Form of the output: json, yaml")
+      ->check(CLI::IsMember({"json", "yaml"}));
   command->add_option("-r,--revision", options->revision, "Revision of the control plane");
-  OnChosen(command, commands, [options](Session& session) { return RunVersion(session, *options); });
+  OnChosen(command, commands,
+           [options](Session& session) { return RunVersion(session, *options); });
 }
 
 }  // namespace isthmus::cli

@@ -71,18 +71,25 @@ ads::ServerOptions XdsOptions(const Settings& settings) {
   return options;
 }
 
-const kubeclient::Resource kMutating{"admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations",
+const kubeclient::Resource kMutating{"admissionregistration.k8s.io", "v1",
+                                     "mutatingwebhookconfigurations",
                                      "MutatingWebhookConfiguration", false};
-const kubeclient::Resource kValidating{"admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations",
+const kubeclient::Resource kValidating{"admissionregistration.k8s.io", "v1",
+                                       "validatingwebhookconfigurations",
                                        "ValidatingWebhookConfiguration", false};
 
 }  // namespace
 
 // Members are made in the order in which they need each other and go in the opposite one.
 struct ControlPlane::Impl {
-  Impl(base::Loop& loop_in, const base::Clock& clock_in, Settings settings_in, kubeclient::RestConfig cluster_in)
-      : loop(loop_in), clock(clock_in), settings(std::move(settings_in)), cluster(std::move(cluster_in)),
-        views(translator), xds(loop, views, clock, XdsOptions(settings)),
+  Impl(base::Loop& loop_in, const base::Clock& clock_in, Settings settings_in,
+       kubeclient::RestConfig cluster_in)
+      : loop(loop_in),
+        clock(clock_in),
+        settings(std::move(settings_in)),
+        cluster(std::move(cluster_in)),
+        views(translator),
+        xds(loop, views, clock, XdsOptions(settings)),
         debug(xds, views, settings.ns, [this](std::string_view page) { return ShowDebug(page); }) {
     xds.SetDebug(&debug);
   }
@@ -96,8 +103,8 @@ struct ControlPlane::Impl {
   void OnSnapshot(std::shared_ptr<const model::Snapshot> snapshot, const model::ChangeSet& changes);
   void MaybeServe();
   Status OpenServing();
-  Status Open(std::unique_ptr<http::Server>& server, http::ServerOptions options, http::Handler handler,
-              std::string_view what);
+  Status Open(std::unique_ptr<http::Server>& server, http::ServerOptions options,
+              http::Handler handler, std::string_view what);
   http::TlsServerOptions Tls(http::TlsServerOptions::ClientCertificate client) const;
   std::string WaitingFor() const;
   base::Result<std::string> ShowDebug(std::string_view page) const;
@@ -142,14 +149,17 @@ struct ControlPlane::Impl {
   std::shared_ptr<void> authority_changes;
   std::function<void(const Status&)> on_failure;
   base::Timer drain;
-  bool world_read = false;  // The registry has published; before that its snapshot is empty, not true.
+  bool world_read =
+      false;  // The registry has published; before that its snapshot is empty, not true.
   bool serving_now = false;
   bool draining = false;
 };
 
 Status ControlPlane::Impl::Start() {
-  ASSIGN_OR_RETURN(client, kubeclient::Client::Create(loop, cluster), "connecting to the API server");
-  ca_loader = std::make_unique<ca::CertificateAuthority>(loop, clock, authority, client.get(), CaOptions(settings));
+  ASSIGN_OR_RETURN(client, kubeclient::Client::Create(loop, cluster),
+                   "connecting to the API server");
+  ca_loader = std::make_unique<ca::CertificateAuthority>(loop, clock, authority, client.get(),
+                                                         CaOptions(settings));
   StartKubernetes();
   AddPages();
   RETURN_IF_ERROR(OpenEarly(), "starting");
@@ -171,8 +181,10 @@ void ControlPlane::Impl::StartKubernetes() {
       [this](std::shared_ptr<const model::Snapshot> snapshot, const model::ChangeSet& changes) {
         OnSnapshot(std::move(snapshot), changes);
       });
-  debug_pages = std::make_unique<DebugPages>(DebugSources{xds, debug, *registry, settings.cluster_id});
-  injector = std::make_unique<InjectorSource>(loop, *client, settings.inject_folder, settings.ns, settings.revision);
+  debug_pages =
+      std::make_unique<DebugPages>(DebugSources{xds, debug, *registry, settings.cluster_id});
+  injector = std::make_unique<InjectorSource>(loop, *client, settings.inject_folder, settings.ns,
+                                              settings.revision);
   webhooks = std::make_unique<WebhookServer>(
       [this] { return injector->config(); },
       [this] {
@@ -191,7 +203,8 @@ void ControlPlane::Impl::StartAuthentication() {
   tokens.audiences = settings.token_audiences;
   tokens.client_of = [this](std::string_view id) -> kubeclient::Client* {
     auto alias = settings.cluster_aliases.find(std::string(id));
-    const std::string name = alias == settings.cluster_aliases.end() ? std::string(id) : alias->second;
+    const std::string name =
+        alias == settings.cluster_aliases.end() ? std::string(id) : alias->second;
     if (name.empty() || name == settings.cluster_id) return client.get();
     return registry->ClientFor(model::ClusterId(name));
   };
@@ -200,7 +213,8 @@ void ControlPlane::Impl::StartAuthentication() {
   std::vector<std::unique_ptr<ca::Authenticator>> members;
   members.push_back(std::make_unique<ca::ClientCertificateAuthenticator>(std::move(trust_domains)));
   members.push_back(std::make_unique<ca::TokenAuthenticator>(std::move(tokens)));
-  callers = std::make_unique<ca::AuthenticatorChain>(std::move(members), ca::AuthenticatorChain::Plaintext::kRefuse);
+  callers = std::make_unique<ca::AuthenticatorChain>(std::move(members),
+                                                     ca::AuthenticatorChain::Plaintext::kRefuse);
   xds_callers = std::make_unique<XdsAuthenticator>(*callers);
   if (settings.ca_enabled) {
     certificates = std::make_unique<ca::CertificateService>(authority, *callers, metrics);
@@ -222,14 +236,14 @@ void ControlPlane::Impl::StartWebhooks() {
   if (settings.inject_enabled && !settings.injection_webhook.empty())
     mutating = std::make_unique<WebhookPatcher>(
         loop, *client, metrics,
-        WebhookPatcherOptions{kMutating, settings.ShownRevision(), "sidecar-injector.istio.io", bundle, {}});
+        WebhookPatcherOptions{
+            kMutating, settings.ShownRevision(), "sidecar-injector.istio.io", bundle, {}});
   if (!settings.validation_enabled || settings.validation_webhook.empty()) return;
   gate = std::make_unique<ValidationGate>(loop, *client, settings.ns, settings.ShownRevision());
   validating = std::make_unique<WebhookPatcher>(
       loop, *client, metrics,
-      WebhookPatcherOptions{kValidating, settings.ShownRevision(), "", bundle, [this](const kubeapi::Json& object) {
-                              gate->Consider(object);
-                            }});
+      WebhookPatcherOptions{kValidating, settings.ShownRevision(), "", bundle,
+                            [this](const kubeapi::Json& object) { gate->Consider(object); }});
 }
 
 std::string ControlPlane::Impl::WaitingFor() const {
@@ -253,7 +267,9 @@ void ControlPlane::Impl::AddPages() {
   const auto version = [](const http::RequestHead&) {
     return Page{200, "text/plain; charset=utf-8", std::string(base::kVersion) + "\n"};
   };
-  const auto show_debug = [this](const http::RequestHead& head) { return debug_pages->Answer(head); };
+  const auto show_debug = [this](const http::RequestHead& head) {
+    return debug_pages->Answer(head);
+  };
   for (Pages* pages : {&http_pages, &monitoring_pages}) {
     pages->Add("/ready", ready);
     pages->Add("/version", version);
@@ -281,23 +297,28 @@ Status ControlPlane::Impl::Open(std::unique_ptr<http::Server>& server, http::Ser
 
 Status ControlPlane::Impl::OpenEarly() {
   if (!settings.http_addr.empty())
-    RETURN_IF_ERROR(Open(http_server, ListenOn(settings.http_addr),
-                         [this](std::shared_ptr<http::ServerStream> stream) {
-                           // Without a port of their own the webhooks are served here.
-                           if (settings.https_addr.empty() && webhooks->Serves(stream->head())) return webhooks->Serve(stream);
-                           http_pages.Serve(stream);
-                         },
-                         "readiness and debug"),
+    RETURN_IF_ERROR(Open(
+                        http_server, ListenOn(settings.http_addr),
+                        [this](std::shared_ptr<http::ServerStream> stream) {
+                          // Without a port of their own the webhooks are served here.
+                          if (settings.https_addr.empty() && webhooks->Serves(stream->head()))
+                            return webhooks->Serve(stream);
+                          http_pages.Serve(stream);
+                        },
+                        "readiness and debug"),
                     "opening ports");
   if (!settings.monitoring_addr.empty())
-    RETURN_IF_ERROR(Open(monitoring_server, ListenOn(settings.monitoring_addr),
-                         [this](std::shared_ptr<http::ServerStream> stream) { monitoring_pages.Serve(stream); },
-                         "metrics"),
-                    "opening ports");
+    RETURN_IF_ERROR(
+        Open(
+            monitoring_server, ListenOn(settings.monitoring_addr),
+            [this](std::shared_ptr<http::ServerStream> stream) { monitoring_pages.Serve(stream); },
+            "metrics"),
+        "opening ports");
   return {};
 }
 
-void ControlPlane::Impl::OnSnapshot(std::shared_ptr<const model::Snapshot> snapshot, const model::ChangeSet& changes) {
+void ControlPlane::Impl::OnSnapshot(std::shared_ptr<const model::Snapshot> snapshot,
+                                    const model::ChangeSet& changes) {
   translator.Update(std::move(snapshot), changes);
   world_read = true;
   if (serving_now) return xds.Changed();
@@ -318,11 +339,12 @@ void ControlPlane::Impl::MaybeServe() {
   roots = std::make_unique<ca::RootPublisher>(loop, *client, authority, settings.root_config_map);
   xds.SetReady(true);
   xds.Changed();
-  LOG_INFO("controlplane", "serving cluster {} in namespace {}, revision {}", settings.cluster_id, settings.ns,
-           settings.ShownRevision());
+  LOG_INFO("controlplane", "serving cluster {} in namespace {}, revision {}", settings.cluster_id,
+           settings.ns, settings.ShownRevision());
 }
 
-http::TlsServerOptions ControlPlane::Impl::Tls(http::TlsServerOptions::ClientCertificate client_certificate) const {
+http::TlsServerOptions ControlPlane::Impl::Tls(
+    http::TlsServerOptions::ClientCertificate client_certificate) const {
   http::TlsServerOptions tls;
   tls.certificate = [this] { return serving->Get(); };
   tls.client_roots = [this] { return authority.roots(); };
@@ -341,17 +363,23 @@ Status ControlPlane::Impl::OpenServing() {
   if (!settings.secure_grpc_addr.empty()) {
     http::ServerOptions options = ListenOn(settings.secure_grpc_addr);
     options.tls = Tls(ClientCertificate::kOptional);
-    RETURN_IF_ERROR(Open(secure_server, std::move(options), serve(secure_router), "xDS and CA (TLS)"), "opening ports");
+    RETURN_IF_ERROR(
+        Open(secure_server, std::move(options), serve(secure_router), "xDS and CA (TLS)"),
+        "opening ports");
   }
   if (!settings.grpc_addr.empty())
-    RETURN_IF_ERROR(Open(grpc_server, ListenOn(settings.grpc_addr), serve(plain_router), "xDS (plaintext)"),
-                    "opening ports");
+    RETURN_IF_ERROR(
+        Open(grpc_server, ListenOn(settings.grpc_addr), serve(plain_router), "xDS (plaintext)"),
+        "opening ports");
   if (!settings.https_addr.empty()) {
     http::ServerOptions options = ListenOn(settings.https_addr);
     options.tls = Tls(ClientCertificate::kIgnore);
-    RETURN_IF_ERROR(Open(https_server, std::move(options),
-                         [this](std::shared_ptr<http::ServerStream> stream) { webhooks->Serve(stream); }, "webhooks"),
-                    "opening ports");
+    RETURN_IF_ERROR(
+        Open(
+            https_server, std::move(options),
+            [this](std::shared_ptr<http::ServerStream> stream) { webhooks->Serve(stream); },
+            "webhooks"),
+        "opening ports");
   }
   return {};
 }
@@ -363,14 +391,16 @@ ControlPlane::~ControlPlane() = default;
 
 Status ControlPlane::Start() { return impl_->Start(); }
 bool ControlPlane::ready() const { return impl_->WaitingFor().empty(); }
-void ControlPlane::OnFailure(std::function<void(const Status&)> callback) { impl_->on_failure = std::move(callback); }
+void ControlPlane::OnFailure(std::function<void(const Status&)> callback) {
+  impl_->on_failure = std::move(callback);
+}
 
 ControlPlane::Ports ControlPlane::ports() const {
   const auto port = [](const std::unique_ptr<http::Server>& server) -> uint16_t {
     return server == nullptr ? 0 : server->port();
   };
-  return {port(impl_->grpc_server), port(impl_->secure_server), port(impl_->http_server), port(impl_->https_server),
-          port(impl_->monitoring_server)};
+  return {port(impl_->grpc_server), port(impl_->secure_server), port(impl_->http_server),
+          port(impl_->https_server), port(impl_->monitoring_server)};
 }
 
 void ControlPlane::Shutdown(std::function<void()> done) {
@@ -385,10 +415,12 @@ void ControlPlane::Shutdown(std::function<void()> done) {
     impl_->drain.Cancel();
     std::exchange(*finish, nullptr)();
   };
-  for (http::Server* server : {impl_->secure_server.get(), impl_->grpc_server.get(), impl_->https_server.get()})
+  for (http::Server* server :
+       {impl_->secure_server.get(), impl_->grpc_server.get(), impl_->https_server.get()})
     *open += server != nullptr;
   ++*open;  // For this call itself, so that `done` comes even if nothing is open.
-  for (http::Server* server : {impl_->secure_server.get(), impl_->grpc_server.get(), impl_->https_server.get()})
+  for (http::Server* server :
+       {impl_->secure_server.get(), impl_->grpc_server.get(), impl_->https_server.get()})
     if (server != nullptr) server->Shutdown(impl_->settings.shutdown_duration, one_done);
   impl_->loop.Post(one_done);
 }

@@ -15,19 +15,20 @@ namespace isthmus::controlplane {
 ///
 ///   made --Start--> loading --world read, CA ready--> serving --Shutdown--> draining --> done
 ///
-/// While loading, only readiness, metrics and debug are served. xDS, CA and webhooks open when the first snapshot
-/// is there, so that no proxy is ever sent an empty world. Lives on its loop.
+/// While loading, only readiness, metrics and debug are served. xDS, CA and webhooks open when the
+/// first snapshot is there, so that no proxy is ever sent an empty world. Lives on its loop.
 class ControlPlane {
  public:
-  ControlPlane(base::Loop& loop, const base::Clock& clock, Settings settings, kubeclient::RestConfig cluster);
+  ControlPlane(base::Loop& loop, const base::Clock& clock, Settings settings,
+               kubeclient::RestConfig cluster);
   ~ControlPlane();
   ControlPlane(const ControlPlane&) = delete;
   ControlPlane& operator=(const ControlPlane&) = delete;
 
   /// An error means that it cannot run as it was told to: a port in use, wrong CA files.
   base::Status Start();
-  /// Takes no more streams, ends those that are there so that proxies go elsewhere, and calls `done` when they have
-  /// gone or the time of --shutdownDuration is over.
+  /// Takes no more streams, ends those that are there so that proxies go elsewhere, and calls
+  /// `done` when they have gone or the time of --shutdownDuration is over.
   void Shutdown(std::function<void()> done);
 
   bool ready() const;

@@ -60,7 +60,9 @@ Json AddressMap(const std::map<model::ClusterId, std::vector<std::string>>& addr
 Json ServiceJson(const model::Service& service) {
   Json ports = Json::array();
   for (const model::Port& port : service.ports)
-    ports.push_back({{"name", port.name}, {"port", port.number}, {"protocol", model::ProtocolName(port.protocol)}});
+    ports.push_back({{"name", port.name},
+                     {"port", port.number},
+                     {"protocol", model::ProtocolName(port.protocol)}});
   Json export_to;
   if (!service.export_to.all)
     for (const std::string& ns : service.export_to.namespaces) export_to[ns] = Json::object();
@@ -149,11 +151,12 @@ void AddConfigs(const model::Configs::List<T>& list, Json& out) {
 }  // namespace
 
 Json SyncJson(const ads::Server& server, const std::string& cluster) {
-  constexpr std::pair<std::string_view, const char*> kOldNames[] = {{ads::kClusterType, "cluster"},
-                                                                    {ads::kListenerType, "listener"},
-                                                                    {ads::kRouteType, "route"},
-                                                                    {ads::kEndpointType, "endpoint"},
-                                                                    {ads::kExtensionType, "extensionconfig"}};
+  constexpr std::pair<std::string_view, const char*> kOldNames[] = {
+      {ads::kClusterType, "cluster"},
+      {ads::kListenerType, "listener"},
+      {ads::kRouteType, "route"},
+      {ads::kEndpointType, "endpoint"},
+      {ads::kExtensionType, "extensionconfig"}};
   Json all = Json::array();
   for (const ads::Connection& connection : server.connections()) {
     if (!connection.stream->node().is_proxy) continue;
@@ -174,7 +177,8 @@ Json SyncJson(const ads::Server& server, const std::string& cluster) {
       for (const auto& [type, name] : kOldNames) {
         if (type != subscription->type_url()) continue;
         entry[std::string(name) + "_sent"] = subscription->nonce_sent();
-        if (!subscription->nonce_acked().empty()) entry[std::string(name) + "_acked"] = subscription->nonce_acked();
+        if (!subscription->nonce_acked().empty())
+          entry[std::string(name) + "_acked"] = subscription->nonce_acked();
       }
       entry["resources"][std::string(subscription->type_url())] = std::move(resource);
     }
@@ -211,11 +215,13 @@ Json EndpointShardsJson(const model::Snapshot& snapshot) {
     Json shards = Json::object();
     for (const auto& shard : endpoints->shards) {
       Json list = Json::array();
-      for (const model::Endpoint& endpoint : shard->endpoints) list.push_back(EndpointJson(endpoint));
+      for (const model::Endpoint& endpoint : shard->endpoints)
+        list.push_back(EndpointJson(endpoint));
       shards[shard->provider + "/" + shard->cluster.text()] = std::move(list);
     }
     Json accounts = Json::object();
-    for (const std::string& account : endpoints->service_accounts) accounts[account] = Json::object();
+    for (const std::string& account : endpoints->service_accounts)
+      accounts[account] = Json::object();
     all[key.substr(0, slash)][key.substr(slash + 1)] = {{"Shards", std::move(shards)},
                                                         {"ServiceAccounts", std::move(accounts)}};
   }
@@ -226,13 +232,14 @@ Json NetworksJson(const model::Snapshot& snapshot) {
   Json all = Json::array();
   if (snapshot.gateways == nullptr) return all;
   for (const model::NetworkGateway& gateway : snapshot.gateways->all())
-    all.push_back({{"Network", gateway.network.text()},
-                   {"Cluster", gateway.cluster.text()},
-                   {"Addr", gateway.address},
-                   {"Port", gateway.port},
-                   {"HBONEPort", gateway.hbone_port},
-                   {"ServiceAccount",
-                    {{"Namespace", gateway.service_account_ns}, {"Name", gateway.service_account}}}});
+    all.push_back(
+        {{"Network", gateway.network.text()},
+         {"Cluster", gateway.cluster.text()},
+         {"Addr", gateway.address},
+         {"Port", gateway.port},
+         {"HBONEPort", gateway.hbone_port},
+         {"ServiceAccount",
+          {{"Namespace", gateway.service_account_ns}, {"Name", gateway.service_account}}}});
   return all;
 }
 

@@ -22,14 +22,14 @@ struct DebugSources {
   std::string cluster;
 };
 
-/// The pages below /debug/, for HTTP and for istio.io/debug over xDS alike: what the program knows, printed.
-/// Lives on the loop.
+/// The pages below /debug/, for HTTP and for istio.io/debug over xDS alike: what the program knows,
+/// printed. Lives on the loop.
 class DebugPages {
  public:
   explicit DebugPages(DebugSources sources);
 
-  /// "syncz", "config_dump?proxyID=x.ns", "edsz?..." and so on, without "/debug/". The error says which pages
-  /// there are when there is no such one.
+  /// "syncz", "config_dump?proxyID=x.ns", "edsz?..." and so on, without "/debug/". The error says
+  /// which pages there are when there is no such one.
   base::Result<std::string> Show(std::string_view path_and_query) const;
   /// As an HTTP page; an empty path lists the pages.
   Page Answer(const http::RequestHead& head) const;

@@ -4,8 +4,8 @@
 
 namespace isthmus::controlplane {
 
-/// How the control plane names itself in control_plane.identifier: JSON that `istioctl proxy-status` and
-/// `istioctl version` read.
+/// How the control plane names itself in control_plane.identifier: JSON that `istioctl
+/// proxy-status` and `istioctl version` read.
 std::string ControlPlaneIdentifier(const std::string& pod, const std::string& revision);
 
 }  // namespace isthmus::controlplane

@@ -4,12 +4,14 @@
 
 namespace isthmus::controlplane {
 
-InjectorSource::InjectorSource(base::Loop& loop, kubeclient::Client& client, const std::string& folder,
-                               const std::string& ns, const std::string& revision)
+InjectorSource::InjectorSource(base::Loop& loop, kubeclient::Client& client,
+                               const std::string& folder, const std::string& ns,
+                               const std::string& revision)
     : folder_(folder) {
   if (base::Exists(folder_ + "/config") && base::Exists(folder_ + "/values")) {
     files_ = std::make_unique<base::FileWatcher>(
-        loop, std::vector<std::string>{folder_ + "/config", folder_ + "/values"}, [this] { ReadFiles(); });
+        loop, std::vector<std::string>{folder_ + "/config", folder_ + "/values"},
+        [this] { ReadFiles(); });
     ReadFiles();
     return;
   }
@@ -24,9 +26,9 @@ InjectorSource::InjectorSource(base::Loop& loop, kubeclient::Client& client, con
          "ConfigMap " + ns + "/" + name);
   };
   const kubeclient::Resource resource{"", "v1", "configmaps", "ConfigMap", true};
-  informer_ = std::make_unique<kubeclient::Informer>(loop, client, resource, ns,
-                                                     kubeclient::ListOptions{"", "metadata.name=" + name},
-                                                     std::move(events));
+  informer_ = std::make_unique<kubeclient::Informer>(
+      loop, client, resource, ns, kubeclient::ListOptions{"", "metadata.name=" + name},
+      std::move(events));
 }
 
 void InjectorSource::ReadFiles() {
@@ -35,10 +37,12 @@ void InjectorSource::ReadFiles() {
   if (config.ok() && values.ok()) Take(*config, *values, folder_);
 }
 
-void InjectorSource::Take(const std::string& config, const std::string& values, const std::string& where) {
+void InjectorSource::Take(const std::string& config, const std::string& values,
+                          const std::string& where) {
   auto parsed = inject::InjectorConfig::Parse(config, values);
   if (!parsed.ok()) {
-    LOG_ERROR("inject", "{}: {}; the last good configuration stays in force", where, parsed.status().message());
+    LOG_ERROR("inject", "{}: {}; the last good configuration stays in force", where,
+              parsed.status().message());
     return;
   }
   config_ = std::make_shared<const inject::InjectorConfig>(std::move(*parsed));

@@ -11,13 +11,13 @@
 
 namespace isthmus::controlplane {
 
-/// Keeps the injector's configuration: the files "config" and "values" of a folder when they are there, else the
-/// ConfigMap istio-sidecar-injector[-<revision>]. Content that cannot be read is reported and leaves the last good
-/// one in force. Lives on its loop; the client outlives it.
+/// Keeps the injector's configuration: the files "config" and "values" of a folder when they are
+/// there, else the ConfigMap istio-sidecar-injector[-<revision>]. Content that cannot be read is
+/// reported and leaves the last good one in force. Lives on its loop; the client outlives it.
 class InjectorSource {
  public:
-  InjectorSource(base::Loop& loop, kubeclient::Client& client, const std::string& folder, const std::string& ns,
-                 const std::string& revision);
+  InjectorSource(base::Loop& loop, kubeclient::Client& client, const std::string& folder,
+                 const std::string& ns, const std::string& revision);
   InjectorSource(const InjectorSource&) = delete;
   InjectorSource& operator=(const InjectorSource&) = delete;
 

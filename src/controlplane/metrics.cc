@@ -22,12 +22,16 @@ double ResidentBytes() {
 
 }  // namespace
 
-void AddMetrics(base::MetricRegistry& metrics, const ads::Server& xds, const translate::Translator& translator,
-                const inject::InjectionStats& injection, const inject::ValidationStats& validation) {
-  const auto number = [&metrics](std::string_view name, std::string_view help, const base::Labels& labels, auto read) {
+void AddMetrics(base::MetricRegistry& metrics, const ads::Server& xds,
+                const translate::Translator& translator, const inject::InjectionStats& injection,
+                const inject::ValidationStats& validation) {
+  const auto number = [&metrics](std::string_view name, std::string_view help,
+                                 const base::Labels& labels, auto read) {
     metrics.AddGaugeFunction(name, help, labels, [read] { return static_cast<double>(read()); });
   };
-  metrics.AddGauge("istio_build", "Version of this component.", {{"component", "pilot"}, {"tag", std::string(base::kVersion)}})
+  metrics
+      .AddGauge("istio_build", "Version of this component.",
+                {{"component", "pilot"}, {"tag", std::string(base::kVersion)}})
       .Set(1);
   number("process_resident_memory_bytes", "Resident memory.", {}, ResidentBytes);
   number("pilot_xds", "Proxies connected by xDS.", {{"version", std::string(base::kVersion)}},
@@ -46,15 +50,22 @@ void AddMetrics(base::MetricRegistry& metrics, const ads::Server& xds, const tra
   });
   number("pilot_xds_expired_nonce", "Requests that answered an older response.", {},
          [&xds] { return xds.stats().stale; });
-  number("pilot_xds_sent_bytes", "Bytes of resources sent to proxies.", {}, [&xds] { return xds.stats().sent_bytes; });
+  number("pilot_xds_sent_bytes", "Bytes of resources sent to proxies.", {},
+         [&xds] { return xds.stats().sent_bytes; });
   number("isthmus_view_classes", "Kinds of proxies that see different things.", {},
          [&translator] { return translator.stats().classes; });
-  number("sidecar_injection_requests_total", "Pods that the webhook was shown.", {}, [&injection] { return injection.requests; });
-  number("sidecar_injection_success_total", "Pods that got a proxy.", {}, [&injection] { return injection.success; });
-  number("sidecar_injection_failure_total", "Pods that were refused.", {}, [&injection] { return injection.failure; });
-  number("sidecar_injection_skip_total", "Pods that were left alone.", {}, [&injection] { return injection.skipped; });
-  number("galley_validation_passed", "Objects that were accepted.", {}, [&validation] { return validation.passed; });
-  number("galley_validation_failed", "Objects that were refused.", {}, [&validation] { return validation.failed; });
+  number("sidecar_injection_requests_total", "Pods that the webhook was shown.", {},
+         [&injection] { return injection.requests; });
+  number("sidecar_injection_success_total", "Pods that got a proxy.", {},
+         [&injection] { return injection.success; });
+  number("sidecar_injection_failure_total", "Pods that were refused.", {},
+         [&injection] { return injection.failure; });
+  number("sidecar_injection_skip_total", "Pods that were left alone.", {},
+         [&injection] { return injection.skipped; });
+  number("galley_validation_passed", "Objects that were accepted.", {},
+         [&validation] { return validation.passed; });
+  number("galley_validation_failed", "Objects that were refused.", {},
+         [&validation] { return validation.failed; });
 }
 
 }  // namespace isthmus::controlplane

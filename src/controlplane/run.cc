@@ -55,8 +55,9 @@ int Run(const std::vector<std::string>& given) {
   const auto settings = ReadSettings(arguments, OwnEnvironment());
   if (!settings.ok()) return Fail(settings.status());
   SetUpLog(*settings);
-  const auto cluster = settings->kubeconfig.empty() ? kubeclient::InClusterConfig()
-                                                    : kubeclient::LoadKubeconfig(settings->kubeconfig, "");
+  const auto cluster = settings->kubeconfig.empty()
+                           ? kubeclient::InClusterConfig()
+                           : kubeclient::LoadKubeconfig(settings->kubeconfig, "");
   if (!cluster.ok()) return Fail(cluster.status().In("finding the API server"));
 
   base::Loop loop;

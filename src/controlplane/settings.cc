@@ -37,7 +37,8 @@ Status SetText(std::string_view text, std::string* out) {
 
 Status SetAddress(std::string_view text, std::string* out) {
   if (!text.empty()) {
-    const std::string with_host = text.front() == ':' ? "0.0.0.0" + std::string(text) : std::string(text);
+    const std::string with_host =
+        text.front() == ':' ? "0.0.0.0" + std::string(text) : std::string(text);
     RETURN_IF_ERROR(base::HostPort::Parse(with_host).status(), fmt::format("address \"{}\"", text));
   }
   *out = text;
@@ -71,8 +72,10 @@ Status SetLogLevel(std::string_view text, std::string* out) {
   for (const std::string& item : base::SplitList(text)) {
     const auto [scope, level] = base::Cut(item, ":");
     const std::string_view own = level.empty() ? scope : level;
-    if (own != "none" && own != "fatal" && own != "error" && own != "warn" && own != "info" && own != "debug")
-      return Error(Code::kInvalidArgument, "log level \"{}\" is none of none, fatal, error, warn, info, debug", own);
+    if (own != "none" && own != "fatal" && own != "error" && own != "warn" && own != "info" &&
+        own != "debug")
+      return Error(Code::kInvalidArgument,
+                   "log level \"{}\" is none of none, fatal, error, warn, info, debug", own);
     if (level.empty() || scope == "default" || scope == "all") *out = own;
   }
   return {};
@@ -86,21 +89,27 @@ struct Flag {
 };
 
 std::map<std::string, Flag> Flags(Settings& s) {
-  const auto text = [](std::string* out) { return [out](std::string_view t) { return SetText(t, out); }; };
-  const auto address = [](std::string* out) { return [out](std::string_view t) { return SetAddress(t, out); }; };
+  const auto text = [](std::string* out) {
+    return [out](std::string_view t) { return SetText(t, out); };
+  };
+  const auto address = [](std::string* out) {
+    return [out](std::string_view t) { return SetAddress(t, out); };
+  };
   const auto time = [](base::Duration* out) {
     return [out](std::string_view t) { return t == "infinity" ? Status() : SetDuration(t, out); };
   };
   std::map<std::string, Flag> flags = {
       {"clusterID", {text(&s.cluster_id), false, "name of the cluster this runs in"}},
-      {"clusterAliases", {[&s](std::string_view t) { return SetAliases(t, &s.cluster_aliases); }, false,
-                          "alias=cluster, comma separated"}},
+      {"clusterAliases",
+       {[&s](std::string_view t) { return SetAliases(t, &s.cluster_aliases); }, false,
+        "alias=cluster, comma separated"}},
       {"domain", {text(&s.domain), false, "DNS domain of services"}},
       {"namespace", {text(&s.ns), false, "namespace this runs in"}},
       {"kubeconfig", {text(&s.kubeconfig), false, "kubeconfig file; default: in-cluster"}},
       {"meshConfig", {text(&s.mesh_config), false, "file with the mesh configuration"}},
       {"networksConfig", {text(&s.networks_config), false, "file with the mesh networks"}},
-      {"grpcAddr", {address(&s.grpc_addr), false, "plaintext xDS; opened only when given, e.g. :15010"}},
+      {"grpcAddr",
+       {address(&s.grpc_addr), false, "plaintext xDS; opened only when given, e.g. :15010"}},
       {"secureGRPCAddr", {address(&s.secure_grpc_addr), false, "xDS and CA over TLS"}},
       {"httpAddr", {address(&s.http_addr), false, "readiness and debug"}},
       {"httpsAddr", {address(&s.https_addr), false, "webhooks"}},
@@ -108,17 +117,22 @@ std::map<std::string, Flag> Flags(Settings& s) {
       {"tlsCertFile", {text(&s.tls_cert_file), false, "serving certificate"}},
       {"tlsKeyFile", {text(&s.tls_key_file), false, "its key"}},
       {"caCertFile", {text(&s.ca_cert_file), false, "roots of the serving certificate"}},
-      {"shutdownDuration", {time(&s.shutdown_duration), false, "how long streams may go on at the end"}},
+      {"shutdownDuration",
+       {time(&s.shutdown_duration), false, "how long streams may go on at the end"}},
       {"keepaliveInterval", {time(&s.keepalive), false, "between pings to clients"}},
-      {"keepaliveMaxServerConnectionAge", {time(&s.max_connection_age), false, "when clients are told to reconnect"}},
-      {"log_output_level", {[&s](std::string_view t) { return SetLogLevel(t, &s.log_level); }, false,
-                            "[scope:]level, e.g. default:info"}},
-      {"log_as_json", {[&s](std::string_view t) { return SetBool(t, &s.log_json); }, true, "log lines as JSON"}},
+      {"keepaliveMaxServerConnectionAge",
+       {time(&s.max_connection_age), false, "when clients are told to reconnect"}},
+      {"log_output_level",
+       {[&s](std::string_view t) { return SetLogLevel(t, &s.log_level); }, false,
+        "[scope:]level, e.g. default:info"}},
+      {"log_as_json",
+       {[&s](std::string_view t) { return SetBool(t, &s.log_json); }, true, "log lines as JSON"}},
   };
-  for (const char* name : {"configDir", "registries", "resync", "profile", "ctrlz_address", "ctrlz_port",
-                           "clusterRegistriesNamespace", "kubernetesApiBurst", "kubernetesApiQPS", "keepaliveTimeout",
-                           "log_caller", "log_rotate", "log_rotate_max_age", "log_rotate_max_backups",
-                           "log_rotate_max_size", "log_stacktrace_level", "log_target", "tls-cipher-suites", "vklog"})
+  for (const char* name :
+       {"configDir", "registries", "resync", "profile", "ctrlz_address", "ctrlz_port",
+        "clusterRegistriesNamespace", "kubernetesApiBurst", "kubernetesApiQPS", "keepaliveTimeout",
+        "log_caller", "log_rotate", "log_rotate_max_age", "log_rotate_max_backups",
+        "log_rotate_max_size", "log_stacktrace_level", "log_target", "tls-cipher-suites", "vklog"})
     flags[name] = Flag{};
   return flags;
 }
@@ -129,7 +143,8 @@ Status ReadFlags(const std::vector<std::string>& arguments, Settings& settings) 
     std::string_view argument = arguments[i];
     if (argument == "-n") argument = "--namespace";
     if (!base::ConsumePrefix(argument, "--"))
-      return Error(Code::kInvalidArgument, "unexpected argument \"{}\"; see discovery --help", arguments[i]);
+      return Error(Code::kInvalidArgument, "unexpected argument \"{}\"; see discovery --help",
+                   arguments[i]);
     const bool attached = argument.find('=') != argument.npos;
     const auto [name, inline_value] = base::Cut(argument, "=");
     auto flag = flags.find(std::string(name));
@@ -139,7 +154,8 @@ Status ReadFlags(const std::vector<std::string>& arguments, Settings& settings) 
     if (!attached && flag->second.boolean) {
       value = "true";
     } else if (!attached) {
-      if (i + 1 >= arguments.size()) return Error(Code::kInvalidArgument, "flag --{} needs a value", name);
+      if (i + 1 >= arguments.size())
+        return Error(Code::kInvalidArgument, "flag --{} needs a value", name);
       value = arguments[++i];
     }
     if (flag->second.set) RETURN_IF_ERROR(flag->second.set(value), fmt::format("flag --{}", name));
@@ -190,18 +206,23 @@ Status ReadEnvironment(const Environment& environment, Settings& s) {
   for (const auto& [name, out] : ages)
     if (const std::string* text = value(name); text != nullptr && !text->empty())
       RETURN_IF_ERROR(SetSeconds(*text, out), fmt::format("environment {}", name));
-  if (const std::string* text = value("PILOT_REMOTE_CLUSTER_TIMEOUT"); text != nullptr && !text->empty())
-    RETURN_IF_ERROR(SetDuration(*text, &s.remote_timeout), "environment PILOT_REMOTE_CLUSTER_TIMEOUT");
+  if (const std::string* text = value("PILOT_REMOTE_CLUSTER_TIMEOUT");
+      text != nullptr && !text->empty())
+    RETURN_IF_ERROR(SetDuration(*text, &s.remote_timeout),
+                    "environment PILOT_REMOTE_CLUSTER_TIMEOUT");
   if (const std::string* text = value("TOKEN_AUDIENCES"); text != nullptr && !text->empty())
     s.token_audiences = base::SplitList(*text);
-  // The Deployment always names this file; it is there for control planes outside their cluster only.
-  if (const std::string* text = value("KUBECONFIG"); text != nullptr && base::Exists(*text)) s.kubeconfig = *text;
+  // The Deployment always names this file; it is there for control planes outside their cluster
+  // only.
+  if (const std::string* text = value("KUBECONFIG"); text != nullptr && base::Exists(*text))
+    s.kubeconfig = *text;
   return {};
 }
 
 }  // namespace
 
-base::Result<Settings> ReadSettings(const std::vector<std::string>& arguments, const Environment& environment) {
+base::Result<Settings> ReadSettings(const std::vector<std::string>& arguments,
+                                    const Environment& environment) {
   Settings settings;
   RETURN_IF_ERROR(ReadEnvironment(environment, settings), "reading settings");
   RETURN_IF_ERROR(ReadFlags(arguments, settings), "reading settings");
@@ -211,7 +232,8 @@ base::Result<Settings> ReadSettings(const std::vector<std::string>& arguments, c
     gethostname(name, sizeof(name) - 1);
     settings.pod_name = name;
   }
-  if (settings.cluster_id.empty()) return Error(Code::kInvalidArgument, "the cluster has no name: set --clusterID");
+  if (settings.cluster_id.empty())
+    return Error(Code::kInvalidArgument, "the cluster has no name: set --clusterID");
   return settings;
 }
 
@@ -228,7 +250,8 @@ std::string Usage() {
   Settings settings;
   std::string text =
       "Usage: isthmusd [discovery] [flags]\n"
-      "Runs the control plane of the mesh. Flags and environment are those of Istio's pilot-discovery.\n\nFlags:\n";
+      "Runs the control plane of the mesh. Flags and environment are those of Istio's "
+      "pilot-discovery.\n\nFlags:\n";
   for (const auto& [name, flag] : Flags(settings))
     if (!flag.help.empty()) text += fmt::format("  --{:<34} {}\n", name, flag.help);
   return text;

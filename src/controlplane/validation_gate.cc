@@ -10,7 +10,8 @@ using kubeclient::Json;
 
 constexpr base::Duration kFirstRetry = std::chrono::milliseconds(100);
 constexpr base::Duration kLastRetry = std::chrono::minutes(1);
-const kubeclient::Resource kConfigurations{"admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations",
+const kubeclient::Resource kConfigurations{"admissionregistration.k8s.io", "v1",
+                                           "validatingwebhookconfigurations",
                                            "ValidatingWebhookConfiguration", false};
 const kubeclient::Resource kGateways{"networking.istio.io", "v1", "gateways", "Gateway", true};
 
@@ -24,13 +25,15 @@ Json FailPatch(const Json& object) {
     patch.push_back({{"op", "test"},
                      {"path", fmt::format("/webhooks/{}/name", i)},
                      {"value", kubeapi::StringAt(webhooks[i], {"name"})}});
-    patch.push_back({{"op", "add"}, {"path", fmt::format("/webhooks/{}/failurePolicy", i)}, {"value", "Fail"}});
+    patch.push_back(
+        {{"op", "add"}, {"path", fmt::format("/webhooks/{}/failurePolicy", i)}, {"value", "Fail"}});
   }
   return patch;
 }
 
 struct ValidationGate::Impl : std::enable_shared_from_this<Impl> {
-  Impl(base::Loop& loop_in, kubeclient::Client& client_in, std::string ns_in, std::string revision_in)
+  Impl(base::Loop& loop_in, kubeclient::Client& client_in, std::string ns_in,
+       std::string revision_in)
       : loop(loop_in), client(client_in), ns(std::move(ns_in)), revision(std::move(revision_in)) {}
 
   void Consider(const Json& object) {
@@ -46,23 +49,25 @@ struct ValidationGate::Impl : std::enable_shared_from_this<Impl> {
 
   // Asks the API server for an object that our webhook always refuses.
   void Probe() {
-    const Json gateway = {{"apiVersion", "networking.istio.io/v1"},
-                          {"kind", "Gateway"},
-                          {"metadata",
-                           {{"name", "invalid-gateway"},
-                            {"namespace", ns},
-                            {"labels", {{"istio.io/rev", revision}}},
-                            {"annotations", {{"internal.istio.io/webhook-always-reject", "true"}}}}},
-                          {"spec", Json::object()}};
+    const Json gateway = {
+        {"apiVersion", "networking.istio.io/v1"},
+        {"kind", "Gateway"},
+        {"metadata",
+         {{"name", "invalid-gateway"},
+          {"namespace", ns},
+          {"labels", {{"istio.io/rev", revision}}},
+          {"annotations", {{"internal.istio.io/webhook-always-reject", "true"}}}}},
+        {"spec", Json::object()}};
     http::Request request;
     request.method = "POST";
     request.target = kGateways.Path(ns) + "?dryRun=All";
     request.headers.Set("content-type", "application/json");
     request.body = kubeapi::ToJson(gateway);
     std::weak_ptr<Impl> weak = weak_from_this();
-    client.Raw(std::move(request), std::chrono::seconds(15), [weak](base::Result<http::Response> answer) {
-      if (auto self = weak.lock()) self->Probed(answer);
-    });
+    client.Raw(std::move(request), std::chrono::seconds(15),
+               [weak](base::Result<http::Response> answer) {
+                 if (auto self = weak.lock()) self->Probed(answer);
+               });
   }
 
   void Probed(const base::Result<http::Response>& answer) {
@@ -82,9 +87,11 @@ struct ValidationGate::Impl : std::enable_shared_from_this<Impl> {
       client.Patch(kConfigurations, "", name, kubeclient::PatchType::kJson, FailPatch(object),
                    [name](base::Result<Json> result) {
                      if (result.ok())
-                       LOG_INFO("webhooks", "validating webhook {} works: its failurePolicy is Fail now", name);
+                       LOG_INFO("webhooks",
+                                "validating webhook {} works: its failurePolicy is Fail now", name);
                      else
-                       LOG_WARN("webhooks", "validating webhook {}: {}", name, result.status().message());
+                       LOG_WARN("webhooks", "validating webhook {}: {}", name,
+                                result.status().message());
                    });
     }
     waiting.clear();  // The watch tells of each again when its patch failed or it changed.
@@ -99,7 +106,8 @@ struct ValidationGate::Impl : std::enable_shared_from_this<Impl> {
   base::Timer retry;
 };
 
-ValidationGate::ValidationGate(base::Loop& loop, kubeclient::Client& client, std::string ns, std::string revision)
+ValidationGate::ValidationGate(base::Loop& loop, kubeclient::Client& client, std::string ns,
+                               std::string revision)
     : impl_(std::make_shared<Impl>(loop, client, std::move(ns), std::move(revision))) {}
 ValidationGate::~ValidationGate() = default;
 void ValidationGate::Consider(const Json& object) { impl_->Consider(object); }

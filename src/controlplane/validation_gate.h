@@ -10,12 +10,14 @@
 
 namespace isthmus::controlplane {
 
-/// Makes the validating webhook binding once it is known to work: it stays on failurePolicy Ignore, so that nothing
-/// is refused while we cannot be reached, until the API server has asked us about an object that is always refused
-/// (a dry run). Tries for ever, with growing pauses. Lives on its loop; the client outlives it.
+/// Makes the validating webhook binding once it is known to work: it stays on failurePolicy Ignore,
+/// so that nothing is refused while we cannot be reached, until the API server has asked us about
+/// an object that is always refused (a dry run). Tries for ever, with growing pauses. Lives on its
+/// loop; the client outlives it.
 class ValidationGate {
  public:
-  ValidationGate(base::Loop& loop, kubeclient::Client& client, std::string ns, std::string revision);
+  ValidationGate(base::Loop& loop, kubeclient::Client& client, std::string ns,
+                 std::string revision);
   ~ValidationGate();
   ValidationGate(const ValidationGate&) = delete;
   ValidationGate& operator=(const ValidationGate&) = delete;

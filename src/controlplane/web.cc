@@ -5,8 +5,8 @@
 namespace isthmus::controlplane {
 
 bool IsLoopback(std::string_view address) {
-  return address.starts_with("127.") || address.starts_with("[::1]") || address.starts_with("::1") ||
-         address.starts_with("/");
+  return address.starts_with("127.") || address.starts_with("[::1]") ||
+         address.starts_with("::1") || address.starts_with("/");
 }
 
 const Pages::Entry* Pages::Find(const std::string& path) const {
@@ -25,12 +25,14 @@ const Pages::Entry* Pages::Find(const std::string& path) const {
 void Pages::Serve(const std::shared_ptr<http::ServerStream>& stream) const {
   const http::RequestHead& head = stream->head();
   const Entry* entry = Find(head.path());
-  if (entry == nullptr) return stream->Respond(404, "text/plain; charset=utf-8", "404 page not found\n");
+  if (entry == nullptr)
+    return stream->Respond(404, "text/plain; charset=utf-8", "404 page not found\n");
   if (head.method != "GET" && head.method != "HEAD")
     return stream->Respond(405, "text/plain; charset=utf-8", "only GET is served here\n");
   if (entry->guarded && !IsLoopback(stream->peer().address))
-    return stream->Respond(401, "text/plain; charset=utf-8",
-                           "debug pages are for this machine only; use istioctl, or kubectl port-forward\n");
+    return stream->Respond(
+        401, "text/plain; charset=utf-8",
+        "debug pages are for this machine only; use istioctl, or kubectl port-forward\n");
   Page page = entry->show(head);
   stream->Respond(page.status, page.content_type, std::move(page.body));
 }

@@ -17,12 +17,15 @@ struct Page {
   std::string body;
 };
 
-/// Pages by path: "/ready" for itself, "/debug/" for all below. Anybody may ask unless `guarded`; guarded pages are
-/// only for callers on this machine, such as through a port-forward. A value that servers share.
+/// Pages by path: "/ready" for itself, "/debug/" for all below. Anybody may ask unless `guarded`;
+/// guarded pages are only for callers on this machine, such as through a port-forward. A value that
+/// servers share.
 class Pages {
  public:
   using Show = std::function<Page(const http::RequestHead& head)>;
-  void Add(std::string path, Show show, bool guarded = false) { pages_[std::move(path)] = {std::move(show), guarded}; }
+  void Add(std::string path, Show show, bool guarded = false) {
+    pages_[std::move(path)] = {std::move(show), guarded};
+  }
   /// For http::Server.
   void Serve(const std::shared_ptr<http::ServerStream>& stream) const;
 

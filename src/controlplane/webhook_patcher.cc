@@ -13,17 +13,22 @@ constexpr int kQuickRetries = 5;
 
 }  // namespace
 
-Json BundlePatch(const Json& object, const std::string& name_suffix, const std::string& ca_bundle_pem) {
+Json BundlePatch(const Json& object, const std::string& name_suffix,
+                 const std::string& ca_bundle_pem) {
   const std::string bundle = base::Base64Encode(ca_bundle_pem);
   Json patch = Json::array();
   const auto& webhooks = kubeapi::ItemsAt(object, {"webhooks"});
   for (size_t i = 0; i < webhooks.size(); ++i) {
     const std::string name = kubeapi::StringAt(webhooks[i], {"name"});
-    if (!name.ends_with(name_suffix) || kubeapi::Find(webhooks[i], {"clientConfig"}) == nullptr) continue;
+    if (!name.ends_with(name_suffix) || kubeapi::Find(webhooks[i], {"clientConfig"}) == nullptr)
+      continue;
     if (kubeapi::StringAt(webhooks[i], {"clientConfig", "caBundle"}) == bundle) continue;
     // The test keeps the patch from another entry when the list has changed meanwhile.
-    patch.push_back({{"op", "test"}, {"path", fmt::format("/webhooks/{}/name", i)}, {"value", name}});
-    patch.push_back({{"op", "add"}, {"path", fmt::format("/webhooks/{}/clientConfig/caBundle", i)}, {"value", bundle}});
+    patch.push_back(
+        {{"op", "test"}, {"path", fmt::format("/webhooks/{}/name", i)}, {"value", name}});
+    patch.push_back({{"op", "add"},
+                     {"path", fmt::format("/webhooks/{}/clientConfig/caBundle", i)},
+                     {"value", bundle}});
   }
   return patch;
 }
@@ -44,8 +49,8 @@ struct WebhookPatcher::Impl : std::enable_shared_from_this<Impl> {
       Patch(key);
     };
     informer = std::make_unique<kubeclient::Informer>(
-        loop, client, options.resource, "", kubeclient::ListOptions{"istio.io/rev=" + options.revision, ""},
-        std::move(events));
+        loop, client, options.resource, "",
+        kubeclient::ListOptions{"istio.io/rev=" + options.revision, ""}, std::move(events));
   }
 
   void Patch(const std::string& key) {
@@ -59,11 +64,13 @@ struct WebhookPatcher::Impl : std::enable_shared_from_this<Impl> {
       if (options.patched) options.patched(entry.object);
       return;
     }
-    metrics.AddCounter("webhook_patch_attempts_total", "Attempts to patch webhook configurations.", {{"name", key}})
+    metrics
+        .AddCounter("webhook_patch_attempts_total", "Attempts to patch webhook configurations.",
+                    {{"name", key}})
         .Add();
     std::weak_ptr<Impl> weak = weak_from_this();
-    client.Patch(options.resource, "", kubeapi::NameOf(entry.object), kubeclient::PatchType::kJson, patch,
-                 [weak, key](base::Result<Json> result) {
+    client.Patch(options.resource, "", kubeapi::NameOf(entry.object), kubeclient::PatchType::kJson,
+                 patch, [weak, key](base::Result<Json> result) {
                    if (auto self = weak.lock()) self->Done(key, result);
                  });
   }
@@ -76,14 +83,19 @@ struct WebhookPatcher::Impl : std::enable_shared_from_this<Impl> {
     auto at = objects.find(key);
     if (at == objects.end() || result.status().code() == base::Code::kNotFound) return;
     metrics
-        .AddCounter("webhook_patch_failures_total", "Failed attempts to patch webhook configurations.",
+        .AddCounter("webhook_patch_failures_total",
+                    "Failed attempts to patch webhook configurations.",
                     {{"name", key}, {"reason", "webhook_update_failure"}})
         .Add();
-    LOG_WARN("webhooks", "{} {}: writing the CA bundle: {}", options.resource.kind, key, result.status().message());
+    LOG_WARN("webhooks", "{} {}: writing the CA bundle: {}", options.resource.kind, key,
+             result.status().message());
     const bool quick = ++at->second.failures <= kQuickRetries;
-    const base::Duration delay = quick ? base::Duration(std::chrono::milliseconds(100)) : std::chrono::minutes(1);
+    const base::Duration delay =
+        quick ? base::Duration(std::chrono::milliseconds(100)) : std::chrono::minutes(1);
     at->second.retry = base::Timer::After(loop, delay, [this, key] {
-      metrics.AddCounter("webhook_patch_retries_total", "Retries of patching webhook configurations.", {{"name", key}})
+      metrics
+          .AddCounter("webhook_patch_retries_total", "Retries of patching webhook configurations.",
+                      {{"name", key}})
           .Add();
       Patch(key);
     });
@@ -102,8 +114,8 @@ struct WebhookPatcher::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<kubeclient::Informer> informer;
 };
 
-WebhookPatcher::WebhookPatcher(base::Loop& loop, kubeclient::Client& client, base::MetricRegistry& metrics,
-                               WebhookPatcherOptions options)
+WebhookPatcher::WebhookPatcher(base::Loop& loop, kubeclient::Client& client,
+                               base::MetricRegistry& metrics, WebhookPatcherOptions options)
     : impl_(std::make_shared<Impl>(loop, client, metrics, std::move(options))) {
   impl_->Start();
 }

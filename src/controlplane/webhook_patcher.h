@@ -22,9 +22,10 @@ struct WebhookPatcherOptions {
   std::function<void(const kubeclient::Json& object)> patched;
 };
 
-/// Writes our CA bundle into the webhook configurations of our revision, and again when they or the bundle change,
-/// so that the API server can call the webhooks. Tries for ever: five times at once, then every minute.
-/// Every replica does so, since all write the same. Lives on its loop; client and metrics outlive it.
+/// Writes our CA bundle into the webhook configurations of our revision, and again when they or the
+/// bundle change, so that the API server can call the webhooks. Tries for ever: five times at once,
+/// then every minute. Every replica does so, since all write the same. Lives on its loop; client
+/// and metrics outlive it.
 class WebhookPatcher {
  public:
   WebhookPatcher(base::Loop& loop, kubeclient::Client& client, base::MetricRegistry& metrics,
@@ -41,7 +42,8 @@ class WebhookPatcher {
   std::shared_ptr<Impl> impl_;
 };
 
-/// The JSON patch that gives every entry of ours in `object` the bundle (base64 of the PEM); empty when all have it.
+/// The JSON patch that gives every entry of ours in `object` the bundle (base64 of the PEM); empty
+/// when all have it.
 kubeclient::Json BundlePatch(const kubeclient::Json& object, const std::string& name_suffix,
                              const std::string& ca_bundle_pem);
 

@@ -8,13 +8,14 @@
 
 namespace isthmus::controlplane {
 
-/// Serves the injection and validation webhooks on an HTTP server. Lives on its loop and outlives the streams.
+/// Serves the injection and validation webhooks on an HTTP server. Lives on its loop and outlives
+/// the streams.
 class WebhookServer {
  public:
   using MeshPtr = std::shared_ptr<const istio::mesh::v1alpha1::MeshConfig>;
   /// Both functions are asked at each request; null means not known yet.
-  WebhookServer(std::function<const inject::InjectorConfig*()> injector, std::function<MeshPtr()> mesh,
-                bool native_sidecars, bool inject, bool validate);
+  WebhookServer(std::function<const inject::InjectorConfig*()> injector,
+                std::function<MeshPtr()> mesh, bool native_sidecars, bool inject, bool validate);
 
   bool Serves(const http::RequestHead& head) const;
   void Serve(const std::shared_ptr<http::ServerStream>& stream);

@@ -12,8 +12,8 @@
 
 namespace isthmus::http {
 
-/// Opens a plain connection, from `local_ip` when it is given. `done` is called once, never inside the call; dropping the handle
-/// gives up silently.
+/// Opens a plain connection, from `local_ip` when it is given. `done` is called once, never inside
+/// the call; dropping the handle gives up silently.
 std::shared_ptr<void> DialTcp(base::Loop& loop, base::HostPort target, base::Duration timeout,
                               std::function<void(base::Result<std::unique_ptr<ByteStream>>)> done,
                               const std::string& local_ip = {});

@@ -43,7 +43,8 @@ Status CidrsOrAll(std::string_view text) { return text == "*" ? Status() : Cidrs
 Status Ports(std::string_view text) {
   for (const std::string& item : base::SplitList(text)) {
     int64_t port = 0;
-    if (!Number(item, 65535, &port)) return Error(Code::kInvalidArgument, "'{}' is not a port", item);
+    if (!Number(item, 65535, &port))
+      return Error(Code::kInvalidArgument, "'{}' is not a port", item);
   }
   return {};
 }
@@ -65,7 +66,8 @@ Status Interception(std::string_view text) {
 }
 Status Quantity(std::string_view text) {
   const auto parsed = kubeapi::ParseQuantityMilli(text);
-  return parsed.ok() ? Status() : Error(Code::kInvalidArgument, "is not a quantity such as 100m or 128Mi");
+  return parsed.ok() ? Status()
+                     : Error(Code::kInvalidArgument, "is not a quantity such as 100m or 128Mi");
 }
 Status JsonObject(std::string_view text) {
   const auto parsed = kubeapi::ParseJson(text);
@@ -108,10 +110,13 @@ Status ValidateAnnotations(const kubeapi::Json& pod) {
   for (const Rule& rule : kRules) {
     const kubeapi::Json* value = kubeapi::Find(pod, {"metadata", "annotations", rule.name});
     if (value == nullptr) continue;
-    if (!value->is_string()) return Error(Code::kInvalidArgument, "annotation {} must be a string", rule.name);
+    if (!value->is_string())
+      return Error(Code::kInvalidArgument, "annotation {} must be a string", rule.name);
     const std::string text = value->get<std::string>();
     const Status status = rule.check(text);
-    if (!status.ok()) return Error(Code::kInvalidArgument, "annotation {}: \"{}\" {}", rule.name, text, status.message());
+    if (!status.ok())
+      return Error(Code::kInvalidArgument, "annotation {}: \"{}\" {}", rule.name, text,
+                   status.message());
   }
   return {};
 }

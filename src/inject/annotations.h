@@ -5,8 +5,8 @@
 
 namespace isthmus::inject {
 
-/// Whether every annotation of the pod that injection reads has a value it can use; the error names the
-/// annotation and what it may be.
+/// Whether every annotation of the pod that injection reads has a value it can use; the error names
+/// the annotation and what it may be.
 base::Status ValidateAnnotations(const kubeapi::Json& pod);
 
 }  // namespace isthmus::inject

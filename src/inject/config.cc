@@ -22,7 +22,8 @@ std::string ScalarText(const Json& value) {
   return "";
 }
 
-base::Result<std::vector<kubeapi::LabelSelector>> Selectors(const Json& config, std::string_view key) {
+base::Result<std::vector<kubeapi::LabelSelector>> Selectors(const Json& config,
+                                                            std::string_view key) {
   std::vector<kubeapi::LabelSelector> selectors;
   for (const Json& item : ItemsAt(config, {key})) {
     // An empty selector would match everything; Istio ignores it.
@@ -56,17 +57,23 @@ Params FromOldForm(std::string_view rest) {
 
 }  // namespace
 
-base::Result<InjectorConfig> InjectorConfig::Parse(std::string_view config, std::string_view values) {
+base::Result<InjectorConfig> InjectorConfig::Parse(std::string_view config,
+                                                   std::string_view values) {
   InjectorConfig out;
-  ASSIGN_OR_RETURN(const Json yaml, kubeapi::ParseYaml(config), "injector configuration, key config");
+  ASSIGN_OR_RETURN(const Json yaml, kubeapi::ParseYaml(config),
+                   "injector configuration, key config");
   ASSIGN_OR_RETURN(out.values, kubeapi::ParseYaml(values), "injector configuration, key values");
   if (!out.values.is_object() || !(yaml.is_object() || yaml.is_null()))
-    return Error(Code::kInvalidArgument, "injector configuration: keys config and values must hold objects");
-  if (std::string policy = StringAt(yaml, {"policy"}); !policy.empty()) out.policy = std::move(policy);
+    return Error(Code::kInvalidArgument,
+                 "injector configuration: keys config and values must hold objects");
+  if (std::string policy = StringAt(yaml, {"policy"}); !policy.empty())
+    out.policy = std::move(policy);
   ASSIGN_OR_RETURN(out.always, Selectors(yaml, "alwaysInjectSelector"), "injector configuration");
   ASSIGN_OR_RETURN(out.never, Selectors(yaml, "neverInjectSelector"), "injector configuration");
-  if (const Json* annotations = Find(yaml, {"injectedAnnotations"}); annotations && annotations->is_object())
-    for (const auto& [key, value] : annotations->items()) out.injected_annotations[key] = ScalarText(value);
+  if (const Json* annotations = Find(yaml, {"injectedAnnotations"});
+      annotations && annotations->is_object())
+    for (const auto& [key, value] : annotations->items())
+      out.injected_annotations[key] = ScalarText(value);
   const auto& templates = ItemsAt(yaml, {"defaultTemplates"});
   if (!templates.empty()) out.default_templates.clear();
   for (const Json& name : templates) out.default_templates.push_back(ScalarText(name));
@@ -76,7 +83,8 @@ base::Result<InjectorConfig> InjectorConfig::Parse(std::string_view config, std:
   return out;
 }
 
-std::string InjectorConfig::Text(std::initializer_list<std::string_view> path, std::string_view fallback) const {
+std::string InjectorConfig::Text(std::initializer_list<std::string_view> path,
+                                 std::string_view fallback) const {
   const Json* found = Find(values, path);
   const std::string text = found == nullptr ? "" : ScalarText(*found);
   return text.empty() ? std::string(fallback) : text;
@@ -109,7 +117,8 @@ MeshSettings MeshSettings::From(const istio::mesh::v1alpha1::MeshConfig& mesh) {
   MeshSettings settings;
   settings.default_config = MessageToJson(mesh.default_config());
   if (!mesh.trust_domain().empty()) settings.trust_domain = mesh.trust_domain();
-  if (mesh.has_enable_prometheus_merge()) settings.prometheus_merge = mesh.enable_prometheus_merge().value();
+  if (mesh.has_enable_prometheus_merge())
+    settings.prometheus_merge = mesh.enable_prometheus_merge().value();
   const Json all = MessageToJson(mesh);
   const Json* inbound = Find(all, {"inboundTrafficPolicy", "mode"});
   settings.inbound_localhost = inbound != nullptr && *inbound == "LOCALHOST";
@@ -147,8 +156,10 @@ base::Result<Json> EffectiveProxyConfig(const Json& mesh_default, std::string_vi
   if (annotation.empty()) return mesh_default;
   constexpr std::string_view kWhere = "annotation proxy.istio.io/config";
   istio::mesh::v1alpha1::ProxyConfig message;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(kubeapi::ToJson(mesh_default), &message);
-  if (!parsed.ok()) return Error(Code::kInternal, "the mesh's defaultConfig: {}", std::string(parsed.message()));
+  const auto parsed =
+      google::protobuf::util::JsonStringToMessage(kubeapi::ToJson(mesh_default), &message);
+  if (!parsed.ok())
+    return Error(Code::kInternal, "the mesh's defaultConfig: {}", std::string(parsed.message()));
   RETURN_IF_ERROR(config::MergeProxyConfig(annotation, message), kWhere);
   return MessageToJson(message);
 }

@@ -25,14 +25,16 @@ struct InjectorConfig {
   std::map<std::string, std::string> injected_annotations;
   std::vector<std::string> default_templates = {"sidecar"};
   std::map<std::string, std::vector<std::string>> aliases;
-  Json values;  ///< The installation's values: global, sidecarInjectorWebhook, revision, pilot, gateways.
+  Json values;  ///< The installation's values: global, sidecarInjectorWebhook, revision, pilot,
+                ///< gateways.
 
   /// `config` is the YAML of key "config", `values` the JSON (or YAML) of key "values".
   static base::Result<InjectorConfig> Parse(std::string_view config, std::string_view values);
 
-  /// Values by path with the default the charts have; a value of another type counts as absent, numbers
-  /// and booleans read as text.
-  std::string Text(std::initializer_list<std::string_view> path, std::string_view fallback = {}) const;
+  /// Values by path with the default the charts have; a value of another type counts as absent,
+  /// numbers and booleans read as text.
+  std::string Text(std::initializer_list<std::string_view> path,
+                   std::string_view fallback = {}) const;
   bool Flag(std::initializer_list<std::string_view> path, bool fallback) const;
   /// "" for the default revision.
   std::string revision() const;
@@ -50,14 +52,16 @@ struct MeshSettings {
   static MeshSettings Default();
 };
 
-/// What is not of the pod, the values or the mesh: the webhook's URL and the control plane's settings.
+/// What is not of the pod, the values or the mesh: the webhook's URL and the control plane's
+/// settings.
 struct Params {
   std::string cluster;  ///< Wins over values.global.multiCluster.clusterName.
   std::string network;
   std::map<std::string, std::string> env;  ///< Further variables of the proxy.
   bool native_sidecars = false;            ///< ENABLE_NATIVE_SIDECARS, worked out for this cluster.
 
-  /// "/inject/cluster/c1/net/n1": pairs after "/inject". Also the old form "/inject/:ENV:NAME=value".
+  /// "/inject/cluster/c1/net/n1": pairs after "/inject". Also the old form
+  /// "/inject/:ENV:NAME=value".
   static Params FromPath(std::string_view path);
 };
 

@@ -53,7 +53,8 @@ void Undo(Json& pod) {
   annotations.erase(std::string(kStatusAnnotation));
   annotations.erase(std::string(kOverridesAnnotation));
   if (StringAt(annotations, {"prometheus.io/path"}) == "/stats/prometheus")
-    for (const char* key : {"prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path"}) annotations.erase(key);
+    for (const char* key : {"prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path"})
+      annotations.erase(key);
 }
 
 std::vector<std::string> TemplateNames(const Job& job) {
@@ -76,8 +77,8 @@ Json WithoutAutoImage(Json container) {
   return container;
 }
 
-// The user's settings of a container that injection brings too: kept aside while the templates are merged, then
-// put on top, so that they win.
+// The user's settings of a container that injection brings too: kept aside while the templates are
+// merged, then put on top, so that they win.
 struct Override {
   std::string list;
   Json container;
@@ -122,10 +123,11 @@ Status ApplyOverrides(const Job& job, const std::vector<Override>& overrides, Js
     const auto around = [](Json container) {
       return Json{{"spec", {{"containers", Json::array({std::move(container)})}}}};
     };
-    ASSIGN_OR_RETURN(const Json merged,
-                     kubeapi::ApplyStrategicPatch(around(*injected), around(WithoutAutoImage(each.container)),
-                                                  kubeapi::ListRules::BuiltIn()),
-                     "container " + name);
+    ASSIGN_OR_RETURN(
+        const Json merged,
+        kubeapi::ApplyStrategicPatch(around(*injected), around(WithoutAutoImage(each.container)),
+                                     kubeapi::ListRules::BuiltIn()),
+        "container " + name);
     *injected = merged["spec"]["containers"][0];
   }
   kubeapi::SetAnnotation(pod, kOverridesAnnotation, kubeapi::ToJson(saved));
@@ -169,9 +171,11 @@ Json Added(const Json& before, const Json& now, const char* list) {
   for (const Json& item : ItemsAt(now, {"spec", list})) {
     const std::string name = StringAt(item, {"name"});
     const auto& old = ItemsAt(before, {"spec", list});
-    const bool had = std::ranges::any_of(old, [&](const Json& each) { return StringAt(each, {"name"}) == name; });
+    const bool had = std::ranges::any_of(
+        old, [&](const Json& each) { return StringAt(each, {"name"}) == name; });
     const bool ours = name == kProxyName || name == kInitName || name == kValidationName;
-    if (!had || (ours && (std::string_view(list) == "containers" || std::string_view(list) == "initContainers")))
+    if (!had || (ours && (std::string_view(list) == "containers" ||
+                          std::string_view(list) == "initContainers")))
       names.push_back(name);
   }
   return names;
@@ -191,7 +195,8 @@ void WriteStatus(const Job& job, const Json& before, Json& pod) {
 void Move(Json* list, std::string_view name, bool front) {
   if (list == nullptr || !list->is_array()) return;
   auto& items = list->get_ref<Json::array_t&>();
-  auto at = std::ranges::find_if(items, [&](const Json& each) { return StringAt(each, {"name"}) == name; });
+  auto at = std::ranges::find_if(
+      items, [&](const Json& each) { return StringAt(each, {"name"}) == name; });
   if (at == items.end()) return;
   if (front)
     std::rotate(items.begin(), at, at + 1);
@@ -222,7 +227,8 @@ Status PostProcess(const Job& job, const Json& before, Json& pod) {
   RETURN_IF_ERROR(MergePrometheus(job, pod), "injecting");
   RewriteProbes(job, pod);
   if (!job.network.empty()) kubeapi::SetLabel(pod, kNetworkLabel, job.network);
-  for (const auto& [name, value] : job.config.injected_annotations) kubeapi::SetAnnotation(pod, name, value);
+  for (const auto& [name, value] : job.config.injected_annotations)
+    kubeapi::SetAnnotation(pod, name, value);
   WriteStatus(job, before, pod);
   Reorder(job, pod);
   return {};
@@ -238,21 +244,26 @@ base::Result<Outcome> Inject(const Json& pod, const std::string& ns, const Injec
   const std::string& pod_ns = own_ns.empty() ? ns : own_ns;
   const Decision decision = Decide(pod, pod_ns, config);
   if (!decision.inject) return Outcome{pod, false, decision.why};
-  const std::string who = "pod " + pod_ns + "/" + (kubeapi::NameOf(pod).empty() ? StringAt(pod, {"metadata", "generateName"})
-                                                                                : kubeapi::NameOf(pod));
+  const std::string who =
+      "pod " + pod_ns + "/" +
+      (kubeapi::NameOf(pod).empty() ? StringAt(pod, {"metadata", "generateName"})
+                                    : kubeapi::NameOf(pod));
   RETURN_IF_ERROR(ValidateAnnotations(pod), who);
 
   Json user = pod;
   std::string probes;
   std::string prometheus;
-  if (const Json* proxy = FindProxy(user); proxy != nullptr && !AnnotationOf(user, kStatusAnnotation).empty()) {
+  if (const Json* proxy = FindProxy(user);
+      proxy != nullptr && !AnnotationOf(user, kStatusAnnotation).empty()) {
     probes = GetEnv(*proxy, "ISTIO_KUBE_APP_PROBERS");
     prometheus = GetEnv(*proxy, "ISTIO_PROMETHEUS_ANNOTATIONS");
   }
   Undo(user);
-  ASSIGN_OR_RETURN(Json proxy_config,
-                   EffectiveProxyConfig(mesh.default_config, AnnotationOf(user, "proxy.istio.io/config")), who);
-  Job job{user, pod_ns, config, mesh, params, std::move(proxy_config), OwnerOf(user), params.cluster, {}, false, probes, prometheus};
+  ASSIGN_OR_RETURN(
+      Json proxy_config,
+      EffectiveProxyConfig(mesh.default_config, AnnotationOf(user, "proxy.istio.io/config")), who);
+  Job job{user,          pod_ns,         config, mesh,  params, std::move(proxy_config),
+          OwnerOf(user), params.cluster, {},     false, probes, prometheus};
   if (job.cluster.empty()) job.cluster = config.Text({"global", "multiCluster", "clusterName"});
   job.network = kubeapi::LabelOf(user, kNetworkLabel);
   if (job.network.empty()) job.network = params.network;
@@ -266,7 +277,8 @@ base::Result<Outcome> Inject(const Json& pod, const std::string& ns, const Injec
   const std::vector<Override> overrides = TakeOverrides(job, out);
   for (const std::string& name : names) {
     ASSIGN_OR_RETURN(const Json patch, Render(name, job), who);
-    ASSIGN_OR_RETURN(out, kubeapi::ApplyStrategicPatch(out, patch, kubeapi::ListRules::BuiltIn()), who);
+    ASSIGN_OR_RETURN(out, kubeapi::ApplyStrategicPatch(out, patch, kubeapi::ListRules::BuiltIn()),
+                     who);
   }
   RETURN_IF_ERROR(ApplyOverrides(job, overrides, out), who);
   RETURN_IF_ERROR(PostProcess(job, user, out), who);

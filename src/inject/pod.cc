@@ -34,7 +34,8 @@ Owner OwnerOf(const Json& pod) {
   }
   const Json* controller = kubeapi::ControllerOf(pod);
   if (controller == nullptr) return self;
-  Owner owner{StringAt(*controller, {"name"}), StringAt(*controller, {"kind"}), StringAt(*controller, {"apiVersion"})};
+  Owner owner{StringAt(*controller, {"name"}), StringAt(*controller, {"kind"}),
+              StringAt(*controller, {"apiVersion"})};
   if (owner.kind == "ReplicaSet") {
     if (StripHash(owner.name, kubeapi::LabelOf(pod, "rollouts-pod-template-hash"))) {
       owner.kind = "Rollout";

@@ -16,8 +16,8 @@ inline constexpr std::string_view kStatusAnnotation = "sidecar.istio.io/status";
 inline constexpr std::string_view kOverridesAnnotation = "proxy.istio.io/overrides";
 inline constexpr std::string_view kNetworkLabel = "topology.istio.io/network";
 
-/// What a pod belongs to, worked out from its owner as far as its names tell: the pod of a ReplicaSet of a
-/// Deployment belongs to the Deployment.
+/// What a pod belongs to, worked out from its owner as far as its names tell: the pod of a
+/// ReplicaSet of a Deployment belongs to the Deployment.
 struct Owner {
   std::string name;
   std::string kind;         ///< "Deployment"
@@ -25,8 +25,8 @@ struct Owner {
 };
 Owner OwnerOf(const Json& pod);
 
-/// One pod on its way through injection: what the templates need to know. Borrows everything; lives for
-/// one call.
+/// One pod on its way through injection: what the templates need to know. Borrows everything; lives
+/// for one call.
 struct Job {
   const Json& pod;  ///< As the user gave it.
   const std::string& ns;
@@ -49,7 +49,8 @@ struct Job {
   bool hold_application() const;
 };
 
-/// The container of that name in a list of the pod's spec ("containers", "initContainers"), or null.
+/// The container of that name in a list of the pod's spec ("containers", "initContainers"), or
+/// null.
 Json* FindContainer(Json& pod, std::string_view list, std::string_view name);
 const Json* FindContainer(const Json& pod, std::string_view list, std::string_view name);
 /// The literal value of a container's variable; empty when absent.

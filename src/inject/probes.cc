@@ -26,8 +26,8 @@ std::optional<int64_t> PortOf(const Json& port, const Json& container) {
   return {};
 }
 
-// The original as the agent needs it (httpGet, tcpSocket or grpc, with its port as a number), or null when the
-// probe stays as it is.
+// The original as the agent needs it (httpGet, tcpSocket or grpc, with its port as a number), or
+// null when the probe stays as it is.
 Json Original(const Json& probe, const Json& container, int64_t status_port) {
   for (const char* kind : {"httpGet", "tcpSocket", "grpc"}) {
     const Json* handler = Find(probe, {kind});
@@ -58,12 +58,14 @@ void Rewrite(Json& container, Json& originals, int64_t status_port) {
     if (probe == nullptr) continue;
     Json original = Original(*probe, container, status_port);
     if (original.is_null()) continue;
-    if (const Json* timeout = Find(*probe, {"timeoutSeconds"})) original["timeoutSeconds"] = *timeout;
+    if (const Json* timeout = Find(*probe, {"timeoutSeconds"}))
+      original["timeoutSeconds"] = *timeout;
     const std::string path = fmt::format("/app-health/{}/{}", name, page);
     originals[path] = std::move(original);
     PointAtAgent(*probe, path, status_port);
   }
-  constexpr std::pair<const char*, const char*> kHooks[] = {{"preStop", "prestopz"}, {"postStart", "poststartz"}};
+  constexpr std::pair<const char*, const char*> kHooks[] = {{"preStop", "prestopz"},
+                                                            {"postStart", "poststartz"}};
   for (const auto& [field, page] : kHooks) {
     Json* hook = FindMutable(container, {"lifecycle", field});
     if (hook == nullptr) continue;
@@ -79,8 +81,9 @@ void Rewrite(Json& container, Json& originals, int64_t status_port) {
 
 void RewriteProbes(const Job& job, Json& pod) {
   const std::string said = job.Annotation("sidecar.istio.io/rewriteAppHTTPProbers");
-  const bool on = said.empty() ? job.config.Flag({"sidecarInjectorWebhook", "rewriteAppHTTPProbe"}, true)
-                               : said == "true";
+  const bool on = said.empty()
+                      ? job.config.Flag({"sidecarInjectorWebhook", "rewriteAppHTTPProbe"}, true)
+                      : said == "true";
   if (!on || job.status_port() == 0) return;
   Json originals = Json::object();
   for (const char* list : {"containers", "initContainers"}) {
@@ -92,8 +95,10 @@ void RewriteProbes(const Job& job, Json& pod) {
   }
   Json* proxy = FindProxy(pod);
   if (proxy == nullptr) return;
-  // The pod of a second injection shows only the rewritten probes, so what the first one recorded wins.
-  const auto recorded = kubeapi::ParseJson(job.recorded_probes.empty() ? "{}" : job.recorded_probes);
+  // The pod of a second injection shows only the rewritten probes, so what the first one recorded
+  // wins.
+  const auto recorded =
+      kubeapi::ParseJson(job.recorded_probes.empty() ? "{}" : job.recorded_probes);
   if (recorded.ok() && recorded->is_object())
     for (const auto& [path, original] : recorded->items()) originals[path] = original;
   if (!originals.empty()) SetEnv(*proxy, "ISTIO_KUBE_APP_PROBERS", kubeapi::ToJson(originals));

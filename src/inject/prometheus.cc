@@ -14,7 +14,8 @@ using base::Code;
 using base::Error;
 using base::Status;
 
-constexpr std::array<int64_t, 9> kProxyPorts = {15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090};
+constexpr std::array<int64_t, 9> kProxyPorts = {15000, 15001, 15004, 15006, 15008,
+                                                15020, 15021, 15053, 15090};
 
 // Prometheus itself sees annotation names in this form, so users write them in several.
 std::string Sanitized(std::string_view name) {
@@ -35,10 +36,11 @@ struct Scrape {
 // Takes the annotations out of the pod.
 Scrape Take(Json& annotations) {
   Scrape found;
-  const std::pair<std::string, std::string*> wanted[] = {{"prometheus_io_scrape", &found.scrape},
-                                                         {"prometheus_io_port", &found.port},
-                                                         {"prometheus_io_path", &found.path},
-                                                         {"prometheus_istio_io_scrape_targets", &found.targets}};
+  const std::pair<std::string, std::string*> wanted[] = {
+      {"prometheus_io_scrape", &found.scrape},
+      {"prometheus_io_port", &found.port},
+      {"prometheus_io_path", &found.path},
+      {"prometheus_istio_io_scrape_targets", &found.targets}};
   for (auto it = annotations.begin(); it != annotations.end();) {
     const std::string name = Sanitized(it.key());
     bool taken = false;
@@ -59,7 +61,8 @@ Status CheckPort(const std::string& text, int64_t status_port, std::string_view 
     return Error(Code::kInvalidArgument, "annotation {}: \"{}\" is not a port", where, text);
   if (*port == status_port || std::ranges::find(kProxyPorts, *port) != kProxyPorts.end())
     return Error(Code::kInvalidArgument,
-                 "annotation {}: port {} is one of the proxy's own; name a port of the application", where, *port);
+                 "annotation {}: port {} is one of the proxy's own; name a port of the application",
+                 where, *port);
   return {};
 }
 
@@ -67,9 +70,11 @@ base::Result<Json> Targets(const std::string& text, int64_t status_port) {
   Json targets = Json::array();
   for (const std::string& item : base::SplitList(text)) {
     const auto [port, path] = base::Cut(item, ":");
-    const Status status = CheckPort(std::string(port), status_port, "prometheus.istio.io/scrape-targets");
+    const Status status =
+        CheckPort(std::string(port), status_port, "prometheus.istio.io/scrape-targets");
     if (!status.ok()) return status;
-    targets.push_back({{"port", port}, {"path", path.empty() ? std::string_view("/metrics") : path}});
+    targets.push_back(
+        {{"port", port}, {"path", path.empty() ? std::string_view("/metrics") : path}});
   }
   return targets;
 }
@@ -88,10 +93,13 @@ Status MergePrometheus(const Job& job, Json& pod) {
   const Scrape found = Take(rest);
   if (found.scrape == "false" || found.port == agent_port) return {};
   if (found.any) {
-    if (!found.port.empty()) RETURN_IF_ERROR(CheckPort(found.port, job.status_port(), "prometheus.io/port"), "merging metrics");
+    if (!found.port.empty())
+      RETURN_IF_ERROR(CheckPort(found.port, job.status_port(), "prometheus.io/port"),
+                      "merging metrics");
     Json saved = {{"scrape", found.scrape}, {"path", found.path}, {"port", found.port}};
     if (!found.targets.empty()) {
-      ASSIGN_OR_RETURN(saved["targets"], Targets(found.targets, job.status_port()), "merging metrics");
+      ASSIGN_OR_RETURN(saved["targets"], Targets(found.targets, job.status_port()),
+                       "merging metrics");
     }
     SetEnv(*proxy, "ISTIO_PROMETHEUS_ANNOTATIONS", kubeapi::ToJson(saved));
   } else if (!job.recorded_prometheus.empty()) {

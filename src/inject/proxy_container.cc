@@ -20,7 +20,9 @@ Json LimitEnv(std::string_view name, std::string_view resource) {
   if (resource == "limits.cpu") reference["divisor"] = "1";
   return {{"name", name}, {"valueFrom", {{"resourceFieldRef", std::move(reference)}}}};
 }
-Json Env(std::string_view name, std::string_view value) { return {{"name", name}, {"value", value}}; }
+Json Env(std::string_view name, std::string_view value) {
+  return {{"name", name}, {"value", value}};
+}
 
 // The ProxyConfig as far as it differs from the defaults, for the agent.
 std::string ProxyConfigText(const Job& job) {
@@ -49,7 +51,8 @@ std::string PodPorts(const Job& job) {
 std::string AppContainers(const Job& job) {
   std::vector<std::string> names;
   for (const Json& container : ItemsAt(job.pod, {"spec", "containers"}))
-    if (std::string name = StringAt(container, {"name"}); name != kProxyName) names.push_back(std::move(name));
+    if (std::string name = StringAt(container, {"name"}); name != kProxyName)
+      names.push_back(std::move(name));
   return base::Join(names, ",");
 }
 
@@ -83,9 +86,10 @@ Json Environment(const Job& job, ProxyRole role) {
       Env("ISTIO_META_CLUSTER_ID", job.cluster.empty() ? "Kubernetes" : job.cluster),
       FieldEnv("ISTIO_META_NODE_NAME", "spec.nodeName"),
       Env("ISTIO_META_INTERCEPTION_MODE",
-          role == ProxyRole::kSidecar ? job.interception_mode()
-                                      : (job.ProxyText("interceptionMode").empty() ? "REDIRECT"
-                                                                                   : job.ProxyText("interceptionMode"))),
+          role == ProxyRole::kSidecar
+              ? job.interception_mode()
+              : (job.ProxyText("interceptionMode").empty() ? "REDIRECT"
+                                                           : job.ProxyText("interceptionMode"))),
   };
   if (!job.network.empty()) env.push_back(Env("ISTIO_META_NETWORK", job.network));
   std::string workload = kubeapi::LabelOf(job.pod, "service.istio.io/workload-name");
@@ -93,12 +97,16 @@ Json Environment(const Job& job, ProxyRole role) {
   if (!workload.empty()) env.push_back(Env("ISTIO_META_WORKLOAD_NAME", workload));
   if (!job.owner.name.empty()) env.push_back(Env("ISTIO_META_OWNER", OwnerPath(job)));
   if (role == ProxyRole::kSidecar && !job.Annotation("sidecar.istio.io/bootstrapOverride").empty())
-    env.push_back(Env("ISTIO_BOOTSTRAP_OVERRIDE", "/etc/istio/custom-bootstrap/custom_bootstrap.json"));
-  env.push_back(Env("ISTIO_META_MESH_ID", job.config.Text({"global", "meshID"}, job.mesh.trust_domain)));
+    env.push_back(
+        Env("ISTIO_BOOTSTRAP_OVERRIDE", "/etc/istio/custom-bootstrap/custom_bootstrap.json"));
+  env.push_back(
+      Env("ISTIO_META_MESH_ID", job.config.Text({"global", "meshID"}, job.mesh.trust_domain)));
   env.push_back(Env("TRUST_DOMAIN", job.mesh.trust_domain));
-  if (job.mesh.inbound_localhost) env.push_back(Env("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION", "true"));
+  if (job.mesh.inbound_localhost)
+    env.push_back(Env("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION", "true"));
   Json container = {{"env", std::move(env)}};
-  if (const Json* metadata = Find(job.proxy_config, {"proxyMetadata"}); metadata && metadata->is_object())
+  if (const Json* metadata = Find(job.proxy_config, {"proxyMetadata"});
+      metadata && metadata->is_object())
     for (const auto& [name, value] : metadata->items())
       if (value.is_string()) SetEnv(container, name, value.get<std::string>());
   return container["env"];
@@ -106,17 +114,19 @@ Json Environment(const Job& job, ProxyRole role) {
 
 Json Arguments(const Job& job, ProxyRole role) {
   const auto& config = job.config;
-  Json args = {"proxy",
-               role == ProxyRole::kSidecar ? "sidecar" : "router",
-               "--domain",
-               "$(POD_NAMESPACE).svc." + config.Text({"global", "proxy", "clusterDomain"}, "cluster.local"),
-               "--proxyLogLevel=" + job.Annotation("sidecar.istio.io/logLevel",
-                                                   config.Text({"global", "proxy", "logLevel"}, "warning")),
-               "--proxyComponentLogLevel=" +
-                   job.Annotation("sidecar.istio.io/componentLogLevel",
-                                  config.Text({"global", "proxy", "componentLogLevel"}, "misc:error")),
-               "--log_output_level=" + job.Annotation("sidecar.istio.io/agentLogLevel",
-                                                      config.Text({"global", "logging", "level"}, "default:info"))};
+  Json args = {
+      "proxy",
+      role == ProxyRole::kSidecar ? "sidecar" : "router",
+      "--domain",
+      "$(POD_NAMESPACE).svc." + config.Text({"global", "proxy", "clusterDomain"}, "cluster.local"),
+      "--proxyLogLevel=" + job.Annotation("sidecar.istio.io/logLevel",
+                                          config.Text({"global", "proxy", "logLevel"}, "warning")),
+      "--proxyComponentLogLevel=" +
+          job.Annotation("sidecar.istio.io/componentLogLevel",
+                         config.Text({"global", "proxy", "componentLogLevel"}, "misc:error")),
+      "--log_output_level=" +
+          job.Annotation("sidecar.istio.io/agentLogLevel",
+                         config.Text({"global", "logging", "level"}, "default:info"))};
   if (const std::string port = config.Text({"global", "sts", "servicePort"}, "0"); port != "0")
     args.push_back("--stsPort=" + port);
   if (config.Flag({"global", "logAsJson"}, false)) args.push_back("--log_as_json");
@@ -125,10 +135,12 @@ Json Arguments(const Job& job, ProxyRole role) {
   return args;
 }
 
-int64_t Number(const Job& job, ProxyRole role, std::string_view annotation, std::string_view value, int64_t fallback) {
+int64_t Number(const Job& job, ProxyRole role, std::string_view annotation, std::string_view value,
+               int64_t fallback) {
   std::string text;
   // Gateways take no probe settings from annotations.
-  if (role == ProxyRole::kSidecar) text = job.Annotation("readiness.status.sidecar.istio.io/" + std::string(annotation));
+  if (role == ProxyRole::kSidecar)
+    text = job.Annotation("readiness.status.sidecar.istio.io/" + std::string(annotation));
   if (text.empty()) text = job.config.Text({"global", "proxy", value});
   const auto number = base::ParseInt(text);
   return number.ok() ? *number : fallback;
@@ -139,12 +151,16 @@ void AddProbes(const Job& job, ProxyRole role, Json& container) {
   const Json ready = {{"path", "/healthz/ready"}, {"port", 15021}};
   container["readinessProbe"] = {
       {"httpGet", ready},
-      {"initialDelaySeconds", Number(job, role, "initialDelaySeconds", "readinessInitialDelaySeconds", 0)},
+      {"initialDelaySeconds",
+       Number(job, role, "initialDelaySeconds", "readinessInitialDelaySeconds", 0)},
       {"periodSeconds", Number(job, role, "periodSeconds", "readinessPeriodSeconds", 15)},
       {"timeoutSeconds", 3},
       {"failureThreshold", Number(job, role, "failureThreshold", "readinessFailureThreshold", 4)}};
-  if (role == ProxyRole::kGateway || !job.config.Flag({"global", "proxy", "startupProbe", "enabled"}, true)) return;
-  const auto threshold = base::ParseInt(job.config.Text({"global", "proxy", "startupProbe", "failureThreshold"}));
+  if (role == ProxyRole::kGateway ||
+      !job.config.Flag({"global", "proxy", "startupProbe", "enabled"}, true))
+    return;
+  const auto threshold =
+      base::ParseInt(job.config.Text({"global", "proxy", "startupProbe", "failureThreshold"}));
   container["startupProbe"] = {{"httpGet", ready},
                                {"initialDelaySeconds", 0},
                                {"periodSeconds", 1},
@@ -176,7 +192,9 @@ Json SecurityContext(const Job& job, ProxyRole role) {
   return context;
 }
 
-Json Mount(std::string_view name, std::string_view path) { return {{"name", name}, {"mountPath", path}}; }
+Json Mount(std::string_view name, std::string_view path) {
+  return {{"name", name}, {"mountPath", path}};
+}
 
 Json Mounts(const Job& job) {
   Json mounts = {Mount("workload-socket", "/var/run/secrets/workload-spiffe-uds"),
@@ -209,7 +227,8 @@ void AddLifecycle(const Job& job, Json& container) {
         {"preStop",
          {{"exec",
            {{"command",
-             {"pilot-agent", "request", fmt::format("--debug-port={}", job.status_port()), "POST", "drain"}}}}}}};
+             {"pilot-agent", "request", fmt::format("--debug-port={}", job.status_port()), "POST",
+              "drain"}}}}}}};
   } else if (job.hold_application()) {
     container["lifecycle"] = {{"postStart", {{"exec", {{"command", {"pilot-agent", "wait"}}}}}}};
   }
@@ -246,7 +265,8 @@ Json ProxyResources(const Job& job) {
   if (cpu.empty() && memory.empty() && cpu_limit.empty() && memory_limit.empty()) {
     const Json* own = Find(job.config.values, {"global", "proxy", "resources"});
     if (own != nullptr && own->is_object()) return *own;
-    return {{"requests", {{"cpu", "100m"}, {"memory", "128Mi"}}}, {"limits", {{"cpu", "2000m"}, {"memory", "1024Mi"}}}};
+    return {{"requests", {{"cpu", "100m"}, {"memory", "128Mi"}}},
+            {"limits", {{"cpu", "2000m"}, {"memory", "1024Mi"}}}};
   }
   Json resources = Json::object();
   if (!cpu.empty()) resources["requests"]["cpu"] = cpu;
@@ -260,7 +280,8 @@ Json ProxyContainer(const Job& job, ProxyRole role) {
   Json container = {
       {"name", kProxyName},
       {"image", ProxyImage(job)},
-      {"ports", Json::array({{{"containerPort", 15090}, {"protocol", "TCP"}, {"name", "http-envoy-prom"}}})},
+      {"ports",
+       Json::array({{{"containerPort", 15090}, {"protocol", "TCP"}, {"name", "http-envoy-prom"}}})},
       {"args", Arguments(job, role)},
       {"env", Environment(job, role)},
       {"resources", ProxyResources(job)},

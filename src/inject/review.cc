@@ -23,8 +23,8 @@ HttpAnswer AnswerReview(std::string_view content_type, std::string_view body,
   if (!review.ok()) return Problem(400, "not an AdmissionReview: " + review.status().message());
   const std::string version = StringAt(*review, {"apiVersion"});
   const Json* request = kubeapi::Find(*review, {"request"});
-  if ((version != "admission.k8s.io/v1" && version != "admission.k8s.io/v1beta1") || request == nullptr ||
-      !request->is_object())
+  if ((version != "admission.k8s.io/v1" && version != "admission.k8s.io/v1beta1") ||
+      request == nullptr || !request->is_object())
     return Problem(400, "not an AdmissionReview of admission.k8s.io/v1 or v1beta1 with a request");
 
   ReviewRequest in;
@@ -47,7 +47,9 @@ HttpAnswer AnswerReview(std::string_view content_type, std::string_view body,
   }
   if (!answer.warnings.empty()) response["warnings"] = answer.warnings;
   return {200, "application/json",
-          kubeapi::ToJson({{"apiVersion", version}, {"kind", "AdmissionReview"}, {"response", std::move(response)}})};
+          kubeapi::ToJson({{"apiVersion", version},
+                           {"kind", "AdmissionReview"},
+                           {"response", std::move(response)}})};
 }
 
 }  // namespace isthmus::inject

@@ -33,13 +33,14 @@ struct ReviewRequest {
 /// What a webhook decides. A value.
 struct ReviewAnswer {
   bool allowed = true;
-  std::string message;    ///< Why not.
-  kubeapi::Json patch;    ///< A JSON Patch, or null.
+  std::string message;  ///< Why not.
+  kubeapi::Json patch;  ///< A JSON Patch, or null.
   std::vector<std::string> warnings;
 };
 
-/// The HTTP side of an admission webhook: reads the review, asks `decide`, and answers in the version of the
-/// request. A body that is no review is answered 400, another content type 415. Pure apart from `decide`.
+/// The HTTP side of an admission webhook: reads the review, asks `decide`, and answers in the
+/// version of the request. A body that is no review is answered 400, another content type 415. Pure
+/// apart from `decide`.
 HttpAnswer AnswerReview(std::string_view content_type, std::string_view body,
                         const std::function<ReviewAnswer(const ReviewRequest&)>& decide);
 

@@ -16,11 +16,12 @@ struct InjectionStats {
   uint64_t skipped = 0;
 };
 
-/// The mutating webhook: answers a review of a pod with the patch that gives it its proxy. `path` carries
-/// parameters (/inject/cluster/c1/net/n1); `native_sidecars` is the control plane's setting.
-HttpAnswer AnswerInjection(std::string_view path, std::string_view content_type, std::string_view body,
-                           const InjectorConfig& config, const MeshSettings& mesh, bool native_sidecars,
-                           InjectionStats& stats);
+/// The mutating webhook: answers a review of a pod with the patch that gives it its proxy. `path`
+/// carries parameters (/inject/cluster/c1/net/n1); `native_sidecars` is the control plane's
+/// setting.
+HttpAnswer AnswerInjection(std::string_view path, std::string_view content_type,
+                           std::string_view body, const InjectorConfig& config,
+                           const MeshSettings& mesh, bool native_sidecars, InjectionStats& stats);
 
 /// Counts of the validating webhook.
 struct ValidationStats {
@@ -29,6 +30,7 @@ struct ValidationStats {
 };
 
 /// The validating webhook for the mesh's own kinds: refuses what config::Validate finds wrong.
-HttpAnswer AnswerValidation(std::string_view content_type, std::string_view body, ValidationStats& stats);
+HttpAnswer AnswerValidation(std::string_view content_type, std::string_view body,
+                            ValidationStats& stats);
 
 }  // namespace isthmus::inject

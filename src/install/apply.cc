@@ -23,18 +23,21 @@ Status EnsureNamespace(ClusterAccess& cluster, const Installation& installation)
   auto existing = cluster.Get(Namespaces(), "", installation.ns);
   if (existing.ok()) return {};
   if (existing.status().code() != Code::kNotFound) return existing.status();
-  Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", installation.ns}}}};
+  Json ns = {
+      {"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", installation.ns}}}};
   if (std::string network = StringAt(installation.values, {"global", "network"}); !network.empty())
     ns["metadata"]["labels"]["topology.istio.io/network"] = network;
   auto created = cluster.Create(Namespaces(), "", ns);
-  return created.ok() || created.status().code() == Code::kAlreadyExists ? Status() : created.status();
+  return created.ok() || created.status().code() == Code::kAlreadyExists ? Status()
+                                                                         : created.status();
 }
 
 bool Established(const Json& definition) {
   const Json* conditions = Find(definition, {"status", "conditions"});
   if (conditions == nullptr || !conditions->is_array()) return false;
   for (const Json& condition : *conditions)
-    if (StringAt(condition, {"type"}) == "Established" && StringAt(condition, {"status"}) == "True") return true;
+    if (StringAt(condition, {"type"}) == "Established" && StringAt(condition, {"status"}) == "True")
+      return true;
   return false;
 }
 
@@ -45,58 +48,68 @@ base::Result<std::string> WhyNotReadyObject(ClusterAccess& cluster, const Json& 
     ASSIGN_OR_RETURN(Json now, cluster.Get(CustomResourceDefinitions(), "", name), "");
     return std::string(Established(now) ? "" : "not established");
   }
-  if (kind == "Deployment") return WhyNotReady(cluster, StringAt(object, {"metadata", "namespace"}), name);
+  if (kind == "Deployment")
+    return WhyNotReady(cluster, StringAt(object, {"metadata", "namespace"}), name);
   return std::string();
 }
 
-/// The control plane turns Ignore to Fail once its webhook answers; an upgrade must not open that door again.
+/// The control plane turns Ignore to Fail once its webhook answers; an upgrade must not open that
+/// door again.
 Status KeepFailurePolicy(ClusterAccess& cluster, Json& webhook) {
-  ASSIGN_OR_RETURN(Resource resource, cluster.Find(StringAt(webhook, {"apiVersion"}), StringAt(webhook, {"kind"})), "");
+  ASSIGN_OR_RETURN(Resource resource,
+                   cluster.Find(StringAt(webhook, {"apiVersion"}), StringAt(webhook, {"kind"})),
+                   "");
   auto live = cluster.Get(resource, "", StringAt(webhook, {"metadata", "name"}));
   if (!live.ok()) return live.status().code() == Code::kNotFound ? Status() : live.status();
   const Json* entries = Find(*live, {"webhooks"});
   if (entries == nullptr || !entries->is_array()) return {};
   for (Json& wanted : webhook["webhooks"])
     for (const Json& entry : *entries)
-      if (StringAt(entry, {"name"}) == StringAt(wanted, {"name"})) wanted["failurePolicy"] = StringAt(entry, {"failurePolicy"});
+      if (StringAt(entry, {"name"}) == StringAt(wanted, {"name"}))
+        wanted["failurePolicy"] = StringAt(entry, {"failurePolicy"});
   return {};
 }
 
-Status ApplyComponent(ClusterAccess& cluster, const Installation& installation, const Component& component,
-                      const ApplyOptions& options) {
+Status ApplyComponent(ClusterAccess& cluster, const Installation& installation,
+                      const Component& component, const ApplyOptions& options) {
   std::vector<Json> definitions, others;
   ASSIGN_OR_RETURN(std::vector<Json> objects, AsApplied(cluster, installation, component), "");
   for (Json& object : objects)
-    (StringAt(object, {"kind"}) == "CustomResourceDefinition" ? definitions : others).push_back(std::move(object));
+    (StringAt(object, {"kind"}) == "CustomResourceDefinition" ? definitions : others)
+        .push_back(std::move(object));
   RETURN_IF_ERROR(cluster.ApplyAll(definitions, installation.ns), "");
   RETURN_IF_ERROR(cluster.ApplyAll(others, installation.ns), "");
   RETURN_IF_ERROR(WaitReady(cluster, definitions, options.readiness_timeout), "");
   return options.wait ? WaitReady(cluster, others, options.readiness_timeout) : Status();
 }
 
-/// Deletes what this owner applied before and no longer renders. An unnamed installation owns what is labelled
-/// "unknown": it never takes another's gateway away.
-Status Prune(ClusterAccess& cluster, const Installation& installation, const std::vector<Component>& components) {
+/// Deletes what this owner applied before and no longer renders. An unnamed installation owns what
+/// is labelled "unknown": it never takes another's gateway away.
+Status Prune(ClusterAccess& cluster, const Installation& installation,
+             const std::vector<Component>& components) {
   std::set<std::string> rendered, component_ids;
   for (const Component& component : components) {
     component_ids.insert(component.id);
     for (const Json& object : component.objects) rendered.insert(Describe(object));
   }
   std::string selector = fmt::format(
-      "{}=Reconcile,operator.istio.io/component,istio.io/rev={},install.operator.istio.io/owning-resource={},"
+      "{}=Reconcile,operator.istio.io/component,istio.io/rev={},install.operator.istio.io/"
+      "owning-resource={},"
       "install.operator.istio.io/owning-resource-namespace={}",
-      kManaged, installation.revision.empty() ? "default" : installation.revision, installation.owner_name,
-      installation.ns);
+      kManaged, installation.revision.empty() ? "default" : installation.revision,
+      installation.owner_name, installation.ns);
   ASSIGN_OR_RETURN(std::vector<Owned> owned, FindOwned(cluster, selector, false), "pruning");
   for (const Owned& one : owned) {
-    if (StringAt(one.object, {"metadata", "labels", "install.operator.istio.io/owning-resource-not-pruned"}) == "true")
+    if (StringAt(one.object, {"metadata", "labels",
+                              "install.operator.istio.io/owning-resource-not-pruned"}) == "true")
       continue;
     // Items of a list may come without their kind.
     std::string ns = StringAt(one.object, {"metadata", "namespace"});
     std::string name = StringAt(one.object, {"metadata", "name"});
     std::string what = one.resource.kind + " " + (ns.empty() ? "" : ns + "/") + name;
     // Pods and slices that controllers made carry the labels of their makers' templates.
-    if (const Json* owners = Find(one.object, {"metadata", "ownerReferences"}); owners != nullptr && !owners->empty())
+    if (const Json* owners = Find(one.object, {"metadata", "ownerReferences"});
+        owners != nullptr && !owners->empty())
       continue;
     if (rendered.contains(what)) continue;
     RETURN_IF_ERROR(cluster.Delete(one.resource, ns, name), "pruning " + what);
@@ -106,7 +119,8 @@ Status Prune(ClusterAccess& cluster, const Installation& installation, const std
 
 }  // namespace
 
-base::Result<std::vector<Json>> AsApplied(ClusterAccess& cluster, const Installation& installation, const Component& component) {
+base::Result<std::vector<Json>> AsApplied(ClusterAccess& cluster, const Installation& installation,
+                                          const Component& component) {
   std::vector<Json> objects = component.objects;
   for (Json& object : objects) {
     Json& labels = object["metadata"]["labels"];
@@ -134,14 +148,17 @@ Status WaitReady(ClusterAccess& cluster, const std::vector<Json>& objects, base:
   });
   if (status.code() == Code::kDeadlineExceeded && !waiting.empty())
     return Error(Code::kDeadlineExceeded, "resources not ready after {} s: {}",
-                 std::chrono::duration_cast<std::chrono::seconds>(timeout).count(), fmt::join(waiting, ", "));
+                 std::chrono::duration_cast<std::chrono::seconds>(timeout).count(),
+                 fmt::join(waiting, ", "));
   return status;
 }
 
-base::Result<std::string> WhyNotReady(ClusterAccess& cluster, const std::string& ns, const std::string& name) {
+base::Result<std::string> WhyNotReady(ClusterAccess& cluster, const std::string& ns,
+                                      const std::string& name) {
   ASSIGN_OR_RETURN(Json deployment, cluster.Get(Deployments(), ns, name), "");
   int64_t wanted = IntAt(deployment, {"spec", "replicas"}, 1);
-  if (IntAt(deployment, {"status", "observedGeneration"}) < IntAt(deployment, {"metadata", "generation"}))
+  if (IntAt(deployment, {"status", "observedGeneration"}) <
+      IntAt(deployment, {"metadata", "generation"}))
     return std::string("not observed yet");
   int64_t updated = IntAt(deployment, {"status", "updatedReplicas"});
   int64_t available = IntAt(deployment, {"status", "availableReplicas"});
@@ -151,12 +168,14 @@ base::Result<std::string> WhyNotReady(ClusterAccess& cluster, const std::string&
   const Json* conditions = Find(deployment, {"status", "conditions"});
   if (conditions != nullptr && conditions->is_array())
     for (const Json& condition : *conditions)
-      if (StringAt(condition, {"type"}) == "ReplicaFailure") why += "; " + StringAt(condition, {"message"});
+      if (StringAt(condition, {"type"}) == "ReplicaFailure")
+        why += "; " + StringAt(condition, {"message"});
   return why;
 }
 
-Status Apply(ClusterAccess cluster, const Installation& installation, const std::vector<Component>& components,
-             const ApplyOptions& options, const ProgressLine& progress) {
+Status Apply(ClusterAccess cluster, const Installation& installation,
+             const std::vector<Component>& components, const ApplyOptions& options,
+             const ProgressLine& progress) {
   RETURN_IF_ERROR(EnsureNamespace(cluster, installation), "creating namespace " + installation.ns);
   for (const Component& component : components) {
     progress(fmt::format("- Processing resources for {}.", component.title));
@@ -175,24 +194,28 @@ Status Apply(ClusterAccess cluster, const Installation& installation, const std:
   return {};
 }
 
-Status Uninstall(ClusterAccess cluster, const UninstallOptions& options, const ProgressLine& progress) {
+Status Uninstall(ClusterAccess cluster, const UninstallOptions& options,
+                 const ProgressLine& progress) {
   std::string selector = "operator.istio.io/component";
   if (!options.purge) {
     selector = "operator.istio.io/component in (Pilot,IngressGateways,EgressGateways,Cni,Ztunnel)";
     if (!options.revision.empty()) selector += ",istio.io/rev=" + options.revision;
     if (!options.owner_ns.empty())
       selector += ",install.operator.istio.io/owning-resource-namespace=" + options.owner_ns;
-    if (!options.owner_name.empty()) selector += ",install.operator.istio.io/owning-resource=" + options.owner_name;
+    if (!options.owner_name.empty())
+      selector += ",install.operator.istio.io/owning-resource=" + options.owner_name;
   }
-  ASSIGN_OR_RETURN(std::vector<Owned> owned, FindOwned(cluster, selector, options.purge), "looking for what is installed");
+  ASSIGN_OR_RETURN(std::vector<Owned> owned, FindOwned(cluster, selector, options.purge),
+                   "looking for what is installed");
   if (owned.empty()) progress("  Nothing of Istio was found to remove.");
   for (const Owned& one : owned) {
     std::string ns = StringAt(one.object, {"metadata", "namespace"});
     std::string name = StringAt(one.object, {"metadata", "name"});
     if (!options.dry_run)
-      RETURN_IF_ERROR(cluster.Delete(one.resource, ns, name), "removing " + one.resource.kind + " " + name);
-    progress(fmt::format("  Removed {}/{}, Kind={}/{}{}.", one.resource.group, one.resource.version, one.resource.kind,
-                         name, ns.empty() ? "" : "." + ns));
+      RETURN_IF_ERROR(cluster.Delete(one.resource, ns, name),
+                      "removing " + one.resource.kind + " " + name);
+    progress(fmt::format("  Removed {}/{}, Kind={}/{}{}.", one.resource.group, one.resource.version,
+                         one.resource.kind, name, ns.empty() ? "" : "." + ns));
   }
   progress("✔ Uninstall complete");
   return {};

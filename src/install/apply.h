@@ -18,23 +18,30 @@ using ProgressLine = std::function<void(std::string_view line)>;
 struct ApplyOptions {
   base::Duration readiness_timeout = std::chrono::minutes(5);  ///< For each component.
   bool prune = true;
-  bool wait = true;  ///< Whether each component is waited for before the next; definitions always are.
+  bool wait =
+      true;  ///< Whether each component is waited for before the next; definitions always are.
 };
 
-/// Installs: namespace, then component after component (gateways side by side), each applied at once and waited for,
-/// then removes what this owner no longer renders. The error names the component and each object that is not ready, with why.
-base::Status Apply(ClusterAccess cluster, const Installation& installation, const std::vector<Component>& components,
-                   const ApplyOptions& options, const ProgressLine& progress);
+/// Installs: namespace, then component after component (gateways side by side), each applied at
+/// once and waited for, then removes what this owner no longer renders. The error names the
+/// component and each object that is not ready, with why.
+base::Status Apply(ClusterAccess cluster, const Installation& installation,
+                   const std::vector<Component>& components, const ApplyOptions& options,
+                   const ProgressLine& progress);
 
-/// The objects of a component as they are applied: with the labels by which they are found again, and with what the running
-/// control plane has taken over (the failure policy of its validating webhook).
-base::Result<std::vector<Json>> AsApplied(ClusterAccess& cluster, const Installation& installation, const Component& component);
+/// The objects of a component as they are applied: with the labels by which they are found again,
+/// and with what the running control plane has taken over (the failure policy of its validating
+/// webhook).
+base::Result<std::vector<Json>> AsApplied(ClusterAccess& cluster, const Installation& installation,
+                                          const Component& component);
 
 /// Waits for all Deployments among `objects`; the error lists those that are not ready, with why.
-base::Status WaitReady(ClusterAccess& cluster, const std::vector<Json>& objects, base::Duration timeout);
+base::Status WaitReady(ClusterAccess& cluster, const std::vector<Json>& objects,
+                       base::Duration timeout);
 
 /// Why a Deployment is not ready, or "" when it is: its newest replica set, its pods' reasons.
-base::Result<std::string> WhyNotReady(ClusterAccess& cluster, const std::string& ns, const std::string& name);
+base::Result<std::string> WhyNotReady(ClusterAccess& cluster, const std::string& ns,
+                                      const std::string& name);
 
 struct UninstallOptions {
   bool purge = false;
@@ -44,7 +51,9 @@ struct UninstallOptions {
   bool dry_run = false;
 };
 
-/// Deletes what install applied, found by its labels, and tells each object. Objects already gone are no error.
-base::Status Uninstall(ClusterAccess cluster, const UninstallOptions& options, const ProgressLine& progress);
+/// Deletes what install applied, found by its labels, and tells each object. Objects already gone
+/// are no error.
+base::Status Uninstall(ClusterAccess cluster, const UninstallOptions& options,
+                       const ProgressLine& progress);
 
 }  // namespace isthmus::install

@@ -15,37 +15,46 @@ constexpr base::Duration kPatience = std::chrono::seconds(30);
 
 }  // namespace
 
-base::Result<Json> ClusterAccess::Get(const Resource& resource, std::string_view ns, std::string_view name) {
+base::Result<Json> ClusterAccess::Get(const Resource& resource, std::string_view ns,
+                                      std::string_view name) {
   return Await<Json>(loop_, kPatience, [&](auto done) { client_.Get(resource, ns, name, done); });
 }
 
 base::Result<std::vector<Json>> ClusterAccess::List(const Resource& resource, std::string_view ns,
                                                     std::string_view label_selector) {
   kubeclient::ListOptions options{std::string(label_selector), ""};
-  ASSIGN_OR_RETURN(Json list, Await<Json>(loop_, kPatience, [&](auto done) { client_.List(resource, ns, options, done); }),
-                   "listing " + resource.plural);
+  ASSIGN_OR_RETURN(
+      Json list,
+      Await<Json>(loop_, kPatience, [&](auto done) { client_.List(resource, ns, options, done); }),
+      "listing " + resource.plural);
   std::vector<Json> items;
   if (list.contains("items") && list["items"].is_array())
     for (Json& item : list["items"]) items.push_back(std::move(item));
   return items;
 }
 
-base::Result<Json> ClusterAccess::Create(const Resource& resource, std::string_view ns, const Json& object) {
-  return Await<Json>(loop_, kPatience, [&](auto done) { client_.Create(resource, ns, object, done); });
+base::Result<Json> ClusterAccess::Create(const Resource& resource, std::string_view ns,
+                                         const Json& object) {
+  return Await<Json>(loop_, kPatience,
+                     [&](auto done) { client_.Create(resource, ns, object, done); });
 }
 
-base::Result<Json> ClusterAccess::Patch(const Resource& resource, std::string_view ns, std::string_view name,
-                                        kubeclient::PatchType type, const Json& patch) {
-  return Await<Json>(loop_, kPatience, [&](auto done) { client_.Patch(resource, ns, name, type, patch, done); });
+base::Result<Json> ClusterAccess::Patch(const Resource& resource, std::string_view ns,
+                                        std::string_view name, kubeclient::PatchType type,
+                                        const Json& patch) {
+  return Await<Json>(loop_, kPatience,
+                     [&](auto done) { client_.Patch(resource, ns, name, type, patch, done); });
 }
 
 Status ClusterAccess::Delete(const Resource& resource, std::string_view ns, std::string_view name) {
-  auto result = Await<Json>(loop_, kPatience, [&](auto done) { client_.Delete(resource, ns, name, done); });
+  auto result =
+      Await<Json>(loop_, kPatience, [&](auto done) { client_.Delete(resource, ns, name, done); });
   return result.ok() || result.status().code() == Code::kNotFound ? Status() : result.status();
 }
 
 base::Result<Resource> ClusterAccess::Find(std::string_view api_version, std::string_view kind) {
-  return Await<Resource>(loop_, kPatience, [&](auto done) { client_.Discover(api_version, kind, done); });
+  return Await<Resource>(loop_, kPatience,
+                         [&](auto done) { client_.Discover(api_version, kind, done); });
 }
 
 Status ClusterAccess::ApplyAll(const std::vector<Json>& objects, std::string_view default_ns) {
@@ -64,33 +73,37 @@ Status ClusterAccess::ApplyAll(const std::vector<Json>& objects, std::string_vie
     }
     ++progress->open;
     client_.Patch(
-        *resource, ns, StringAt(object, {"metadata", "name"}), kubeclient::PatchType::kApply, object,
+        *resource, ns, StringAt(object, {"metadata", "name"}), kubeclient::PatchType::kApply,
+        object,
         [progress, what = Describe(object)](base::Result<Json> result) {
           --progress->open;
-          if (!result.ok() && progress->error.ok()) progress->error = result.status().In("applying " + what);
+          if (!result.ok() && progress->error.ok())
+            progress->error = result.status().In("applying " + what);
         },
         {}, "istio-operator", true);
   }
   if (!loop_.RunUntil([progress] { return progress->open == 0; }, kPatience))
-    return Error(Code::kDeadlineExceeded, "the API server did not answer {} of {} requests in 30 s", progress->open,
-                 objects.size());
+    return Error(Code::kDeadlineExceeded, "the API server did not answer {} of {} requests in 30 s",
+                 progress->open, objects.size());
   return progress->error;
 }
 
-Status ClusterAccess::Until(base::Duration timeout, const std::function<base::Result<bool>()>& done) {
+Status ClusterAccess::Until(base::Duration timeout,
+                            const std::function<base::Result<bool>()>& done) {
   auto end = std::chrono::steady_clock::now() + timeout;
   while (true) {
     ASSIGN_OR_RETURN(bool is, done(), "");
     if (is) return {};
-    if (std::chrono::steady_clock::now() >= end) return Error(Code::kDeadlineExceeded, "not ready in time");
+    if (std::chrono::steady_clock::now() >= end)
+      return Error(Code::kDeadlineExceeded, "not ready in time");
     loop_.RunUntil([] { return false; }, std::chrono::milliseconds(100));
   }
 }
 
-#define RESOURCE(Function, group, version, plural, kind, namespaced)             \
-  const Resource& Function() {                                                   \
-    static const Resource resource{group, version, plural, kind, namespaced};    \
-    return resource;                                                             \
+#define RESOURCE(Function, group, version, plural, kind, namespaced)          \
+  const Resource& Function() {                                                \
+    static const Resource resource{group, version, plural, kind, namespaced}; \
+    return resource;                                                          \
   }
 RESOURCE(Namespaces, "", "v1", "namespaces", "Namespace", false)
 RESOURCE(Secrets, "", "v1", "secrets", "Secret", true)
@@ -108,7 +121,8 @@ RESOURCE(CustomResourceDefinitions, "apiextensions.k8s.io", "v1", "customresourc
 
 std::string Describe(const Json& object) {
   std::string ns = StringAt(object, {"metadata", "namespace"});
-  return StringAt(object, {"kind"}) + " " + (ns.empty() ? "" : ns + "/") + StringAt(object, {"metadata", "name"});
+  return StringAt(object, {"kind"}) + " " + (ns.empty() ? "" : ns + "/") +
+         StringAt(object, {"metadata", "name"});
 }
 
 }  // namespace isthmus::install

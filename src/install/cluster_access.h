@@ -14,8 +14,8 @@ namespace isthmus::install {
 using kubeapi::Json;
 using kubeclient::Resource;
 
-/// One cluster as the installer works on it: call after call, each awaited on the loop. Borrows both; lives on the
-/// loop's thread. Every call gives up after 30 s.
+/// One cluster as the installer works on it: call after call, each awaited on the loop. Borrows
+/// both; lives on the loop's thread. Every call gives up after 30 s.
 class ClusterAccess {
  public:
   ClusterAccess(base::Loop& loop, kubeclient::Client& client) : loop_(loop), client_(client) {}
@@ -29,8 +29,8 @@ class ClusterAccess {
   /// Absent objects are no error.
   base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name);
   base::Result<Resource> Find(std::string_view api_version, std::string_view kind);
-  /// Server-side apply of all at once (field manager istio-operator, forced); namespaced objects without a namespace
-  /// go to `default_ns`. The first error wins and names its object.
+  /// Server-side apply of all at once (field manager istio-operator, forced); namespaced objects
+  /// without a namespace go to `default_ns`. The first error wins and names its object.
   base::Status ApplyAll(const std::vector<Json>& objects, std::string_view default_ns);
   /// Asks again and again, 100 ms apart, until `done` says true, an error, or the timeout comes.
   base::Status Until(base::Duration timeout, const std::function<base::Result<bool>()>& done);

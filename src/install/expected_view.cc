@@ -10,21 +10,29 @@ using kubeapi::Find;
 using kubeapi::IntAt;
 using kubeapi::StringAt;
 
-std::string HostOf(const std::string& name, const std::string& ns) { return name + "." + ns + ".svc.cluster.local"; }
+std::string HostOf(const std::string& name, const std::string& ns) {
+  return name + "." + ns + ".svc.cluster.local";
+}
 
 bool LocalToItsCluster(const std::string& host) {
-  return host.ends_with(".kube-system.svc.cluster.local") || host == "kubernetes.default.svc.cluster.local" ||
-         host.starts_with("istiod.istio-system.") || host.starts_with("istiod-remote.istio-system.");
+  return host.ends_with(".kube-system.svc.cluster.local") ||
+         host == "kubernetes.default.svc.cluster.local" ||
+         host.starts_with("istiod.istio-system.") ||
+         host.starts_with("istiod-remote.istio-system.");
 }
 
 void AddGateway(const Json& service, ClusterFacts& facts) {
   if (kubeapi::LabelOf(service, "topology.istio.io/network").empty()) return;
-  if (std::string port = kubeapi::LabelOf(service, "networking.istio.io/gatewayPort"); !port.empty())
+  if (std::string port = kubeapi::LabelOf(service, "networking.istio.io/gatewayPort");
+      !port.empty())
     facts.gateway_port = std::atoi(port.c_str());
-  if (const Json* ingress = Find(service, {"status", "loadBalancer", "ingress"}); ingress != nullptr && ingress->is_array())
+  if (const Json* ingress = Find(service, {"status", "loadBalancer", "ingress"});
+      ingress != nullptr && ingress->is_array())
     for (const Json& one : *ingress)
-      if (std::string ip = StringAt(one, {"ip"}); !ip.empty()) facts.gateway_addresses.push_back(ip);
-  if (const Json* external = Find(service, {"spec", "externalIPs"}); external != nullptr && external->is_array())
+      if (std::string ip = StringAt(one, {"ip"}); !ip.empty())
+        facts.gateway_addresses.push_back(ip);
+  if (const Json* external = Find(service, {"spec", "externalIPs"});
+      external != nullptr && external->is_array())
     for (const Json& one : *external)
       if (one.is_string()) facts.gateway_addresses.push_back(one.get<std::string>());
 }
@@ -34,14 +42,17 @@ std::map<std::string, int64_t> PortsOf(const Json& service) {
   std::map<std::string, int64_t> ports;
   if (const Json* list = Find(service, {"spec", "ports"}); list != nullptr && list->is_array())
     for (const Json& port : *list)
-      if (StringAt(port, {"protocol"}) != "UDP") ports[StringAt(port, {"name"})] = IntAt(port, {"port"});
+      if (StringAt(port, {"protocol"}) != "UDP")
+        ports[StringAt(port, {"name"})] = IntAt(port, {"port"});
   return ports;
 }
 
-void AddSlice(const Json& slice, const std::string& host, const std::map<std::string, int64_t>& ports, ClusterFacts& facts) {
+void AddSlice(const Json& slice, const std::string& host,
+              const std::map<std::string, int64_t>& ports, ClusterFacts& facts) {
   const Json* endpoints = Find(slice, {"endpoints"});
   const Json* targets = Find(slice, {"ports"});
-  if (endpoints == nullptr || !endpoints->is_array() || targets == nullptr || !targets->is_array()) return;
+  if (endpoints == nullptr || !endpoints->is_array() || targets == nullptr || !targets->is_array())
+    return;
   for (const Json& target : *targets) {
     auto port = ports.find(StringAt(target, {"name"}));
     if (port == ports.end()) continue;
@@ -52,17 +63,20 @@ void AddSlice(const Json& slice, const std::string& host, const std::map<std::st
       if (addresses == nullptr || !addresses->is_array()) continue;
       for (const Json& address : *addresses)
         if (address.is_string())
-          facts.ready[key].insert(address.get<std::string>() + ":" + std::to_string(IntAt(target, {"port"})));
+          facts.ready[key].insert(address.get<std::string>() + ":" +
+                                  std::to_string(IntAt(target, {"port"})));
     }
   }
 }
 
 }  // namespace
 
-ClusterFacts ReadFacts(const std::vector<Json>& services, const std::vector<Json>& slices, const std::vector<Json>& pods) {
+ClusterFacts ReadFacts(const std::vector<Json>& services, const std::vector<Json>& slices,
+                       const std::vector<Json>& pods) {
   ClusterFacts facts;
   for (const Json& pod : pods)
-    if (kubeapi::LabelOf(pod, "security.istio.io/tlsMode") == "istio") facts.mtls_ips.insert(StringAt(pod, {"status", "podIP"}));
+    if (kubeapi::LabelOf(pod, "security.istio.io/tlsMode") == "istio")
+      facts.mtls_ips.insert(StringAt(pod, {"status", "podIP"}));
   std::map<std::string, std::map<std::string, int64_t>> ports;
   for (const Json& service : services) {
     std::string host = HostOf(kubeapi::NameOf(service), kubeapi::NamespaceOf(service));
@@ -73,15 +87,17 @@ ClusterFacts ReadFacts(const std::vector<Json>& services, const std::vector<Json
     AddGateway(service, facts);
   }
   for (const Json& slice : slices) {
-    std::string host = HostOf(kubeapi::LabelOf(slice, "kubernetes.io/service-name"), kubeapi::NamespaceOf(slice));
-    if (auto found = ports.find(host); found != ports.end()) AddSlice(slice, host, found->second, facts);
+    std::string host =
+        HostOf(kubeapi::LabelOf(slice, "kubernetes.io/service-name"), kubeapi::NamespaceOf(slice));
+    if (auto found = ports.find(host); found != ports.end())
+      AddSlice(slice, host, found->second, facts);
   }
   return facts;
 }
 
-std::map<std::string, std::set<ExpectedEndpoint>> ExpectedViews(const Topology& topology,
-                                                                const std::map<std::string, ClusterFacts>& facts,
-                                                                const std::string& viewer) {
+std::map<std::string, std::set<ExpectedEndpoint>> ExpectedViews(
+    const Topology& topology, const std::map<std::string, ClusterFacts>& facts,
+    const std::string& viewer) {
   std::map<std::string, std::set<ExpectedEndpoint>> views;
   const TopologyCluster* own = topology.Find(viewer);
   if (own == nullptr) return views;
@@ -98,20 +114,25 @@ std::map<std::string, std::set<ExpectedEndpoint>> ExpectedViews(const Topology& 
     for (const auto& [key, addresses] : of.ready) {
       std::string host = key.substr(0, key.find('|'));
       if (LocalToItsCluster(host) || of.headless.contains(host)) continue;
-      std::set<ExpectedEndpoint>& view = views["outbound|" + key.substr(key.find('|') + 1) + "||" + host];
+      std::set<ExpectedEndpoint>& view =
+          views["outbound|" + key.substr(key.find('|') + 1) + "||" + host];
       if (addresses.empty()) continue;
-      bool direct = cluster.network == own->network || cluster.network.empty() || ways_in[cluster.network].empty();
+      bool direct = cluster.network == own->network || cluster.network.empty() ||
+                    ways_in[cluster.network].empty();
       if (direct) {
-        for (const std::string& address : addresses) view.insert({address, "pod of " + cluster.name});
+        for (const std::string& address : addresses)
+          view.insert({address, "pod of " + cluster.name});
         continue;
       }
       bool mtls = false;
-      for (const std::string& address : addresses) mtls |= of.mtls_ips.contains(address.substr(0, address.rfind(':')));
+      for (const std::string& address : addresses)
+        mtls |= of.mtls_ips.contains(address.substr(0, address.rfind(':')));
       if (!mtls) continue;
       // A cluster's own gateway is preferred to the others of its network.
       std::vector<std::string> ways;
       if (cluster.gateway.exposes_services)
-        for (const std::string& address : of.gateway_addresses) ways.push_back(address + ":" + std::to_string(of.gateway_port));
+        for (const std::string& address : of.gateway_addresses)
+          ways.push_back(address + ":" + std::to_string(of.gateway_port));
       if (ways.empty()) ways = ways_in[cluster.network];
       for (const std::string& way : ways) view.insert({way, "gateway into " + cluster.network});
     }
@@ -119,7 +140,8 @@ std::map<std::string, std::set<ExpectedEndpoint>> ExpectedViews(const Topology& 
   return views;
 }
 
-base::Result<std::map<std::string, std::set<std::string>>> ReadEnvoyClusters(const std::string& json) {
+base::Result<std::map<std::string, std::set<std::string>>> ReadEnvoyClusters(
+    const std::string& json) {
   ASSIGN_OR_RETURN(Json document, kubeapi::ParseJson(json), "Envoy's /clusters");
   const Json* statuses = Find(document, {"cluster_statuses"});
   if (statuses == nullptr || !statuses->is_array())

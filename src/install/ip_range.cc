@@ -28,6 +28,8 @@ base::Result<IpRange> IpRange::Parse(std::string_view text) {
   return range;
 }
 
-bool IpRange::Overlaps(const IpRange& other) const { return first_ <= other.last_ && other.first_ <= last_; }
+bool IpRange::Overlaps(const IpRange& other) const {
+  return first_ <= other.last_ && other.first_ <= last_;
+}
 
 }  // namespace isthmus::install

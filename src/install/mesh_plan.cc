@@ -14,7 +14,8 @@ using kubeapi::StringAt;
 
 /// Fields that the server writes by itself; they say nothing of what is wanted.
 Json WithoutServerFields(Json object) {
-  for (const char* key : {"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"})
+  for (const char* key :
+       {"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"})
     object["metadata"].erase(key);
   object.erase("status");
   return object;
@@ -35,7 +36,8 @@ std::string Differences(const Json& live, const Json& wanted) {
 }
 
 /// Asks the server what applying would give, without doing it.
-base::Result<Json> DryRunApply(ClusterAccess& access, const Resource& resource, const Json& object) {
+base::Result<Json> DryRunApply(ClusterAccess& access, const Resource& resource,
+                               const Json& object) {
   http::Request request;
   request.method = "PATCH";
   std::string ns = resource.namespaced ? StringAt(object, {"metadata", "namespace"}) : "";
@@ -43,14 +45,17 @@ base::Result<Json> DryRunApply(ClusterAccess& access, const Resource& resource, 
                    "?dryRun=All&fieldManager=istio-operator&force=true";
   request.headers.Set("content-type", "application/apply-patch+yaml");
   request.body = kubeapi::ToJson(object);
-  ASSIGN_OR_RETURN(http::Response response,
-                   kubeclient::Await<http::Response>(access.loop(), std::chrono::seconds(30), [&](auto done) {
-                     access.client().Raw(request, std::chrono::seconds(30), done);
-                   }), "");
+  ASSIGN_OR_RETURN(
+      http::Response response,
+      kubeclient::Await<http::Response>(
+          access.loop(), std::chrono::seconds(30),
+          [&](auto done) { access.client().Raw(request, std::chrono::seconds(30), done); }),
+      "");
   return kubeapi::ParseJson(response.body);
 }
 
-base::Result<PlanLine> PlanObject(ClusterAccess& access, const std::string& cluster, const Json& object) {
+base::Result<PlanLine> PlanObject(ClusterAccess& access, const std::string& cluster,
+                                  const Json& object) {
   PlanLine line{cluster, PlanLine::Action::kCreate, Describe(object), ""};
   auto resource = access.Find(StringAt(object, {"apiVersion"}), StringAt(object, {"kind"}));
   if (!resource.ok()) {
@@ -64,14 +69,17 @@ base::Result<PlanLine> PlanObject(ClusterAccess& access, const std::string& clus
     if (live.status().code() == Code::kNotFound) return line;
     return live.status();
   }
-  ASSIGN_OR_RETURN(Json wanted, DryRunApply(access, *resource, object), "asking for a dry run of " + line.object);
+  ASSIGN_OR_RETURN(Json wanted, DryRunApply(access, *resource, object),
+                   "asking for a dry run of " + line.object);
   line.detail = Differences(WithoutServerFields(*live), WithoutServerFields(wanted));
   line.action = line.detail.empty() ? PlanLine::Action::kKeep : PlanLine::Action::kChange;
   return line;
 }
 
 /// All objects that BringUp would apply to a cluster and that can be known beforehand.
-base::Result<std::vector<Json>> WantedObjects(const Topology& topology, const TopologyCluster& cluster, ClusterAccess& access) {
+base::Result<std::vector<Json>> WantedObjects(const Topology& topology,
+                                              const TopologyCluster& cluster,
+                                              ClusterAccess& access) {
   std::string address = cluster.remote_pilot_address;
   if (const TopologyCluster* primary = topology.Find(cluster.control_plane);
       address.empty() && primary != nullptr && !primary->gateway.external_ips.empty())
@@ -79,20 +87,25 @@ base::Result<std::vector<Json>> WantedObjects(const Topology& topology, const To
   std::vector<Json> wanted;
   auto add = [&](const Rendered& rendered) -> base::Status {
     for (const Component& component : rendered.components) {
-      ASSIGN_OR_RETURN(std::vector<Json> objects, AsApplied(access, rendered.installation, component), component.title);
+      ASSIGN_OR_RETURN(std::vector<Json> objects,
+                       AsApplied(access, rendered.installation, component), component.title);
       wanted.insert(wanted.end(), objects.begin(), objects.end());
     }
     return {};
   };
-  ASSIGN_OR_RETURN(Rendered main, RenderOperator(OperatorOf(topology, cluster, address), "topology"), "");
+  ASSIGN_OR_RETURN(Rendered main,
+                   RenderOperator(OperatorOf(topology, cluster, address), "topology"), "");
   RETURN_IF_ERROR(add(main), "");
   if (cluster.gateway.present) {
-    ASSIGN_OR_RETURN(Rendered gateway, RenderOperator(EastWestOperatorOf(topology, cluster), "east-west gateway"), "");
+    ASSIGN_OR_RETURN(Rendered gateway,
+                     RenderOperator(EastWestOperatorOf(topology, cluster), "east-west gateway"),
+                     "");
     RETURN_IF_ERROR(add(gateway), "");
     ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(topology, cluster), "");
     wanted.insert(wanted.end(), exposure.begin(), exposure.end());
   }
-  for (const TopologyFiles& files : cluster.workloads) wanted.push_back(NamespaceOf(topology, files));
+  for (const TopologyFiles& files : cluster.workloads)
+    wanted.push_back(NamespaceOf(topology, files));
   for (const auto* list : {&cluster.workloads, &cluster.config}) {
     for (const TopologyFiles& files : *list) {
       ASSIGN_OR_RETURN(std::vector<Json> objects, ObjectsOf(topology, files), "");
@@ -103,20 +116,23 @@ base::Result<std::vector<Json>> WantedObjects(const Topology& topology, const To
 }
 
 /// Secrets are told by name only: their content is made when they are.
-base::Result<PlanLine> PlanSecret(ClusterAccess& access, const std::string& cluster, const std::string& name) {
+base::Result<PlanLine> PlanSecret(ClusterAccess& access, const std::string& cluster,
+                                  const std::string& name) {
   auto live = access.Get(Secrets(), "istio-system", name);
   if (!live.ok() && live.status().code() != Code::kNotFound) return live.status();
-  return PlanLine{cluster, live.ok() ? PlanLine::Action::kKeep : PlanLine::Action::kCreate, "Secret istio-system/" + name, ""};
+  return PlanLine{cluster, live.ok() ? PlanLine::Action::kKeep : PlanLine::Action::kCreate,
+                  "Secret istio-system/" + name, ""};
 }
 
-base::Status PlanCluster(const Topology& topology, const TopologyCluster& cluster, ClusterAccess& access,
-                         std::vector<PlanLine>& lines) {
+base::Status PlanCluster(const Topology& topology, const TopologyCluster& cluster,
+                         ClusterAccess& access, std::vector<PlanLine>& lines) {
   ASSIGN_OR_RETURN(PlanLine certificates, PlanSecret(access, cluster.name, "cacerts"), "");
   lines.push_back(certificates);
   if (cluster.primary())
     for (const TopologyCluster& other : topology.clusters) {
       if (other.name == cluster.name) continue;
-      ASSIGN_OR_RETURN(PlanLine secret, PlanSecret(access, cluster.name, "istio-remote-secret-" + other.name), "");
+      ASSIGN_OR_RETURN(PlanLine secret,
+                       PlanSecret(access, cluster.name, "istio-remote-secret-" + other.name), "");
       lines.push_back(secret);
     }
   ASSIGN_OR_RETURN(std::vector<Json> wanted, WantedObjects(topology, cluster, access), "");
@@ -134,7 +150,8 @@ base::Result<std::vector<PlanLine>> PlanUp(MeshSession& session) {
   for (const TopologyCluster& cluster : session.topology().clusters) by_cluster[cluster.name];
   RETURN_IF_ERROR(session.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
     return PlanCluster(session.topology(), cluster, access, by_cluster.at(cluster.name));
-  }), "planning");
+  }),
+                  "planning");
   std::vector<PlanLine> lines;
   for (const TopologyCluster& cluster : session.topology().clusters)
     for (PlanLine& line : by_cluster.at(cluster.name)) lines.push_back(std::move(line));

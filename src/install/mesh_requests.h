@@ -4,11 +4,14 @@
 
 namespace isthmus::install {
 
-/// Makes the requests of one entry of the topology's verify section and judges the answers: none may fail, each wanted text
-/// must take its share, each named cluster must have answered (by its access logs).
-base::Result<VerifyLine> MakeRequests(MeshSession& session, const TopologyRequest& request, const PodCommand& run);
+/// Makes the requests of one entry of the topology's verify section and judges the answers: none
+/// may fail, each wanted text must take its share, each named cluster must have answered (by its
+/// access logs).
+base::Result<VerifyLine> MakeRequests(MeshSession& session, const TopologyRequest& request,
+                                      const PodCommand& run);
 
-/// Answers of a run of requests, as the client printed them: one line "<status> <body without line breaks>" a request.
+/// Answers of a run of requests, as the client printed them: one line "<status> <body without line
+/// breaks>" a request.
 struct Answers {
   int total = 0;
   int failed = 0;

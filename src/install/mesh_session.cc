@@ -18,24 +18,29 @@ MeshSession::MeshSession(const Topology& topology, ClusterLine report)
 
 MeshSession::~MeshSession() = default;
 
-base::Result<std::unique_ptr<MeshSession>> MeshSession::Open(const Topology& topology, const std::string& kubeconfig,
+base::Result<std::unique_ptr<MeshSession>> MeshSession::Open(const Topology& topology,
+                                                             const std::string& kubeconfig,
                                                              ClusterLine report) {
   std::unique_ptr<MeshSession> session(new MeshSession(topology, std::move(report)));
   for (const TopologyCluster& cluster : topology.clusters) {
     auto member = std::make_unique<Member>();
-    ASSIGN_OR_RETURN(kubeclient::RestConfig config, kubeclient::LoadKubeconfig(kubeconfig, cluster.context),
+    ASSIGN_OR_RETURN(kubeclient::RestConfig config,
+                     kubeclient::LoadKubeconfig(kubeconfig, cluster.context),
                      "cluster " + cluster.name);
-    ASSIGN_OR_RETURN(member->client, kubeclient::Client::Create(member->loop, std::move(config)), "cluster " + cluster.name);
+    ASSIGN_OR_RETURN(member->client, kubeclient::Client::Create(member->loop, std::move(config)),
+                     "cluster " + cluster.name);
     member->access = std::make_unique<ClusterAccess>(member->loop, *member->client);
     session->members_[cluster.name] = std::move(member);
   }
   RETURN_IF_ERROR(session->OnAll([](const TopologyCluster&, ClusterAccess& access) {
     return access.Get(Namespaces(), "", "kube-system").status();
-  }), "reaching the API servers");
+  }),
+                  "reaching the API servers");
   return session;
 }
 
-base::Status MeshSession::OnEach(const std::vector<const TopologyCluster*>& clusters, const Work& work) {
+base::Status MeshSession::OnEach(const std::vector<const TopologyCluster*>& clusters,
+                                 const Work& work) {
   std::vector<base::Status> results(clusters.size());
   std::vector<std::thread> threads;
   for (size_t i = 0; i < clusters.size(); ++i)
@@ -48,7 +53,8 @@ base::Status MeshSession::OnEach(const std::vector<const TopologyCluster*>& clus
     if (code == base::Code::kOk) code = results[i].code();
     messages.push_back(clusters[i]->name + ": " + results[i].message());
   }
-  return messages.empty() ? base::Status() : base::Status(code, fmt::format("{}", fmt::join(messages, "\n")));
+  return messages.empty() ? base::Status()
+                          : base::Status(code, fmt::format("{}", fmt::join(messages, "\n")));
 }
 
 base::Status MeshSession::OnAll(const Work& work) {
@@ -57,7 +63,9 @@ base::Status MeshSession::OnAll(const Work& work) {
   return OnEach(all, work);
 }
 
-ClusterAccess& MeshSession::access(const std::string& cluster) { return *members_.at(cluster)->access; }
+ClusterAccess& MeshSession::access(const std::string& cluster) {
+  return *members_.at(cluster)->access;
+}
 
 void MeshSession::Report(std::string_view cluster, std::string_view line) {
   std::lock_guard lock(reporting_);

@@ -22,15 +22,16 @@ constexpr char kEastWest[] = "istio-eastwestgateway";
 
 Json SystemNamespace(const TopologyCluster& cluster) {
   Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", kSystem}}}};
-  if (!cluster.network.empty()) ns["metadata"]["labels"]["topology.istio.io/network"] = cluster.network;
+  if (!cluster.network.empty())
+    ns["metadata"]["labels"]["topology.istio.io/network"] = cluster.network;
   if (!cluster.primary())
     ns["metadata"]["annotations"]["topology.istio.io/controlPlaneClusters"] = cluster.control_plane;
   return ns;
 }
 
 /// Makes Secret cacerts, or checks the one that is there against the root.
-Status EnsureCaCerts(ClusterAccess& access, const TopologyCluster& cluster, const TopologyRoot& root,
-                     const base::Clock& clock) {
+Status EnsureCaCerts(ClusterAccess& access, const TopologyCluster& cluster,
+                     const TopologyRoot& root, const base::Clock& clock) {
   auto existing = access.Get(Secrets(), kSystem, "cacerts");
   if (existing.ok()) return CheckCaCerts(*existing, root.ca.roots(), clock);
   if (existing.status().code() != Code::kNotFound) return existing.status();
@@ -41,12 +42,14 @@ Status EnsureCaCerts(ClusterAccess& access, const TopologyCluster& cluster, cons
 /// The addresses of a gateway's Service: those the load balancer gave, and its external IPs.
 std::vector<std::string> AddressesOf(const Json& service) {
   std::vector<std::string> addresses;
-  if (const Json* ingress = Find(service, {"status", "loadBalancer", "ingress"}); ingress != nullptr && ingress->is_array())
+  if (const Json* ingress = Find(service, {"status", "loadBalancer", "ingress"});
+      ingress != nullptr && ingress->is_array())
     for (const Json& one : *ingress) {
       std::string address = StringAt(one, {"ip"});
       addresses.push_back(address.empty() ? StringAt(one, {"hostname"}) : address);
     }
-  if (const Json* external = Find(service, {"spec", "externalIPs"}); external != nullptr && external->is_array())
+  if (const Json* external = Find(service, {"spec", "externalIPs"});
+      external != nullptr && external->is_array())
     for (const Json& one : *external)
       if (one.is_string()) addresses.push_back(one.get<std::string>());
   return addresses;
@@ -62,7 +65,8 @@ base::Result<std::string> GatewayAddress(ClusterAccess& access, base::Duration t
   });
   if (found.code() == Code::kDeadlineExceeded)
     return Error(Code::kFailedPrecondition,
-                 "service {}/{} has no address: its load balancer gives none, so the other clusters cannot reach this "
+                 "service {}/{} has no address: its load balancer gives none, so the other "
+                 "clusters cannot reach this "
                  "network; set eastWestGateway.externalIPs",
                  kSystem, kEastWest);
   if (!found.ok()) return found;
@@ -72,7 +76,8 @@ base::Result<std::string> GatewayAddress(ClusterAccess& access, base::Duration t
 /// One run of BringUp: what the clusters must know of one another.
 class Bringing {
  public:
-  Bringing(MeshSession& session, const UpOptions& options, const base::Clock& clock, TopologyRoot root)
+  Bringing(MeshSession& session, const UpOptions& options, const base::Clock& clock,
+           TopologyRoot root)
       : session_(session), options_(options), clock_(clock), root_(std::move(root)) {}
 
   Status Run() {
@@ -84,23 +89,32 @@ class Bringing {
     }
     RETURN_IF_ERROR(session_.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
       return Prepare(cluster, access);
-    }), "preparing");
-    RETURN_IF_ERROR(session_.OnEach(topology.primaries(), [&](const TopologyCluster& cluster, ClusterAccess& access) {
-      return ShareSecrets(cluster, access);
-    }), "sharing remote secrets");
-    RETURN_IF_ERROR(session_.OnEach(topology.primaries(), [&](const TopologyCluster& cluster, ClusterAccess& access) {
-      return Install(cluster, access);
-    }), "installing");
+    }),
+                    "preparing");
+    RETURN_IF_ERROR(session_.OnEach(topology.primaries(),
+                                    [&](const TopologyCluster& cluster, ClusterAccess& access) {
+                                      return ShareSecrets(cluster, access);
+                                    }),
+                    "sharing remote secrets");
+    RETURN_IF_ERROR(session_.OnEach(topology.primaries(),
+                                    [&](const TopologyCluster& cluster, ClusterAccess& access) {
+                                      return Install(cluster, access);
+                                    }),
+                    "installing");
     std::vector<const TopologyCluster*> remotes;
     for (const TopologyCluster& cluster : topology.clusters) {
       if (cluster.primary()) continue;
       remotes.push_back(&cluster);
-      ASSIGN_OR_RETURN(pilot_addresses_[cluster.name], PilotAddress(cluster), "cluster " + cluster.control_plane);
+      ASSIGN_OR_RETURN(pilot_addresses_[cluster.name], PilotAddress(cluster),
+                       "cluster " + cluster.control_plane);
     }
-    RETURN_IF_ERROR(session_.OnEach(remotes, [&](const TopologyCluster& cluster, ClusterAccess& access) {
-      return Install(cluster, access);
-    }), "installing");
-    return session_.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) { return Finish(cluster, access); });
+    RETURN_IF_ERROR(
+        session_.OnEach(remotes, [&](const TopologyCluster& cluster,
+                                     ClusterAccess& access) { return Install(cluster, access); }),
+        "installing");
+    return session_.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
+      return Finish(cluster, access);
+    });
   }
 
  private:
@@ -109,7 +123,8 @@ class Bringing {
     RETURN_IF_ERROR(EnsureCaCerts(access, cluster, root_, clock_), "certificates");
     RemoteSecretOptions options;
     options.name = cluster.name;
-    ASSIGN_OR_RETURN(RemoteSecret secret, CreateRemoteSecret(access, options), "making its remote secret");
+    ASSIGN_OR_RETURN(RemoteSecret secret, CreateRemoteSecret(access, options),
+                     "making its remote secret");
     secrets_.at(cluster.name) = std::move(secret.secret);
     session_.Report(cluster.name, "certificates and remote secret ready");
     return {};
@@ -138,7 +153,8 @@ class Bringing {
       (component.id.ends_with("Gateways") ? gateways : core).push_back(std::move(component));
     }
     auto report = [&](std::string_view line) {
-      if (line.starts_with("✔") && line.find("complete") == std::string_view::npos) session_.Report(cluster.name, line.substr(sizeof("✔")));
+      if (line.starts_with("✔") && line.find("complete") == std::string_view::npos)
+        session_.Report(cluster.name, line.substr(sizeof("✔")));
     };
     // Gateways start while the workloads are applied; all are waited for at the end.
     options.prune = false;
@@ -149,23 +165,30 @@ class Bringing {
   }
 
   Status Install(const TopologyCluster& cluster, ClusterAccess& access) {
-    RETURN_IF_ERROR(ApplyInstallation(OperatorOf(session_.topology(), cluster, pilot_addresses_.at(cluster.name)),
-                                      "topology " + session_.topology().name, cluster, access), "");
+    RETURN_IF_ERROR(ApplyInstallation(
+                        OperatorOf(session_.topology(), cluster, pilot_addresses_.at(cluster.name)),
+                        "topology " + session_.topology().name, cluster, access),
+                    "");
     if (cluster.gateway.present) {
-      RETURN_IF_ERROR(ApplyInstallation(EastWestOperatorOf(session_.topology(), cluster), "east-west gateway", cluster, access),
+      RETURN_IF_ERROR(ApplyInstallation(EastWestOperatorOf(session_.topology(), cluster),
+                                        "east-west gateway", cluster, access),
                       "east-west gateway");
       ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(session_.topology(), cluster), "");
       RETURN_IF_ERROR(access.ApplyAll(exposure, kSystem), "exposing");
       ASSIGN_OR_RETURN(std::string address, GatewayAddress(access, options_.readiness_timeout), "");
       session_.Report(cluster.name, "east-west gateway at " + address);
     }
-    for (const TopologyFiles& files : cluster.workloads) RETURN_IF_ERROR(ApplyFiles(files, cluster, access, true), files.ns);
-    for (const TopologyFiles& files : cluster.config) RETURN_IF_ERROR(ApplyFiles(files, cluster, access, false), files.ns);
+    for (const TopologyFiles& files : cluster.workloads)
+      RETURN_IF_ERROR(ApplyFiles(files, cluster, access, true), files.ns);
+    for (const TopologyFiles& files : cluster.config)
+      RETURN_IF_ERROR(ApplyFiles(files, cluster, access, false), files.ns);
     return {};
   }
 
-  Status ApplyFiles(const TopologyFiles& files, const TopologyCluster& cluster, ClusterAccess& access, bool with_namespace) {
-    if (with_namespace) RETURN_IF_ERROR(access.ApplyAll({NamespaceOf(session_.topology(), files)}, ""), "");
+  Status ApplyFiles(const TopologyFiles& files, const TopologyCluster& cluster,
+                    ClusterAccess& access, bool with_namespace) {
+    if (with_namespace)
+      RETURN_IF_ERROR(access.ApplyAll({NamespaceOf(session_.topology(), files)}, ""), "");
     ASSIGN_OR_RETURN(std::vector<Json> objects, ObjectsOf(session_.topology(), files), "");
     for (const Json& object : objects) Remember(cluster, object);
     return access.ApplyAll(objects, files.ns);
@@ -186,7 +209,8 @@ class Bringing {
   const UpOptions& options_;
   const base::Clock& clock_;
   TopologyRoot root_;
-  // These have all clusters' names before threads start, and each thread writes only its own cluster's entry.
+  // These have all clusters' names before threads start, and each thread writes only its own
+  // cluster's entry.
   std::map<std::string, Json> secrets_;
   std::map<std::string, std::string> pilot_addresses_;
   std::map<std::string, std::vector<Json>> deployments_;
@@ -195,8 +219,10 @@ class Bringing {
 }  // namespace
 
 Status BringUp(MeshSession& session, const UpOptions& options, const base::Clock& clock) {
-  ASSIGN_OR_RETURN(TopologyRoot root, LoadOrMakeRoot(options.root_directory, clock), "the common root");
-  session.Report("", (root.made ? "made the common root in " : "using the common root of ") + options.root_directory);
+  ASSIGN_OR_RETURN(TopologyRoot root, LoadOrMakeRoot(options.root_directory, clock),
+                   "the common root");
+  session.Report("", (root.made ? "made the common root in " : "using the common root of ") +
+                         options.root_directory);
   Bringing bringing(session, options, clock, std::move(root));
   return bringing.Run();
 }
@@ -210,7 +236,8 @@ Status TakeDown(MeshSession& session) {
           auto resource = access.Find(StringAt(object, {"apiVersion"}), StringAt(object, {"kind"}));
           if (!resource.ok()) continue;  // Its definition is gone, and so is it.
           RETURN_IF_ERROR(access.Delete(*resource, StringAt(object, {"metadata", "namespace"}),
-                                        StringAt(object, {"metadata", "name"})), Describe(object));
+                                        StringAt(object, {"metadata", "name"})),
+                          Describe(object));
         }
       }
     }
@@ -218,12 +245,16 @@ Status TakeDown(MeshSession& session) {
     options.purge = true;
     RETURN_IF_ERROR(Uninstall(access, options, [](std::string_view) {}), "");
     for (const TopologyCluster& other : session.topology().clusters)
-      RETURN_IF_ERROR(access.Delete(Secrets(), kSystem, "istio-remote-secret-" + other.name), "remote secret of " + other.name);
+      RETURN_IF_ERROR(access.Delete(Secrets(), kSystem, "istio-remote-secret-" + other.name),
+                      "remote secret of " + other.name);
     RETURN_IF_ERROR(access.Delete(Secrets(), kSystem, "cacerts"), "secret cacerts");
-    ASSIGN_OR_RETURN(std::vector<Json> namespaces,
-                     access.List(Namespaces(), "", std::string(kTopologyLabel) + "=" + session.topology().name), "");
+    ASSIGN_OR_RETURN(
+        std::vector<Json> namespaces,
+        access.List(Namespaces(), "", std::string(kTopologyLabel) + "=" + session.topology().name),
+        "");
     for (const Json& ns : namespaces)
-      RETURN_IF_ERROR(access.Delete(Namespaces(), "", StringAt(ns, {"metadata", "name"})), "namespace");
+      RETURN_IF_ERROR(access.Delete(Namespaces(), "", StringAt(ns, {"metadata", "name"})),
+                      "namespace");
     RETURN_IF_ERROR(access.Delete(Namespaces(), "", kSystem), "namespace istio-system");
     session.Report(cluster.name, "removed");
     return {};

@@ -13,12 +13,14 @@ struct UpOptions {
   base::Duration readiness_timeout = std::chrono::minutes(5);
 };
 
-/// Makes the clusters what the topology says: certificates of one root, remote secrets, installation, gateways, exposure,
-/// workloads, configuration. Everything is applied as wanted state, so a second run changes only what differs.
-/// Primaries go first, since remotes need their addresses. The error names cluster, object and reason.
+/// Makes the clusters what the topology says: certificates of one root, remote secrets,
+/// installation, gateways, exposure, workloads, configuration. Everything is applied as wanted
+/// state, so a second run changes only what differs. Primaries go first, since remotes need their
+/// addresses. The error names cluster, object and reason.
 base::Status BringUp(MeshSession& session, const UpOptions& options, const base::Clock& clock);
 
-/// What BringUp would do, as lines "cluster: create Deployment istio-system/istiod"; objects that are as wanted are counted.
+/// What BringUp would do, as lines "cluster: create Deployment istio-system/istiod"; objects that
+/// are as wanted are counted.
 struct PlanLine {
   std::string cluster;
   enum class Action { kCreate, kChange, kKeep } action = Action::kKeep;
@@ -27,7 +29,8 @@ struct PlanLine {
 };
 base::Result<std::vector<PlanLine>> PlanUp(MeshSession& session);
 
-/// Takes away what BringUp made: workloads, exposure, secrets, installation with everything of it, in all clusters.
+/// Takes away what BringUp made: workloads, exposure, secrets, installation with everything of it,
+/// in all clusters.
 base::Status TakeDown(MeshSession& session);
 
 }  // namespace isthmus::install

@@ -49,7 +49,9 @@ base::Status ReadCluster(ClusterAccess& access, ClusterState& state) {
   state.facts = ReadFacts(services, slices, pods);
   state.proxies.clear();
   for (const Json& pod : pods) {
-    if (!HasProxy(pod) || StringAt(pod, {"status", "phase"}) != "Running" || kubeapi::IsBeingDeleted(pod)) continue;
+    if (!HasProxy(pod) || StringAt(pod, {"status", "phase"}) != "Running" ||
+        kubeapi::IsBeingDeleted(pod))
+      continue;
     state.proxies.push_back(ProxyPod{kubeapi::NamespaceOf(pod), kubeapi::NameOf(pod),
                                      kubeapi::LabelOf(pod, "istio") == "eastwestgateway"});
   }
@@ -57,31 +59,37 @@ base::Status ReadCluster(ClusterAccess& access, ClusterState& state) {
 }
 
 /// What differs between wanted and held, each with where to look; empty when nothing does.
-std::vector<std::string> Differences(const std::map<std::string, std::set<ExpectedEndpoint>>& wanted,
-                                     const std::map<std::string, std::set<std::string>>& held) {
+std::vector<std::string> Differences(
+    const std::map<std::string, std::set<ExpectedEndpoint>>& wanted,
+    const std::map<std::string, std::set<std::string>>& held) {
   std::vector<std::string> differences;
   for (const auto& [name, endpoints] : wanted) {
     auto found = held.find(name);
     if (found == held.end()) {
-      differences.push_back(fmt::format("{} is not known to the proxy: its control plane does not see the Service", name));
+      differences.push_back(fmt::format(
+          "{} is not known to the proxy: its control plane does not see the Service", name));
       continue;
     }
     std::set<std::string> addresses;
     for (const ExpectedEndpoint& endpoint : endpoints) {
       addresses.insert(endpoint.address);
       if (!found->second.contains(endpoint.address))
-        differences.push_back(fmt::format("{} lacks {} ({})", name, endpoint.address, endpoint.origin));
+        differences.push_back(
+            fmt::format("{} lacks {} ({})", name, endpoint.address, endpoint.origin));
     }
     for (const std::string& address : found->second)
-      if (!addresses.contains(address)) differences.push_back(fmt::format("{} has {}, which no ready pod and no gateway explains", name, address));
+      if (!addresses.contains(address))
+        differences.push_back(
+            fmt::format("{} has {}, which no ready pod and no gateway explains", name, address));
   }
   return differences;
 }
 
 /// East-west gateways send only to pods of their own network.
-std::vector<std::string> GatewayDifferences(const Topology& topology, const TopologyCluster& own,
-                                            const std::map<std::string, ClusterState>& states,
-                                            const std::map<std::string, std::set<std::string>>& held) {
+std::vector<std::string> GatewayDifferences(
+    const Topology& topology, const TopologyCluster& own,
+    const std::map<std::string, ClusterState>& states,
+    const std::map<std::string, std::set<std::string>>& held) {
   std::vector<std::string> differences;
   for (const auto& [name, addresses] : held) {
     if (!name.starts_with("outbound_.")) continue;
@@ -89,16 +97,20 @@ std::vector<std::string> GatewayDifferences(const Topology& topology, const Topo
       bool of_network = false;
       for (const TopologyCluster& cluster : topology.clusters)
         if (cluster.network == own.network)
-          for (const auto& [key, ready] : states.at(cluster.name).facts.ready) of_network |= ready.contains(address);
+          for (const auto& [key, ready] : states.at(cluster.name).facts.ready)
+            of_network |= ready.contains(address);
       if (!of_network)
-        differences.push_back(fmt::format("{} has {}, which is no ready pod of network {}", name, address, own.network));
+        differences.push_back(fmt::format("{} has {}, which is no ready pod of network {}", name,
+                                          address, own.network));
     }
   }
   return differences;
 }
 
-base::Result<VerifyLine> CheckProxy(MeshSession& session, const std::map<std::string, ClusterState>& states,
-                                    const TopologyCluster& cluster, const ProxyPod& proxy, const PodCommand& run) {
+base::Result<VerifyLine> CheckProxy(MeshSession& session,
+                                    const std::map<std::string, ClusterState>& states,
+                                    const TopologyCluster& cluster, const ProxyPod& proxy,
+                                    const PodCommand& run) {
   VerifyLine line{cluster.name, "endpoints of " + proxy.name + "." + proxy.ns, true, ""};
   ClusterAccess& access = session.access(cluster.name);
   auto answer = run(access, proxy.ns, proxy.name, "istio-proxy",
@@ -112,7 +124,10 @@ base::Result<VerifyLine> CheckProxy(MeshSession& session, const std::map<std::st
   std::vector<std::string> differences;
   if (proxy.east_west) {
     differences = GatewayDifferences(session.topology(), cluster, states, held);
-    line.detail = fmt::format("{} SNI routes", std::count_if(held.begin(), held.end(), [](const auto& one) { return one.first.starts_with("outbound_."); }));
+    line.detail =
+        fmt::format("{} SNI routes", std::count_if(held.begin(), held.end(), [](const auto& one) {
+                      return one.first.starts_with("outbound_.");
+                    }));
   } else {
     std::map<std::string, ClusterFacts> facts;
     for (const auto& [name, state] : states) facts[name] = state.facts;
@@ -137,17 +152,22 @@ base::Result<std::vector<VerifyLine>> CheckProxies(MeshSession& session, const P
   }
   RETURN_IF_ERROR(session.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
     return ReadCluster(access, states.at(cluster.name));
-  }), "reading the clusters");
-  RETURN_IF_ERROR(session.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) -> base::Status {
-    const ClusterState& state = states.at(cluster.name);
-    if (state.proxies.empty())
-      lines.at(cluster.name).push_back({cluster.name, "proxies", false, "no running pod has a proxy: is the namespace labelled for injection?"});
-    for (const ProxyPod& proxy : state.proxies) {
-      ASSIGN_OR_RETURN(VerifyLine line, CheckProxy(session, states, cluster, proxy, run), "");
-      lines.at(cluster.name).push_back(std::move(line));
-    }
-    return {};
-  }), "asking the proxies");
+  }),
+                  "reading the clusters");
+  RETURN_IF_ERROR(
+      session.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) -> base::Status {
+        const ClusterState& state = states.at(cluster.name);
+        if (state.proxies.empty())
+          lines.at(cluster.name)
+              .push_back({cluster.name, "proxies", false,
+                          "no running pod has a proxy: is the namespace labelled for injection?"});
+        for (const ProxyPod& proxy : state.proxies) {
+          ASSIGN_OR_RETURN(VerifyLine line, CheckProxy(session, states, cluster, proxy, run), "");
+          lines.at(cluster.name).push_back(std::move(line));
+        }
+        return {};
+      }),
+      "asking the proxies");
   std::vector<VerifyLine> all;
   for (const TopologyCluster& cluster : session.topology().clusters)
     for (VerifyLine& line : lines.at(cluster.name)) all.push_back(std::move(line));
@@ -156,18 +176,23 @@ base::Result<std::vector<VerifyLine>> CheckProxies(MeshSession& session, const P
 
 }  // namespace
 
-base::Result<std::vector<VerifyLine>> Verify(MeshSession& session, const PodCommand& run, const VerifyOptions& options) {
+base::Result<std::vector<VerifyLine>> Verify(MeshSession& session, const PodCommand& run,
+                                             const VerifyOptions& options) {
   auto end = std::chrono::steady_clock::now() + options.settle;
   std::vector<VerifyLine> lines;
   while (true) {
     ASSIGN_OR_RETURN(lines, CheckProxies(session, run), "");
-    bool ok = std::all_of(lines.begin(), lines.end(), [](const VerifyLine& line) { return line.ok; });
+    bool ok =
+        std::all_of(lines.begin(), lines.end(), [](const VerifyLine& line) { return line.ok; });
     if (ok || std::chrono::steady_clock::now() >= end) break;
-    session.access(session.topology().clusters.front().name).loop().RunUntil([] { return false; }, std::chrono::milliseconds(300));
+    session.access(session.topology().clusters.front().name)
+        .loop()
+        .RunUntil([] { return false; }, std::chrono::milliseconds(300));
   }
   if (!options.traffic) return lines;
   for (const TopologyRequest& request : session.topology().requests) {
-    ASSIGN_OR_RETURN(VerifyLine line, MakeRequests(session, request, run), "requests to " + request.url);
+    ASSIGN_OR_RETURN(VerifyLine line, MakeRequests(session, request, run),
+                     "requests to " + request.url);
     lines.push_back(std::move(line));
   }
   return lines;

@@ -14,23 +14,37 @@ using base::Code;
 using base::Error;
 using kubeapi::StringAt;
 
-constexpr std::string_view kProfiles[] = {"default", "demo", "empty", "external", "minimal", "preview", "remote"};
+constexpr std::string_view kProfiles[] = {"default", "demo",    "empty", "external",
+                                          "minimal", "preview", "remote"};
 
 /// Fields of `spec` and of its components; an empty map takes any key.
 Json KnownSpec() {
   const Json k8s = {
-      {"affinity", Json::object()},       {"env", nullptr},
-      {"hpaSpec", Json::object()},        {"imagePullPolicy", nullptr},
-      {"nodeSelector", Json::object()},   {"overlays", nullptr},
-      {"podAnnotations", Json::object()}, {"podDisruptionBudget", Json::object()},
-      {"priorityClassName", nullptr},     {"readinessProbe", Json::object()},
-      {"replicaCount", nullptr},          {"resources", Json::object()},
-      {"securityContext", Json::object()}, {"service", Json::object()},
-      {"serviceAnnotations", Json::object()}, {"strategy", Json::object()},
-      {"tolerations", nullptr},           {"volumes", nullptr},
+      {"affinity", Json::object()},
+      {"env", nullptr},
+      {"hpaSpec", Json::object()},
+      {"imagePullPolicy", nullptr},
+      {"nodeSelector", Json::object()},
+      {"overlays", nullptr},
+      {"podAnnotations", Json::object()},
+      {"podDisruptionBudget", Json::object()},
+      {"priorityClassName", nullptr},
+      {"readinessProbe", Json::object()},
+      {"replicaCount", nullptr},
+      {"resources", Json::object()},
+      {"securityContext", Json::object()},
+      {"service", Json::object()},
+      {"serviceAnnotations", Json::object()},
+      {"strategy", Json::object()},
+      {"tolerations", nullptr},
+      {"volumes", nullptr},
       {"volumeMounts", nullptr},
   };
-  const Json component = {{"enabled", nullptr}, {"namespace", nullptr}, {"hub", nullptr}, {"tag", nullptr}, {"k8s", k8s}};
+  const Json component = {{"enabled", nullptr},
+                          {"namespace", nullptr},
+                          {"hub", nullptr},
+                          {"tag", nullptr},
+                          {"k8s", k8s}};
   return {{"profile", nullptr},
           {"hub", nullptr},
           {"tag", nullptr},
@@ -61,7 +75,8 @@ base::Result<Json> DefaultValues() {
 base::Result<Json> ProfileSpec(const std::string& name) {
   std::string_view text = EmbeddedFile("profiles/" + name + ".yaml");
   if (text.empty())
-    return Error(Code::kNotFound, "there is no profile {}; there are {}", name, fmt::join(kProfiles, ", "));
+    return Error(Code::kNotFound, "there is no profile {}; there are {}", name,
+                 fmt::join(kProfiles, ", "));
   ASSIGN_OR_RETURN(Json document, kubeapi::ParseYaml(text), "built-in profile " + name);
   return document.value("spec", Json::object());
 }
@@ -74,17 +89,21 @@ struct UserTree {
 
 base::Status CheckEnvelope(const Json& document, const std::string& file) {
   if (!document.is_object())
-    return Error(Code::kInvalidArgument, "{}: it holds no object; an IstioOperator is expected", file);
+    return Error(Code::kInvalidArgument, "{}: it holds no object; an IstioOperator is expected",
+                 file);
   std::string kind = StringAt(document, {"kind"});
   std::string version = StringAt(document, {"apiVersion"});
   if (kind != "IstioOperator" && kind != "IstioControlPlane")
     return Error(Code::kInvalidArgument, "{}: kind is {}, an IstioOperator is expected", file,
                  kind.empty() ? "missing" : kind);
   if (!version.starts_with("install.istio.io/"))
-    return Error(Code::kInvalidArgument, "{}: apiVersion is \"{}\", install.istio.io/v1alpha1 is expected", file, version);
+    return Error(Code::kInvalidArgument,
+                 "{}: apiVersion is \"{}\", install.istio.io/v1alpha1 is expected", file, version);
   for (const auto& [key, value] : document.items())
-    if (key != "apiVersion" && key != "kind" && key != "metadata" && key != "spec" && key != "status")
-      return Error(Code::kInvalidArgument, "{}: unknown field {}; fields of an installation go below spec", file, key);
+    if (key != "apiVersion" && key != "kind" && key != "metadata" && key != "spec" &&
+        key != "status")
+      return Error(Code::kInvalidArgument,
+                   "{}: unknown field {}; fields of an installation go below spec", file, key);
   return {};
 }
 
@@ -93,7 +112,8 @@ base::Result<UserTree> ReadUserTree(const OperatorInput& input) {
   for (const InputFile& file : input.files) {
     ASSIGN_OR_RETURN(std::vector<Json> documents, kubeapi::ParseYamlStream(file.text), file.name);
     if (documents.size() > 1)
-      return Error(Code::kInvalidArgument, "{}: it holds {} documents; one IstioOperator a file is expected", file.name,
+      return Error(Code::kInvalidArgument,
+                   "{}: it holds {} documents; one IstioOperator a file is expected", file.name,
                    documents.size());
     if (documents.empty()) return Error(Code::kInvalidArgument, "{}: it is empty", file.name);
     RETURN_IF_ERROR(CheckEnvelope(documents[0], file.name), "reading install files");
@@ -101,25 +121,35 @@ base::Result<UserTree> ReadUserTree(const OperatorInput& input) {
     std::string ns = StringAt(documents[0], {"metadata", "namespace"});
     if (!name.empty()) tree.name = name;
     if (!ns.empty()) tree.ns = ns;
-    if (const Json* spec = kubeapi::Find(documents[0], {"spec"}); spec != nullptr && !spec->is_null()) {
-      if (!spec->is_object()) return Error(Code::kInvalidArgument, "{}: spec is not a map", file.name);
+    if (const Json* spec = kubeapi::Find(documents[0], {"spec"});
+        spec != nullptr && !spec->is_null()) {
+      if (!spec->is_object())
+        return Error(Code::kInvalidArgument, "{}: spec is not a map", file.name);
       Overlay(tree.spec, *spec);
     }
   }
-  for (const std::string& set : input.sets) RETURN_IF_ERROR(ApplySet(tree.spec, set), "reading flags");
-  if (!input.revision.empty()) tree.spec["revision"] = input.revision == "default" ? "" : input.revision;
+  for (const std::string& set : input.sets)
+    RETURN_IF_ERROR(ApplySet(tree.spec, set), "reading flags");
+  if (!input.revision.empty())
+    tree.spec["revision"] = input.revision == "default" ? "" : input.revision;
   return tree;
 }
 
-base::Status CheckUnknown(const Json& spec, const Json& values, bool force, std::vector<std::string>& warnings) {
+base::Status CheckUnknown(const Json& spec, const Json& values, bool force,
+                          std::vector<std::string>& warnings) {
   std::vector<std::string> unknown;
   FindUnknownKeys(spec, KnownSpec(), "spec", unknown);
-  if (const Json* given = kubeapi::Find(spec, {"values"})) FindUnknownKeys(*given, values, "spec.values", unknown);
+  if (const Json* given = kubeapi::Find(spec, {"values"}))
+    FindUnknownKeys(*given, values, "spec.values", unknown);
   // A gateway may be named anything, and old releases took values for it under its own name.
-  std::erase_if(unknown, [](const std::string& path) { return path.starts_with("spec.values.gateways."); });
+  std::erase_if(unknown,
+                [](const std::string& path) { return path.starts_with("spec.values.gateways."); });
   if (unknown.empty()) return {};
-  std::string text = fmt::format("unknown field{} {}", unknown.size() > 1 ? "s" : "", fmt::join(unknown, ", "));
-  if (!force) return Error(Code::kInvalidArgument, "{}; correct the name, or use --force to go on without", text);
+  std::string text =
+      fmt::format("unknown field{} {}", unknown.size() > 1 ? "s" : "", fmt::join(unknown, ", "));
+  if (!force)
+    return Error(Code::kInvalidArgument, "{}; correct the name, or use --force to go on without",
+                 text);
   warnings.push_back(text);
   return {};
 }
@@ -127,11 +157,13 @@ base::Status CheckUnknown(const Json& spec, const Json& values, bool force, std:
 void CopyIntoValues(const Json& spec, Json& values) {
   for (const char* key : {"hub", "tag"})
     if (std::string text = StringAt(spec, {key}); !text.empty()) values["global"][key] = text;
-  if (std::string revision = StringAt(spec, {"revision"}); !revision.empty()) values["revision"] = revision;
+  if (std::string revision = StringAt(spec, {"revision"}); !revision.empty())
+    values["revision"] = revision;
   if (const Json* mesh = kubeapi::Find(spec, {"meshConfig"})) Overlay(values["meshConfig"], *mesh);
   if (const Json* user = kubeapi::Find(spec, {"values"})) Overlay(values, *user);
   if (const Json* more = kubeapi::Find(spec, {"unvalidatedValues"})) Overlay(values, *more);
-  if (StringAt(values, {"global", "tag"}).empty()) values["global"]["tag"] = std::string(base::kVersion);
+  if (StringAt(values, {"global", "tag"}).empty())
+    values["global"]["tag"] = std::string(base::kVersion);
 }
 
 /// What old releases spelled otherwise, or no longer do, said in words.
@@ -143,18 +175,23 @@ void NoteOldFields(const Json& values, std::vector<std::string>& warnings) {
   const Old olds[] = {
       {{"global", "remotePolicyAddress"}, "has no effect: there is no Mixer any more"},
       {{"global", "remoteTelemetryAddress"}, "has no effect: there is no Mixer any more"},
-      {{"global", "controlPlaneSecurityEnabled"}, "has no effect: the control plane is always secured"},
+      {{"global", "controlPlaneSecurityEnabled"},
+       "has no effect: the control plane is always secured"},
   };
   for (const Old& old : olds) {
     const Json* value = kubeapi::Find(values, old.path);
     if (value != nullptr && !value->is_null() && *value != "")
       warnings.push_back(fmt::format("values.{} {}", fmt::join(old.path, "."), old.now));
   }
-  if (const Json* mtls = kubeapi::Find(values, {"global", "mtls"}); mtls != nullptr && !mtls->empty())
-    warnings.push_back("values.global.mtls has no effect: mTLS is automatic; require it with a PeerAuthentication");
+  if (const Json* mtls = kubeapi::Find(values, {"global", "mtls"});
+      mtls != nullptr && !mtls->empty())
+    warnings.push_back(
+        "values.global.mtls has no effect: mTLS is automatic; require it with a "
+        "PeerAuthentication");
 }
 
-/// A remote that installs an istiod of its own is today's local injector (seed form: profile demo and remotePilotAddress).
+/// A remote that installs an istiod of its own is today's local injector (seed form: profile demo
+/// and remotePilotAddress).
 void DeriveRemote(Installation& installation) {
   Json& values = installation.values;
   bool address = !StringAt(values, {"global", "remotePilotAddress"}).empty();
@@ -191,7 +228,8 @@ base::Result<Installation> ResolveInstallation(const OperatorInput& input) {
   Installation result;
   ASSIGN_OR_RETURN(UserTree user, ReadUserTree(input), "");
   ASSIGN_OR_RETURN(Json values, DefaultValues(), "");
-  RETURN_IF_ERROR(CheckUnknown(user.spec, values, input.force, result.warnings), "the install file");
+  RETURN_IF_ERROR(CheckUnknown(user.spec, values, input.force, result.warnings),
+                  "the install file");
 
   result.profile = StringAt(user.spec, {"profile"});
   if (result.profile.empty()) result.profile = "default";

@@ -25,13 +25,13 @@ struct OperatorInput {
 /// An IstioOperator after all merging: what will be installed, decided. A value.
 struct Installation {
   std::string profile;
-  std::string owner_name;       ///< metadata.name, or "unknown".
-  bool named = false;           ///< Whether metadata.name was given.
-  std::string ns;               ///< System namespace.
-  std::string revision;         ///< Empty for the default one.
-  Json spec;                    ///< Profile, files and flags merged.
-  Json values;                  ///< Defaults with everything laid over; what the manifests are made from.
-  Json mesh_config;             ///< spec.meshConfig.
+  std::string owner_name;  ///< metadata.name, or "unknown".
+  bool named = false;      ///< Whether metadata.name was given.
+  std::string ns;          ///< System namespace.
+  std::string revision;    ///< Empty for the default one.
+  Json spec;               ///< Profile, files and flags merged.
+  Json values;       ///< Defaults with everything laid over; what the manifests are made from.
+  Json mesh_config;  ///< spec.meshConfig.
   std::vector<std::string> warnings;
 
   bool Enabled(std::string_view component) const;  ///< "base", "pilot", ...
@@ -41,7 +41,8 @@ struct Installation {
   bool local_injector() const;
 };
 
-/// Reads and merges: default profile, chosen profile, files, flags (later wins). The error names file, field and reason.
+/// Reads and merges: default profile, chosen profile, files, flags (later wins). The error names
+/// file, field and reason.
 base::Result<Installation> ResolveInstallation(const OperatorInput& input);
 
 /// The profiles' names, sorted, and one as YAML (kNotFound with the known names).

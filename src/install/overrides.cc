@@ -54,8 +54,8 @@ base::Status OverrideWorkload(const Json& k8s, const std::string& container_name
       Overlay(workload["spec"]["strategy"], value);
     } else if (key == "podAnnotations") {
       Overlay(workload["spec"]["template"]["metadata"]["annotations"], value);
-    } else if (key == "affinity" || key == "nodeSelector" || key == "tolerations" || key == "priorityClassName" ||
-               key == "securityContext") {
+    } else if (key == "affinity" || key == "nodeSelector" || key == "tolerations" ||
+               key == "priorityClassName" || key == "securityContext") {
       Overlay(pod[key], value);
     } else if (key == "volumes") {
       for (const Json& volume : value) pod["volumes"].push_back(volume);
@@ -119,20 +119,24 @@ base::Status ApplyPatch(Json& object, const Json& patch) {
     bool remove = last && (!patch.contains("value") || patch["value"].is_null());
     if (steps[i][0] == '[') {
       if (place->is_null()) *place = Json::array();
-      if (!place->is_array()) return Error(Code::kInvalidArgument, "overlay path {}: {}] is not in a list", path, steps[i]);
+      if (!place->is_array())
+        return Error(Code::kInvalidArgument, "overlay path {}: {}] is not in a list", path,
+                     steps[i]);
       size_t index = ElementIndex(*place, steps[i]);
       if (remove) {
         if (index < place->size()) place->erase(index);
         return {};
       }
       if (index == place->size()) {
-        if (!last) return Error(Code::kNotFound, "overlay path {}: {}] matches nothing", path, steps[i]);
+        if (!last)
+          return Error(Code::kNotFound, "overlay path {}: {}] matches nothing", path, steps[i]);
         place->push_back(nullptr);
       }
       place = &(*place)[index];
     } else {
       if (place->is_null()) *place = Json::object();
-      if (!place->is_object()) return Error(Code::kInvalidArgument, "overlay path {}: {} is not in a map", path, steps[i]);
+      if (!place->is_object())
+        return Error(Code::kInvalidArgument, "overlay path {}: {} is not in a map", path, steps[i]);
       if (remove) {
         place->erase(steps[i]);
         return {};
@@ -149,19 +153,22 @@ base::Status ApplyOverlays(const Json& overlays, std::vector<Json>& objects) {
     std::string kind = StringAt(overlay, {"kind"}), name = StringAt(overlay, {"name"});
     Json* found = nullptr;
     for (Json& object : objects)
-      if (StringAt(object, {"kind"}) == kind && StringAt(object, {"metadata", "name"}) == name) found = &object;
+      if (StringAt(object, {"kind"}) == kind && StringAt(object, {"metadata", "name"}) == name)
+        found = &object;
     if (found == nullptr)
       return Error(Code::kNotFound, "overlays: no object {} {} is rendered", kind, name);
     const Json* patches = Find(overlay, {"patches"});
     if (patches == nullptr || !patches->is_array()) continue;
-    for (const Json& patch : *patches) RETURN_IF_ERROR(ApplyPatch(*found, patch), "overlays of " + kind + " " + name);
+    for (const Json& patch : *patches)
+      RETURN_IF_ERROR(ApplyPatch(*found, patch), "overlays of " + kind + " " + name);
   }
   return {};
 }
 
 }  // namespace
 
-base::Status ApplyKubernetesOverrides(const Json& k8s, const std::string& container, std::vector<Json>& objects) {
+base::Status ApplyKubernetesOverrides(const Json& k8s, const std::string& container,
+                                      std::vector<Json>& objects) {
   if (!k8s.is_object()) return Error(Code::kInvalidArgument, "it is not a map");
   if (Json* deployment = FindKind(objects, "Deployment"))
     RETURN_IF_ERROR(OverrideWorkload(k8s, container, *deployment), "");

@@ -37,8 +37,8 @@ base::Result<std::vector<Resource>> OwnedKinds(ClusterAccess& cluster, bool defi
   return resources;
 }
 
-base::Result<std::vector<Owned>> FindOwned(ClusterAccess& cluster, const std::string& label_selector,
-                                           bool definitions) {
+base::Result<std::vector<Owned>> FindOwned(ClusterAccess& cluster,
+                                           const std::string& label_selector, bool definitions) {
   ASSIGN_OR_RETURN(std::vector<Resource> kinds, OwnedKinds(cluster, definitions), "");
   std::vector<Owned> owned;
   for (const Resource& resource : kinds) {

@@ -17,6 +17,7 @@ struct Owned {
   Resource resource;
   Json object;
 };
-base::Result<std::vector<Owned>> FindOwned(ClusterAccess& cluster, const std::string& label_selector, bool definitions);
+base::Result<std::vector<Owned>> FindOwned(ClusterAccess& cluster,
+                                           const std::string& label_selector, bool definitions);
 
 }  // namespace isthmus::install

@@ -21,20 +21,25 @@ bool IsDnsLabel(std::string_view name) {
 }
 
 bool IsLoopback(std::string_view server) {
-  return server.find("//127.") != std::string_view::npos || server.find("//localhost") != std::string_view::npos ||
+  return server.find("//127.") != std::string_view::npos ||
+         server.find("//localhost") != std::string_view::npos ||
          server.find("//[::1]") != std::string_view::npos;
 }
 
-Status EnsureAccount(ClusterAccess& cluster, const RemoteSecretOptions& options, const std::string& account) {
+Status EnsureAccount(ClusterAccess& cluster, const RemoteSecretOptions& options,
+                     const std::string& account) {
   auto existing = cluster.Get(ServiceAccounts(), options.ns, account);
   if (existing.ok()) return {};
   if (existing.status().code() != Code::kNotFound) return existing.status();
   if (!options.create_service_account)
-    return Error(Code::kNotFound, "service account {}/{} does not exist, and --create-service-account=false forbids to make it",
+    return Error(Code::kNotFound,
+                 "service account {}/{} does not exist, and --create-service-account=false forbids "
+                 "to make it",
                  options.ns, account);
   Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", options.ns}}}};
   auto created = cluster.Create(Namespaces(), "", ns);
-  if (!created.ok() && created.status().code() != Code::kAlreadyExists) return created.status().In("creating the namespace");
+  if (!created.ok() && created.status().code() != Code::kAlreadyExists)
+    return created.status().In("creating the namespace");
   std::vector<Json> objects = ReaderAccess(options.ns, "", false);
   if (objects[0]["metadata"]["name"] != account) {
     objects[0]["metadata"]["name"] = account;
@@ -49,12 +54,16 @@ bool IsTokenOf(const Json& secret, const std::string& account) {
 }
 
 /// The name of the token Secret to read: the one asked for, one there is, or a new one.
-base::Result<std::string> TokenSecretName(ClusterAccess& cluster, const RemoteSecretOptions& options,
+base::Result<std::string> TokenSecretName(ClusterAccess& cluster,
+                                          const RemoteSecretOptions& options,
                                           const std::string& account) {
   if (!options.secret_name.empty()) {
-    ASSIGN_OR_RETURN(Json secret, cluster.Get(Secrets(), options.ns, options.secret_name), "--secret-name");
+    ASSIGN_OR_RETURN(Json secret, cluster.Get(Secrets(), options.ns, options.secret_name),
+                     "--secret-name");
     if (!IsTokenOf(secret, account))
-      return Error(Code::kInvalidArgument, "secret {}/{} is not a token of service account {}: its type must be {} and its annotation {} must name the account",
+      return Error(Code::kInvalidArgument,
+                   "secret {}/{} is not a token of service account {}: its type must be {} and its "
+                   "annotation {} must name the account",
                    options.ns, options.secret_name, account, kTokenType, kAccountAnnotation);
     return options.secret_name;
   }
@@ -72,33 +81,41 @@ base::Result<std::string> TokenSecretName(ClusterAccess& cluster, const RemoteSe
   return name;
 }
 
-Json Kubeconfig(const std::string& name, const std::string& server, const std::string& tls_server_name,
-                const std::string& ca_data, const std::string& token) {
+Json Kubeconfig(const std::string& name, const std::string& server,
+                const std::string& tls_server_name, const std::string& ca_data,
+                const std::string& token) {
   Json cluster = {{"certificate-authority-data", ca_data}, {"server", server}};
   if (!tls_server_name.empty()) cluster["tls-server-name"] = tls_server_name;
   return {{"apiVersion", "v1"},
           {"kind", "Config"},
           {"clusters", Json::array({{{"name", name}, {"cluster", cluster}}})},
-          {"contexts", Json::array({{{"name", name}, {"context", {{"cluster", name}, {"user", name}}}}})},
+          {"contexts",
+           Json::array({{{"name", name}, {"context", {{"cluster", name}, {"user", name}}}}})},
           {"current-context", name},
           {"users", Json::array({{{"name", name}, {"user", {{"token", token}}}}})}};
 }
 
 }  // namespace
 
-base::Result<RemoteSecret> CreateRemoteSecret(ClusterAccess cluster, const RemoteSecretOptions& options) {
+base::Result<RemoteSecret> CreateRemoteSecret(ClusterAccess cluster,
+                                              const RemoteSecretOptions& options) {
   const bool remote = options.type == RemoteSecretOptions::Type::kRemote;
   std::string account = options.service_account;
   if (account.empty()) account = remote ? "istio-reader-service-account" : "istiod";
   std::string name = options.name;
   if (name.empty()) {
-    ASSIGN_OR_RETURN(Json system, cluster.Get(Namespaces(), "", "kube-system"), "looking for the cluster's ID");
+    ASSIGN_OR_RETURN(Json system, cluster.Get(Namespaces(), "", "kube-system"),
+                     "looking for the cluster's ID");
     name = StringAt(system, {"metadata", "uid"});
   }
   if (!IsDnsLabel(name))
-    return Error(Code::kInvalidArgument, "\"{}\" cannot be a cluster name: it must be a DNS label (lower-case letters, digits, '-')", name);
+    return Error(
+        Code::kInvalidArgument,
+        "\"{}\" cannot be a cluster name: it must be a DNS label (lower-case letters, digits, '-')",
+        name);
 
-  RETURN_IF_ERROR(EnsureAccount(cluster, options, account), "service account " + options.ns + "/" + account);
+  RETURN_IF_ERROR(EnsureAccount(cluster, options, account),
+                  "service account " + options.ns + "/" + account);
   ASSIGN_OR_RETURN(std::string token_secret, TokenSecretName(cluster, options, account), "");
   std::string ca, token;
   Status filled = cluster.Until(std::chrono::seconds(5), [&]() -> base::Result<bool> {
@@ -118,7 +135,8 @@ base::Result<RemoteSecret> CreateRemoteSecret(ClusterAccess cluster, const Remot
   std::string server = options.server.empty() ? config.server + config.path_prefix : options.server;
   if (options.server.empty() && IsLoopback(server))
     result.warning = "server " + server +
-                     " in the kubeconfig is a loopback address, which other clusters cannot reach; give one with --server";
+                     " in the kubeconfig is a loopback address, which other clusters cannot reach; "
+                     "give one with --server";
   std::string key = remote ? name : "config";
   result.secret = {
       {"apiVersion", "v1"},
@@ -127,7 +145,8 @@ base::Result<RemoteSecret> CreateRemoteSecret(ClusterAccess cluster, const Remot
        {{"name", remote ? "istio-remote-secret-" + name : "istio-kubeconfig"},
         {"namespace", options.ns},
         {"annotations", {{"networking.istio.io/cluster", name}}}}},
-      {"stringData", {{key, kubeapi::ToYaml(Kubeconfig(name, server, options.tls_server_name, ca, *decoded))}}}};
+      {"stringData",
+       {{key, kubeapi::ToYaml(Kubeconfig(name, server, options.tls_server_name, ca, *decoded))}}}};
   if (remote) result.secret["metadata"]["labels"] = {{"istio/multiCluster", "true"}};
   return result;
 }

@@ -8,14 +8,14 @@
 namespace isthmus::install {
 
 struct RemoteSecretOptions {
-  std::string name;             ///< Cluster ID; empty: the UID of namespace kube-system.
-  std::string server;           ///< Empty: the one of the kubeconfig in use.
+  std::string name;    ///< Cluster ID; empty: the UID of namespace kube-system.
+  std::string server;  ///< Empty: the one of the kubeconfig in use.
   std::string tls_server_name;
   std::string ns = "istio-system";
   enum class Type { kRemote, kConfig } type = Type::kRemote;
   std::string service_account;  ///< Empty: the type's own.
   bool create_service_account = true;
-  std::string secret_name;      ///< Which token Secret; empty: the account's first.
+  std::string secret_name;  ///< Which token Secret; empty: the account's first.
 };
 
 struct RemoteSecret {
@@ -23,9 +23,11 @@ struct RemoteSecret {
   std::string warning;  ///< Such as a loopback address that others cannot reach; may be empty.
 };
 
-/// Makes the credentials by which another control plane reads this cluster. Makes the reader account and its token Secret
-/// where they are missing; changes nothing else. The error names the object that is in the way.
-base::Result<RemoteSecret> CreateRemoteSecret(ClusterAccess cluster, const RemoteSecretOptions& options);
+/// Makes the credentials by which another control plane reads this cluster. Makes the reader
+/// account and its token Secret where they are missing; changes nothing else. The error names the
+/// object that is in the way.
+base::Result<RemoteSecret> CreateRemoteSecret(ClusterAccess cluster,
+                                              const RemoteSecretOptions& options);
 
 /// The Secret as the command prints it: a header line, the document, and a closing "---".
 std::string PrintRemoteSecret(const Json& secret);

@@ -46,13 +46,15 @@ base::Result<Component> RenderGateways(const Installation& installation, bool in
 
 base::Result<Component> RenderPilot(const Installation& installation) {
   Component component{"Pilot", "Istiod", "🧠", {}};
-  bool local = installation.Enabled("pilot") && (!installation.remote() || installation.local_injector());
+  bool local =
+      installation.Enabled("pilot") && (!installation.remote() || installation.local_injector());
   if (local) {
     Append(component.objects, RenderIstiodAccess(installation));
     Append(component.objects, RenderConfigMaps(installation));
   }
   if (kubeapi::BoolAt(installation.values, {"global", "enableReaderRBAC"}, true)) {
-    std::vector<Json> reader = ReaderAccess(installation.ns, installation.revision, installation.remote());
+    std::vector<Json> reader =
+        ReaderAccess(installation.ns, installation.revision, installation.remote());
     reader.erase(reader.begin());  // The account itself belongs to Base.
     Append(component.objects, std::move(reader));
   }
@@ -76,8 +78,8 @@ void LabelComponent(const Installation& installation, Component& component) {
 
 }  // namespace
 
-Json NewObject(const Installation& installation, std::string_view api_version, std::string_view kind,
-               std::string_view name, bool namespaced) {
+Json NewObject(const Installation& installation, std::string_view api_version,
+               std::string_view kind, std::string_view name, bool namespaced) {
   Json object = {{"apiVersion", api_version},
                  {"kind", kind},
                  {"metadata", {{"name", name}, {"labels", {{"release", "istio"}}}}}};
@@ -94,7 +96,8 @@ Json RbacRules(std::string_view key) {
   return all.ok() && all->contains(key) ? (*all)[std::string(key)] : Json::array();
 }
 
-std::string ImageName(const Installation& installation, std::string_view image, const Json* component) {
+std::string ImageName(const Installation& installation, std::string_view image,
+                      const Json* component) {
   std::string hub = StringAt(installation.values, {"global", "hub"});
   std::string tag = StringAt(installation.values, {"global", "tag"});
   std::string variant = StringAt(installation.values, {"global", "variant"});
@@ -106,22 +109,28 @@ std::string ImageName(const Installation& installation, std::string_view image, 
   return hub + "/" + std::string(image) + ":" + tag + (variant.empty() ? "" : "-" + variant);
 }
 
-Json Env(std::string_view name, std::string_view value) { return {{"name", name}, {"value", value}}; }
-
-Json FieldEnv(std::string_view name, std::string_view path) {
-  return {{"name", name}, {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", path}}}}}};
+Json Env(std::string_view name, std::string_view value) {
+  return {{"name", name}, {"value", value}};
 }
 
-std::string Text(const Json& value) { return value.is_string() ? value.get<std::string>() : kubeapi::ToJson(value); }
+Json FieldEnv(std::string_view name, std::string_view path) {
+  return {{"name", name},
+          {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", path}}}}}};
+}
+
+std::string Text(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : kubeapi::ToJson(value);
+}
 
 Json Role(Json object, Json rules) {
   object["rules"] = std::move(rules);
   return object;
 }
 
-Json Binding(Json object, std::string_view role_kind, std::string_view role, std::string_view account,
-             const std::string& ns) {
-  object["roleRef"] = {{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", role_kind}, {"name", role}};
+Json Binding(Json object, std::string_view role_kind, std::string_view role,
+             std::string_view account, const std::string& ns) {
+  object["roleRef"] = {
+      {"apiGroup", "rbac.authorization.k8s.io"}, {"kind", role_kind}, {"name", role}};
   object["subjects"] = {{{"kind", "ServiceAccount"}, {"name", account}, {"namespace", ns}}};
   return object;
 }
@@ -139,7 +148,8 @@ std::vector<Json> ReaderAccess(const std::string& ns, const std::string& revisio
   std::vector<Json> objects = {
       NewObject(bare, "v1", "ServiceAccount", account, true),
       Role(NewObject(bare, kRbac, "ClusterRole", role, false), std::move(rules)),
-      Binding(NewObject(bare, kRbac, "ClusterRoleBinding", role, false), "ClusterRole", role, account, ns)};
+      Binding(NewObject(bare, kRbac, "ClusterRoleBinding", role, false), "ClusterRole", role,
+              account, ns)};
   for (Json& object : objects) object["metadata"]["labels"]["app"] = "istio-reader";
   return objects;
 }
@@ -174,7 +184,8 @@ std::vector<Json> ManifestOrder(const std::vector<Component>& components) {
     group = group.find('/') == std::string::npos ? "" : group.substr(0, group.find('/'));
     return std::make_tuple(Rank(kind), group, kind, StringAt(object, {"metadata", "name"}));
   };
-  std::stable_sort(all.begin(), all.end(), [&](const Json& a, const Json& b) { return key(a) < key(b); });
+  std::stable_sort(all.begin(), all.end(),
+                   [&](const Json& a, const Json& b) { return key(a) < key(b); });
   return all;
 }
 

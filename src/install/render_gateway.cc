@@ -21,12 +21,14 @@ struct Gateway {
   bool injected = false;
 };
 
-base::Result<Gateway> Resolve(const Installation& installation, const Json& component, bool ingress) {
+base::Result<Gateway> Resolve(const Installation& installation, const Json& component,
+                              bool ingress) {
   Gateway gateway;
   gateway.component = component;
   gateway.name = StringAt(component, {"name"});
   if (gateway.name.empty())
-    return base::Error(base::Code::kInvalidArgument, "a gateway has no name; give it one, such as {}",
+    return base::Error(base::Code::kInvalidArgument,
+                       "a gateway has no name; give it one, such as {}",
                        ingress ? "istio-ingressgateway" : "istio-egressgateway");
   gateway.ns = StringAt(component, {"namespace"});
   if (gateway.ns.empty()) gateway.ns = installation.ns;
@@ -36,7 +38,8 @@ base::Result<Gateway> Resolve(const Installation& installation, const Json& comp
   gateway.injected = !StringAt(gateway.values, {"injectionTemplate"}).empty();
   gateway.labels = {{"app", chart}, {"istio", ingress ? "ingressgateway" : "egressgateway"}};
   gateway.labels.update(gateway.values["labels"]);
-  if (const Json* own = Find(component, {"label"}); own != nullptr && own->is_object()) gateway.labels.update(*own);
+  if (const Json* own = Find(component, {"label"}); own != nullptr && own->is_object())
+    gateway.labels.update(*own);
   return gateway;
 }
 
@@ -66,7 +69,8 @@ base::Status CheckPorts(const Gateway& gateway) {
     int64_t target = IntAt(port, {"targetPort"}, number);
     if (target < 1024)
       return base::Error(base::Code::kInvalidArgument,
-                         "{}: port {} leads to {}, and a gateway that does not run as root cannot open a port below "
+                         "{}: port {} leads to {}, and a gateway that does not run as root cannot "
+                         "open a port below "
                          "1024; set targetPort",
                          gateway.name, number, target);
   }
@@ -74,10 +78,14 @@ base::Status CheckPorts(const Gateway& gateway) {
 }
 
 Json Volumes(const Gateway& gateway) {
-  Json token = {{"serviceAccountToken", {{"audience", "istio-ca"}, {"expirationSeconds", 43200}, {"path", "istio-token"}}}};
+  Json token = {
+      {"serviceAccountToken",
+       {{"audience", "istio-ca"}, {"expirationSeconds", 43200}, {"path", "istio-token"}}}};
   Json items = {{{"path", "labels"}, {"fieldRef", {{"fieldPath", "metadata.labels"}}}},
                 {{"path", "annotations"}, {"fieldRef", {{"fieldPath", "metadata.annotations"}}}}};
-  auto empty = [](std::string_view name) { return Json{{"name", name}, {"emptyDir", Json::object()}}; };
+  auto empty = [](std::string_view name) {
+    return Json{{"name", name}, {"emptyDir", Json::object()}};
+  };
   return {empty("workload-socket"),
           empty("credential-socket"),
           empty("workload-certs"),
@@ -122,13 +130,15 @@ Json ContainerEnv(const Installation& installation, const Gateway& gateway) {
   if (domain.empty()) domain = "cluster.local";
   Json env = {
       Env("PILOT_CERT_PROVIDER", StringAt(values, {"global", "pilotCertProvider"})),
-      Env("CA_ADDR", ca.empty() ? "istiod" + Suffix(installation) + "." + installation.ns + ".svc:15012" : ca),
+      Env("CA_ADDR",
+          ca.empty() ? "istiod" + Suffix(installation) + "." + installation.ns + ".svc:15012" : ca),
       FieldEnv("NODE_NAME", "spec.nodeName"),
       FieldEnv("POD_NAME", "metadata.name"),
       FieldEnv("POD_NAMESPACE", "metadata.namespace"),
       FieldEnv("INSTANCE_IP", "status.podIP"),
       FieldEnv("HOST_IP", "status.hostIP"),
-      {{"name", "ISTIO_CPU_LIMIT"}, {"valueFrom", {{"resourceFieldRef", {{"resource", "limits.cpu"}}}}}},
+      {{"name", "ISTIO_CPU_LIMIT"},
+       {"valueFrom", {{"resourceFieldRef", {{"resource", "limits.cpu"}}}}}},
       FieldEnv("SERVICE_ACCOUNT", "spec.serviceAccountName"),
       Env("ISTIO_META_WORKLOAD_NAME", gateway.name),
       Env("ISTIO_META_OWNER",
@@ -141,7 +151,8 @@ Json ContainerEnv(const Installation& installation, const Gateway& gateway) {
   if (!network.empty()) env.push_back(Env("ISTIO_META_NETWORK", network));
   if (const Json* defaults = Find(installation.mesh_config, {"defaultConfig"}); defaults != nullptr)
     env.push_back(Env("PROXY_CONFIG", kubeapi::ToJson(*defaults)));
-  for (const auto& [name, value] : gateway.values["env"].items()) env.push_back(Env(name, Text(value)));
+  for (const auto& [name, value] : gateway.values["env"].items())
+    env.push_back(Env(name, Text(value)));
   return env;
 }
 
@@ -159,36 +170,39 @@ Json ContainerPorts(const Gateway& gateway) {
 
 Json FullContainer(const Installation& installation, const Gateway& gateway) {
   const Json& values = installation.values;
-  return {{"name", "istio-proxy"},
-          {"image", ImageName(installation, StringAt(values, {"global", "proxy", "image"}), &gateway.component)},
-          {"args",
-           {"proxy", "router", "--domain",
-            "$(POD_NAMESPACE).svc." + StringAt(values, {"global", "proxy", "clusterDomain"}),
-            "--proxyLogLevel=" + StringAt(values, {"global", "proxy", "logLevel"}),
-            "--proxyComponentLogLevel=" + StringAt(values, {"global", "proxy", "componentLogLevel"}),
-            "--log_output_level=" + StringAt(values, {"global", "logging", "level"})}},
-          {"ports", ContainerPorts(gateway)},
-          {"env", ContainerEnv(installation, gateway)},
-          {"resources", gateway.values["resources"]},
-          {"readinessProbe",
-           {{"httpGet", {{"path", "/healthz/ready"}, {"port", 15021}, {"scheme", "HTTP"}}},
-            {"initialDelaySeconds", 1},
-            {"periodSeconds", 2},
-            {"timeoutSeconds", 1},
-            {"successThreshold", 1},
-            {"failureThreshold", 30}}},
-          {"securityContext",
-           {{"allowPrivilegeEscalation", false},
-            {"privileged", false},
-            {"readOnlyRootFilesystem", true},
-            {"capabilities", {{"drop", {"ALL"}}}}}},
-          {"volumeMounts", Mounts()}};
+  return {
+      {"name", "istio-proxy"},
+      {"image",
+       ImageName(installation, StringAt(values, {"global", "proxy", "image"}), &gateway.component)},
+      {"args",
+       {"proxy", "router", "--domain",
+        "$(POD_NAMESPACE).svc." + StringAt(values, {"global", "proxy", "clusterDomain"}),
+        "--proxyLogLevel=" + StringAt(values, {"global", "proxy", "logLevel"}),
+        "--proxyComponentLogLevel=" + StringAt(values, {"global", "proxy", "componentLogLevel"}),
+        "--log_output_level=" + StringAt(values, {"global", "logging", "level"})}},
+      {"ports", ContainerPorts(gateway)},
+      {"env", ContainerEnv(installation, gateway)},
+      {"resources", gateway.values["resources"]},
+      {"readinessProbe",
+       {{"httpGet", {{"path", "/healthz/ready"}, {"port", 15021}, {"scheme", "HTTP"}}},
+        {"initialDelaySeconds", 1},
+        {"periodSeconds", 2},
+        {"timeoutSeconds", 1},
+        {"successThreshold", 1},
+        {"failureThreshold", 30}}},
+      {"securityContext",
+       {{"allowPrivilegeEscalation", false},
+        {"privileged", false},
+        {"readOnlyRootFilesystem", true},
+        {"capabilities", {{"drop", {"ALL"}}}}}},
+      {"volumeMounts", Mounts()}};
 }
 
 /// The container as injection completes it.
 Json InjectedContainer(const Installation& installation, const Gateway& gateway) {
   Json env = Json::array();
-  for (const auto& [name, value] : gateway.values["env"].items()) env.push_back(Env(name, Text(value)));
+  for (const auto& [name, value] : gateway.values["env"].items())
+    env.push_back(Env(name, Text(value)));
   env.push_back(Env("ISTIO_META_UNPRIVILEGED_POD", "true"));
   return {{"name", "istio-proxy"},
           {"image", "auto"},
@@ -208,7 +222,8 @@ Json Deployment(const Installation& installation, const Gateway& gateway) {
   labels["sidecar.istio.io/inject"] = gateway.injected ? "true" : "false";
   labels["service.istio.io/canonical-name"] = gateway.name;
   labels["service.istio.io/canonical-revision"] = "latest";
-  if (!gateway.injected) labels["istio.io/rev"] = installation.revision.empty() ? "default" : installation.revision;
+  if (!gateway.injected)
+    labels["istio.io/rev"] = installation.revision.empty() ? "default" : installation.revision;
   if (std::string network = StringAt(installation.values, {"global", "network"});
       !network.empty() && !labels.contains("topology.istio.io/network") && !gateway.injected)
     labels["topology.istio.io/network"] = network;
@@ -216,18 +231,21 @@ Json Deployment(const Installation& installation, const Gateway& gateway) {
                       {"prometheus.io/port", "15020"},
                       {"prometheus.io/scrape", "true"},
                       {"sidecar.istio.io/inject", gateway.injected ? "true" : "false"}};
-  if (gateway.injected) annotations["inject.istio.io/templates"] = StringAt(gateway.values, {"injectionTemplate"});
+  if (gateway.injected)
+    annotations["inject.istio.io/templates"] = StringAt(gateway.values, {"injectionTemplate"});
   annotations.update(gateway.values["podAnnotations"]);
-  Json pod = {{"serviceAccountName", gateway.account},
-              {"securityContext", {{"fsGroup", 1337}, {"runAsGroup", 1337}, {"runAsUser", 1337}, {"runAsNonRoot", true}}},
-              {"containers",
-               Json::array({gateway.injected ? InjectedContainer(installation, gateway)
-                                             : FullContainer(installation, gateway)})}};
+  Json pod = {
+      {"serviceAccountName", gateway.account},
+      {"securityContext",
+       {{"fsGroup", 1337}, {"runAsGroup", 1337}, {"runAsUser", 1337}, {"runAsNonRoot", true}}},
+      {"containers", Json::array({gateway.injected ? InjectedContainer(installation, gateway)
+                                                   : FullContainer(installation, gateway)})}};
   if (!gateway.injected) pod["volumes"] = Volumes(gateway);
   deployment["spec"] = {
       {"selector", {{"matchLabels", gateway.labels}}},
       {"strategy", {{"rollingUpdate", {{"maxSurge", "100%"}, {"maxUnavailable", "25%"}}}}},
-      {"template", {{"metadata", {{"labels", labels}, {"annotations", annotations}}}, {"spec", pod}}}};
+      {"template",
+       {{"metadata", {{"labels", labels}, {"annotations", annotations}}}, {"spec", pod}}}};
   if (!BoolAt(gateway.values, {"autoscaleEnabled"})) deployment["spec"]["replicas"] = 1;
   return deployment;
 }
@@ -238,9 +256,11 @@ Json Service(const Installation& installation, const Gateway& gateway) {
                      {"selector", gateway.labels},
                      {"ports", ServicePorts(gateway)}};
   for (const char* key : {"loadBalancerIP", "externalTrafficPolicy"})
-    if (std::string text = StringAt(gateway.values, {key}); !text.empty()) service["spec"][key] = text;
+    if (std::string text = StringAt(gateway.values, {key}); !text.empty())
+      service["spec"][key] = text;
   for (const char* key : {"externalIPs", "loadBalancerSourceRanges"})
-    if (const Json* list = Find(gateway.values, {key}); list != nullptr && list->is_array() && !list->empty())
+    if (const Json* list = Find(gateway.values, {key});
+        list != nullptr && list->is_array() && !list->empty())
       service["spec"][key] = *list;
   if (!gateway.values["serviceAnnotations"].empty())
     service["metadata"]["annotations"] = gateway.values["serviceAnnotations"];
@@ -248,33 +268,39 @@ Json Service(const Installation& installation, const Gateway& gateway) {
 }
 
 Json Autoscaler(const Installation& installation, const Gateway& gateway) {
-  Json hpa = Object(installation, gateway, "autoscaling/v2", "HorizontalPodAutoscaler", gateway.name);
-  Json target = {{"type", "Utilization"}, {"averageUtilization", gateway.values["cpu"]["targetAverageUtilization"]}};
+  Json hpa =
+      Object(installation, gateway, "autoscaling/v2", "HorizontalPodAutoscaler", gateway.name);
+  Json target = {{"type", "Utilization"},
+                 {"averageUtilization", gateway.values["cpu"]["targetAverageUtilization"]}};
   hpa["spec"] = {
       {"minReplicas", gateway.values["autoscaleMin"]},
       {"maxReplicas", gateway.values["autoscaleMax"]},
-      {"scaleTargetRef", {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", gateway.name}}},
-      {"metrics",
-       Json::array({{{"type", "Resource"}, {"resource", {{"name", "cpu"}, {"target", std::move(target)}}}}})}};
+      {"scaleTargetRef",
+       {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", gateway.name}}},
+      {"metrics", Json::array({{{"type", "Resource"},
+                                {"resource", {{"name", "cpu"}, {"target", std::move(target)}}}}})}};
   return hpa;
 }
 
 }  // namespace
 
-base::Result<std::vector<Json>> RenderGateway(const Installation& installation, const Json& component, bool ingress) {
+base::Result<std::vector<Json>> RenderGateway(const Installation& installation,
+                                              const Json& component, bool ingress) {
   ASSIGN_OR_RETURN(Gateway gateway, Resolve(installation, component, ingress), "");
   RETURN_IF_ERROR(CheckPorts(gateway), "");
   constexpr std::string_view kRbac = "rbac.authorization.k8s.io/v1";
   const std::string role = gateway.name + "-sds";
-  Json rules = Json::array({{{"apiGroups", {""}}, {"resources", {"secrets"}}, {"verbs", {"get", "watch", "list"}}}});
+  Json rules = Json::array(
+      {{{"apiGroups", {""}}, {"resources", {"secrets"}}, {"verbs", {"get", "watch", "list"}}}});
   std::vector<Json> objects;
   objects.push_back(Object(installation, gateway, "v1", "ServiceAccount", gateway.account));
   objects.push_back(Role(Object(installation, gateway, kRbac, "Role", role), std::move(rules)));
-  objects.push_back(Binding(Object(installation, gateway, kRbac, "RoleBinding", role), "Role", role, gateway.account,
-                            gateway.ns));
+  objects.push_back(Binding(Object(installation, gateway, kRbac, "RoleBinding", role), "Role", role,
+                            gateway.account, gateway.ns));
   objects.push_back(Service(installation, gateway));
   objects.push_back(Deployment(installation, gateway));
-  if (BoolAt(gateway.values, {"autoscaleEnabled"})) objects.push_back(Autoscaler(installation, gateway));
+  if (BoolAt(gateway.values, {"autoscaleEnabled"}))
+    objects.push_back(Autoscaler(installation, gateway));
   if (BoolAt(gateway.values, {"autoscaleEnabled"}) && IntAt(gateway.values, {"autoscaleMin"}) > 1) {
     Json pdb = Object(installation, gateway, "policy/v1", "PodDisruptionBudget", gateway.name);
     pdb["spec"] = {{"minAvailable", 1}, {"selector", {{"matchLabels", gateway.labels}}}};

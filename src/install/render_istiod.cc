@@ -24,7 +24,8 @@ Json IstiodEnv(const Installation& installation) {
       Env("KUBECONFIG", "/var/run/secrets/remote/config"),
       Env("CA_TRUSTED_NODE_ACCOUNTS", installation.ns + "/ztunnel"),
       Env("PILOT_TRACE_SAMPLING", Text(values["pilot"]["traceSampling"])),
-      Env("PILOT_ENABLE_ANALYSIS", BoolAt(values, {"global", "istiod", "enableAnalysis"}) ? "true" : "false"),
+      Env("PILOT_ENABLE_ANALYSIS",
+          BoolAt(values, {"global", "istiod", "enableAnalysis"}) ? "true" : "false"),
       Env("CLUSTER_ID", cluster.empty() ? "Kubernetes" : cluster),
       Env("PLATFORM", StringAt(values, {"global", "platform"})),
   };
@@ -36,14 +37,19 @@ Json IstiodEnv(const Installation& installation) {
 }
 
 Json IstiodVolumes() {
-  Json token = {{"serviceAccountToken", {{"audience", "istio-ca"}, {"expirationSeconds", 43200}, {"path", "istio-token"}}}};
-  return {{{"name", "local-certs"}, {"emptyDir", {{"medium", "Memory"}}}},
-          {{"name", "istio-token"}, {"projected", {{"sources", {token}}}}},
-          {{"name", "cacerts"}, {"secret", {{"secretName", "cacerts"}, {"optional", true}}}},
-          {{"name", "istio-kubeconfig"}, {"secret", {{"secretName", "istio-kubeconfig"}, {"optional", true}}}},
-          {{"name", "istio-csr-dns-cert"}, {"secret", {{"secretName", "istiod-tls"}, {"optional", true}}}},
-          {{"name", "istio-csr-ca-configmap"},
-           {"configMap", {{"name", "istio-ca-root-cert"}, {"defaultMode", 420}, {"optional", true}}}}};
+  Json token = {
+      {"serviceAccountToken",
+       {{"audience", "istio-ca"}, {"expirationSeconds", 43200}, {"path", "istio-token"}}}};
+  return {
+      {{"name", "local-certs"}, {"emptyDir", {{"medium", "Memory"}}}},
+      {{"name", "istio-token"}, {"projected", {{"sources", {token}}}}},
+      {{"name", "cacerts"}, {"secret", {{"secretName", "cacerts"}, {"optional", true}}}},
+      {{"name", "istio-kubeconfig"},
+       {"secret", {{"secretName", "istio-kubeconfig"}, {"optional", true}}}},
+      {{"name", "istio-csr-dns-cert"},
+       {"secret", {{"secretName", "istiod-tls"}, {"optional", true}}}},
+      {{"name", "istio-csr-ca-configmap"},
+       {"configMap", {{"name", "istio-ca-root-cert"}, {"defaultMode", 420}, {"optional", true}}}}};
 }
 
 Json IstiodMounts() {
@@ -66,9 +72,12 @@ Json Port(std::string_view name, int number) {
 
 Json IstiodContainer(const Installation& installation) {
   const Json& values = installation.values;
-  Json args = {"discovery", "--monitoringAddr=:15014",
-               "--log_output_level=" + StringAt(values, {"global", "logging", "level"}), "--domain",
-               StringAt(values, {"global", "proxy", "clusterDomain"}), "--keepaliveMaxServerConnectionAge",
+  Json args = {"discovery",
+               "--monitoringAddr=:15014",
+               "--log_output_level=" + StringAt(values, {"global", "logging", "level"}),
+               "--domain",
+               StringAt(values, {"global", "proxy", "clusterDomain"}),
+               "--keepaliveMaxServerConnectionAge",
                StringAt(values, {"pilot", "keepaliveMaxServerConnectionAge"})};
   if (BoolAt(values, {"global", "logAsJson"})) args.push_back("--log_as_json");
   for (const Json& more : values["pilot"]["extraContainerArgs"]) args.push_back(more);
@@ -78,8 +87,8 @@ Json IstiodContainer(const Installation& installation) {
       {"image", ImageName(installation, StringAt(values, {"pilot", "image"}), &pilot)},
       {"args", std::move(args)},
       {"ports",
-       {Port("http-debug", 8080), Port("grpc-xds", 15010), Port("tls-xds", 15012), Port("https-webhooks", 15017),
-        Port("http-monitoring", 15014)}},
+       {Port("http-debug", 8080), Port("grpc-xds", 15010), Port("tls-xds", 15012),
+        Port("https-webhooks", 15017), Port("http-monitoring", 15014)}},
       {"readinessProbe",
        {{"httpGet", {{"path", "/ready"}, {"port", 8080}}},
         {"initialDelaySeconds", 1},
@@ -105,18 +114,21 @@ Json IstiodSelector(const Installation& installation) {
 
 Json IstiodDeployment(const Installation& installation) {
   const Json& values = installation.values;
-  Json deployment = NewObject(installation, "apps/v1", "Deployment", "istiod" + Suffix(installation), true);
+  Json deployment =
+      NewObject(installation, "apps/v1", "Deployment", "istiod" + Suffix(installation), true);
   Json labels = {{"app", "istiod"}, {"istio", "pilot"}};
   deployment["metadata"]["labels"].update(labels);
-  Json pod_labels = {{"app", "istiod"},
-                     {"istio", installation.revision.empty() ? "pilot" : "istiod"},
-                     {"istio.io/rev", installation.revision.empty() ? "default" : installation.revision},
-                     {"istio.io/dataplane-mode", "none"},
-                     {"sidecar.istio.io/inject", "false"},
-                     {"operator.istio.io/component", "Pilot"}};
+  Json pod_labels = {
+      {"app", "istiod"},
+      {"istio", installation.revision.empty() ? "pilot" : "istiod"},
+      {"istio.io/rev", installation.revision.empty() ? "default" : installation.revision},
+      {"istio.io/dataplane-mode", "none"},
+      {"sidecar.istio.io/inject", "false"},
+      {"operator.istio.io/component", "Pilot"}};
   pod_labels.update(values["pilot"]["podLabels"]);
-  Json annotations = {
-      {"prometheus.io/port", "15014"}, {"prometheus.io/scrape", "true"}, {"sidecar.istio.io/inject", "false"}};
+  Json annotations = {{"prometheus.io/port", "15014"},
+                      {"prometheus.io/scrape", "true"},
+                      {"sidecar.istio.io/inject", "false"}};
   annotations.update(values["pilot"]["podAnnotations"]);
   Json tolerations = {{{"key", "cni.istio.io/not-ready"}, {"operator", "Exists"}}};
   for (const Json& more : values["pilot"]["tolerations"]) tolerations.push_back(more);
@@ -125,15 +137,18 @@ Json IstiodDeployment(const Installation& installation) {
               {"securityContext", {{"fsGroup", 1337}}},
               {"containers", {IstiodContainer(installation)}},
               {"volumes", IstiodVolumes()}};
-  if (!values["pilot"]["nodeSelector"].empty()) pod["nodeSelector"] = values["pilot"]["nodeSelector"];
+  if (!values["pilot"]["nodeSelector"].empty())
+    pod["nodeSelector"] = values["pilot"]["nodeSelector"];
   deployment["spec"] = {
       {"strategy",
        {{"rollingUpdate",
          {{"maxSurge", values["pilot"]["rollingMaxSurge"]},
           {"maxUnavailable", values["pilot"]["rollingMaxUnavailable"]}}}}},
       {"selector", {{"matchLabels", IstiodSelector(installation)}}},
-      {"template", {{"metadata", {{"labels", pod_labels}, {"annotations", annotations}}}, {"spec", pod}}}};
-  if (!BoolAt(values, {"pilot", "autoscaleEnabled"})) deployment["spec"]["replicas"] = values["pilot"]["replicaCount"];
+      {"template",
+       {{"metadata", {{"labels", pod_labels}, {"annotations", annotations}}}, {"spec", pod}}}};
+  if (!BoolAt(values, {"pilot", "autoscaleEnabled"}))
+    deployment["spec"]["replicas"] = values["pilot"]["replicaCount"];
   return deployment;
 }
 
@@ -146,12 +161,13 @@ Json IstiodService(const Installation& installation) {
   } else {
     selector["istio.io/rev"] = installation.revision;
   }
-  service["spec"] = {{"selector", selector},
-                     {"ports",
-                      {{{"name", "grpc-xds"}, {"port", 15010}, {"protocol", "TCP"}},
-                       {{"name", "https-dns"}, {"port", 15012}, {"protocol", "TCP"}},
-                       {{"name", "https-webhook"}, {"port", 443}, {"targetPort", 15017}, {"protocol", "TCP"}},
-                       {{"name", "http-monitoring"}, {"port", 15014}, {"protocol", "TCP"}}}}};
+  service["spec"] = {
+      {"selector", selector},
+      {"ports",
+       {{{"name", "grpc-xds"}, {"port", 15010}, {"protocol", "TCP"}},
+        {{"name", "https-dns"}, {"port", 15012}, {"protocol", "TCP"}},
+        {{"name", "https-webhook"}, {"port", 443}, {"targetPort", 15017}, {"protocol", "TCP"}},
+        {{"name", "http-monitoring"}, {"port", 15014}, {"protocol", "TCP"}}}}};
   return service;
 }
 
@@ -166,13 +182,15 @@ Json MeshConfig(const Installation& installation) {
                {"enablePrometheusMerge", true},
                {"rootNamespace", ns},
                {"trustDomain", "cluster.local"}};
-  if (std::string id = StringAt(values, {"global", "meshID"}); !id.empty()) mesh["defaultConfig"]["meshId"] = id;
+  if (std::string id = StringAt(values, {"global", "meshID"}); !id.empty())
+    mesh["defaultConfig"]["meshId"] = id;
   Overlay(mesh, installation.mesh_config);
   return mesh;
 }
 
 Json MeshNetworks(const Json& values) {
-  for (auto path : {std::initializer_list<std::string_view>{"global", "meshNetworks"}, {"pilot", "meshNetworks"}}) {
+  for (auto path : {std::initializer_list<std::string_view>{"global", "meshNetworks"},
+                    {"pilot", "meshNetworks"}}) {
     const Json* networks = Find(values, path);
     if (networks == nullptr || !networks->is_object() || networks->empty()) continue;
     return networks->contains("networks") ? *networks : Json{{"networks", *networks}};
@@ -218,13 +236,15 @@ std::vector<Json> RenderIstiodAccess(const Installation& installation) {
   std::vector<Json> objects = {
       NewObject(installation, "v1", "ServiceAccount", account, true),
       Role(NewObject(installation, kRbac, "Role", account, true), RbacRules("istiodLocal")),
-      Binding(NewObject(installation, kRbac, "RoleBinding", account, true), "Role", account, account, ns),
-      Role(NewObject(installation, kRbac, "ClusterRole", cluster_role, false), std::move(rules)),
-      Binding(NewObject(installation, kRbac, "ClusterRoleBinding", cluster_role, false), "ClusterRole", cluster_role,
+      Binding(NewObject(installation, kRbac, "RoleBinding", account, true), "Role", account,
               account, ns),
-      Role(NewObject(installation, kRbac, "ClusterRole", gateway_role, false), RbacRules("gatewayController")),
-      Binding(NewObject(installation, kRbac, "ClusterRoleBinding", gateway_role, false), "ClusterRole", gateway_role,
-              account, ns)};
+      Role(NewObject(installation, kRbac, "ClusterRole", cluster_role, false), std::move(rules)),
+      Binding(NewObject(installation, kRbac, "ClusterRoleBinding", cluster_role, false),
+              "ClusterRole", cluster_role, account, ns),
+      Role(NewObject(installation, kRbac, "ClusterRole", gateway_role, false),
+           RbacRules("gatewayController")),
+      Binding(NewObject(installation, kRbac, "ClusterRoleBinding", gateway_role, false),
+              "ClusterRole", gateway_role, account, ns)};
   for (Json& object : objects) object["metadata"]["labels"]["app"] = "istiod";
   return objects;
 }
@@ -237,7 +257,8 @@ std::vector<Json> RenderConfigMaps(const Installation& installation) {
                     {"meshNetworks", kubeapi::ToYaml(MeshNetworks(installation.values))}};
     objects.push_back(std::move(mesh));
   }
-  if (!BoolAt(installation.values, {"global", "omitSidecarInjectorConfigMap"}) || installation.local_injector()) {
+  if (!BoolAt(installation.values, {"global", "omitSidecarInjectorConfigMap"}) ||
+      installation.local_injector()) {
     const Json& webhook = installation.values["sidecarInjectorWebhook"];
     Json defaults = webhook["defaultTemplates"];
     if (defaults.empty()) defaults = {"sidecar"};
@@ -246,8 +267,10 @@ std::vector<Json> RenderConfigMaps(const Installation& installation) {
                    {"alwaysInjectSelector", webhook["alwaysInjectSelector"]},
                    {"neverInjectSelector", webhook["neverInjectSelector"]},
                    {"injectedAnnotations", webhook["injectedAnnotations"]}};
-    Json injector = NewObject(installation, "v1", "ConfigMap", "istio-sidecar-injector" + Suffix(installation), true);
-    injector["data"] = {{"config", kubeapi::ToYaml(config)}, {"values", kubeapi::ToJson(InjectorValues(installation), 2)}};
+    Json injector = NewObject(installation, "v1", "ConfigMap",
+                              "istio-sidecar-injector" + Suffix(installation), true);
+    injector["data"] = {{"config", kubeapi::ToYaml(config)},
+                        {"values", kubeapi::ToJson(InjectorValues(installation), 2)}};
     objects.push_back(std::move(injector));
   }
   Json values = NewObject(installation, "v1", "ConfigMap", "values" + Suffix(installation), true);
@@ -262,21 +285,23 @@ base::Result<std::vector<Json>> RenderIstiod(const Installation& installation) {
   const std::string name = "istiod" + Suffix(installation);
   if (BoolAt(pilot, {"autoscaleEnabled"})) {
     Json hpa = NewObject(installation, "autoscaling/v2", "HorizontalPodAutoscaler", name, true);
-    hpa["spec"] = {{"minReplicas", pilot["autoscaleMin"]},
-                   {"maxReplicas", pilot["autoscaleMax"]},
-                   {"scaleTargetRef", {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", name}}},
-                   {"metrics",
-                    {{{"type", "Resource"},
-                      {"resource",
-                       {{"name", "cpu"},
-                        {"target",
-                         {{"type", "Utilization"},
-                          {"averageUtilization", pilot["cpu"]["targetAverageUtilization"]}}}}}}}}};
+    hpa["spec"] = {
+        {"minReplicas", pilot["autoscaleMin"]},
+        {"maxReplicas", pilot["autoscaleMax"]},
+        {"scaleTargetRef", {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", name}}},
+        {"metrics",
+         {{{"type", "Resource"},
+           {"resource",
+            {{"name", "cpu"},
+             {"target",
+              {{"type", "Utilization"},
+               {"averageUtilization", pilot["cpu"]["targetAverageUtilization"]}}}}}}}}};
     objects.push_back(std::move(hpa));
   }
   if (IntAt(pilot, {BoolAt(pilot, {"autoscaleEnabled"}) ? "autoscaleMin" : "replicaCount"}) > 1) {
     Json pdb = NewObject(installation, "policy/v1", "PodDisruptionBudget", name, true);
-    pdb["spec"] = {{"minAvailable", 1}, {"selector", {{"matchLabels", IstiodSelector(installation)}}}};
+    pdb["spec"] = {{"minAvailable", 1},
+                   {"selector", {{"matchLabels", IstiodSelector(installation)}}}};
     objects.push_back(std::move(pdb));
   }
   if (const Json* k8s = Find(installation.spec, {"components", "pilot", "k8s"}))
@@ -287,12 +312,15 @@ base::Result<std::vector<Json>> RenderIstiod(const Installation& installation) {
 std::vector<Json> RenderRemoteDiscovery(const Installation& installation) {
   std::string address = StringAt(installation.values, {"global", "remotePilotAddress"});
   if (address.empty()) return {};
-  std::string name = "istiod" + Suffix(installation) + (installation.local_injector() ? "-remote" : "");
+  std::string name =
+      "istiod" + Suffix(installation) + (installation.local_injector() ? "-remote" : "");
   Json service = NewObject(installation, "v1", "Service", name, true);
   service["metadata"]["labels"].update(Json{{"app", "istiod"}, {"istio", "istiod"}});
-  Json ports = {{{"name", "tcp-istiod"}, {"port", 15012}, {"protocol", "TCP"}},
-                {{"name", "tcp-webhook"}, {"port", 443}, {"targetPort", 15017}, {"protocol", "TCP"}}};
-  bool ip = address.find_first_not_of("0123456789.") == std::string::npos || address.find(':') != std::string::npos;
+  Json ports = {
+      {{"name", "tcp-istiod"}, {"port", 15012}, {"protocol", "TCP"}},
+      {{"name", "tcp-webhook"}, {"port", 443}, {"targetPort", 15017}, {"protocol", "TCP"}}};
+  bool ip = address.find_first_not_of("0123456789.") == std::string::npos ||
+            address.find(':') != std::string::npos;
   if (!ip) {
     service["spec"] = {{"type", "ExternalName"}, {"externalName", address}, {"ports", ports}};
     return {service};

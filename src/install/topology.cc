@@ -19,7 +19,8 @@ using kubeapi::Find;
 using kubeapi::IntAt;
 using kubeapi::StringAt;
 
-/// Reads one map of the file: remembers where it is, reports unknown keys and wrong types, gives defaults.
+/// Reads one map of the file: remembers where it is, reports unknown keys and wrong types, gives
+/// defaults.
 class Reader {
  public:
   Reader(const Json& value, std::string path, std::vector<std::string>& problems)
@@ -29,7 +30,8 @@ class Reader {
   ~Reader() {
     if (!value_.is_object()) return;
     for (const auto& [key, unused] : value_.items())
-      if (!known_.contains(key)) Problem(key, "is not a field here; correct the name or take it out");
+      if (!known_.contains(key))
+        Problem(key, "is not a field here; correct the name or take it out");
   }
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
@@ -114,7 +116,8 @@ TopologyGateway ReadGateway(Reader& cluster) {
     } else if (what == "istiod") {
       gateway.exposes_istiod = true;
     } else {
-      reader.Problem("exposes", fmt::format("has \"{}\"; services and istiod can be exposed", what));
+      reader.Problem("exposes",
+                     fmt::format("has \"{}\"; services and istiod can be exposed", what));
     }
   }
   return gateway;
@@ -157,7 +160,8 @@ TopologyLab ReadLab(Reader& cluster) {
   return lab;
 }
 
-TopologyCluster ReadCluster(const Json& value, const std::string& path, std::vector<std::string>& problems) {
+TopologyCluster ReadCluster(const Json& value, const std::string& path,
+                            std::vector<std::string>& problems) {
   Reader reader(value, path, problems);
   TopologyCluster cluster;
   cluster.name = reader.Required("name");
@@ -171,11 +175,13 @@ TopologyCluster ReadCluster(const Json& value, const std::string& path, std::vec
   cluster.lab = ReadLab(reader);
   cluster.context = reader.Text("context", cluster.lab.present ? cluster.name : "");
   if (cluster.context.empty())
-    reader.Problem("context", "is missing: a cluster is either a kube context or has a lab section");
+    reader.Problem("context",
+                   "is missing: a cluster is either a kube context or has a lab section");
   return cluster;
 }
 
-TopologyRequest ReadRequest(const Json& value, const std::string& path, std::vector<std::string>& problems) {
+TopologyRequest ReadRequest(const Json& value, const std::string& path,
+                            std::vector<std::string>& problems) {
   Reader reader(value, path, problems);
   TopologyRequest request;
   {
@@ -192,7 +198,8 @@ TopologyRequest ReadRequest(const Json& value, const std::string& path, std::vec
   request.answers = reader.Texts("answers");
   request.clusters = reader.Texts("clusters");
   if (const Json& share = reader.At("share"); !share.is_null()) {
-    if (share.is_array() && share.size() == 2 && share[0].is_number_integer() && share[1].is_number_integer()) {
+    if (share.is_array() && share.size() == 2 && share[0].is_number_integer() &&
+        share[1].is_number_integer()) {
       request.share_min = share[0].get<int>();
       request.share_max = share[1].get<int>();
     } else {
@@ -202,12 +209,17 @@ TopologyRequest ReadRequest(const Json& value, const std::string& path, std::vec
   return request;
 }
 
-void CheckName(const TopologyCluster& cluster, std::set<std::string>& names, std::vector<std::string>& problems) {
+void CheckName(const TopologyCluster& cluster, std::set<std::string>& names,
+               std::vector<std::string>& problems) {
   if (!names.insert(cluster.name).second)
-    problems.push_back(fmt::format(
-        "spec.clusters has two clusters named {}: their endpoints and secrets would be mixed up; rename one", cluster.name));
+    problems.push_back(
+        fmt::format("spec.clusters has two clusters named {}: their endpoints and secrets would be "
+                    "mixed up; rename one",
+                    cluster.name));
   if (cluster.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != std::string::npos)
-    problems.push_back(fmt::format("cluster \"{}\": the name must be a DNS label (lower-case letters, digits, '-')", cluster.name));
+    problems.push_back(fmt::format(
+        "cluster \"{}\": the name must be a DNS label (lower-case letters, digits, '-')",
+        cluster.name));
 }
 
 void CheckControlPlanes(const Topology& topology, std::vector<std::string>& problems) {
@@ -215,15 +227,18 @@ void CheckControlPlanes(const Topology& topology, std::vector<std::string>& prob
     if (cluster.primary()) continue;
     const TopologyCluster* primary = topology.Find(cluster.control_plane);
     if (primary == nullptr) {
-      problems.push_back(fmt::format("cluster {}: controlPlane names {}, which is no cluster of this file", cluster.name,
-                                     cluster.control_plane));
+      problems.push_back(
+          fmt::format("cluster {}: controlPlane names {}, which is no cluster of this file",
+                      cluster.name, cluster.control_plane));
     } else if (!primary->primary()) {
-      problems.push_back(fmt::format("cluster {}: controlPlane names {}, which is itself a remote of {}", cluster.name,
-                                     primary->name, primary->control_plane));
+      problems.push_back(
+          fmt::format("cluster {}: controlPlane names {}, which is itself a remote of {}",
+                      cluster.name, primary->name, primary->control_plane));
     } else if (cluster.remote_pilot_address.empty() && !primary->gateway.exposes_istiod) {
-      problems.push_back(fmt::format(
-          "cluster {}: nothing leads to the control plane of {}; let its eastWestGateway expose istiod, or give remotePilotAddress",
-          cluster.name, primary->name));
+      problems.push_back(
+          fmt::format("cluster {}: nothing leads to the control plane of {}; let its "
+                      "eastWestGateway expose istiod, or give remotePilotAddress",
+                      cluster.name, primary->name));
     }
   }
 }
@@ -237,10 +252,11 @@ void CheckGateways(const Topology& topology, std::vector<std::string>& problems)
   if (networks.size() < 2) return;
   for (const std::string& network : networks)
     if (!entered.contains(network))
-      problems.push_back(fmt::format(
-          "network {} has no gateway: give one of its clusters an eastWestGateway that exposes services, or its pods "
-          "cannot be reached from the other networks",
-          network.empty() ? "\"\"" : network));
+      problems.push_back(
+          fmt::format("network {} has no gateway: give one of its clusters an eastWestGateway that "
+                      "exposes services, or its pods "
+                      "cannot be reached from the other networks",
+                      network.empty() ? "\"\"" : network));
 }
 
 /// Pod ranges of one network must not overlap: packets would go to the wrong pod.
@@ -255,14 +271,17 @@ void CheckRanges(const Topology& topology, std::vector<std::string>& problems) {
     for (const auto& [node, text] : cluster.lab.nodes) {
       auto range = IpRange::Parse(text);
       if (!range.ok()) {
-        problems.push_back(fmt::format("cluster {}, node {}: podCIDR {}", cluster.name, node, range.status().message()));
+        problems.push_back(fmt::format("cluster {}, node {}: podCIDR {}", cluster.name, node,
+                                       range.status().message()));
         continue;
       }
       for (const Range& other : ranges)
         if (other.cluster->network == cluster.network && other.range.Overlaps(*range))
-          problems.push_back(fmt::format("clusters {} and {} share network {}, but their pod ranges {} and {} overlap; change one",
-                                         other.cluster->name, cluster.name,
-                                         cluster.network.empty() ? "\"\"" : cluster.network, other.text, text));
+          problems.push_back(
+              fmt::format("clusters {} and {} share network {}, but their pod ranges {} and {} "
+                          "overlap; change one",
+                          other.cluster->name, cluster.name,
+                          cluster.network.empty() ? "\"\"" : cluster.network, other.text, text));
       ranges.push_back(Range{&cluster, text, *range});
     }
   }
@@ -271,10 +290,13 @@ void CheckRanges(const Topology& topology, std::vector<std::string>& problems) {
 void CheckRequests(const Topology& topology, std::vector<std::string>& problems) {
   for (const TopologyRequest& request : topology.requests) {
     if (topology.Find(request.from_cluster) == nullptr)
-      problems.push_back(fmt::format("spec.verify.requests: from.cluster {} is no cluster of this file", request.from_cluster));
+      problems.push_back(
+          fmt::format("spec.verify.requests: from.cluster {} is no cluster of this file",
+                      request.from_cluster));
     for (const std::string& cluster : request.clusters)
       if (topology.Find(cluster) == nullptr)
-        problems.push_back(fmt::format("spec.verify.requests: clusters names {}, which is no cluster of this file", cluster));
+        problems.push_back(fmt::format(
+            "spec.verify.requests: clusters names {}, which is no cluster of this file", cluster));
   }
 }
 
@@ -284,7 +306,8 @@ void CheckFiles(const Topology& topology, std::vector<std::string>& problems) {
       for (const TopologyFiles& files : *list)
         for (const std::string& file : files.files)
           if (auto found = ResolveFile(topology, file); !found.ok())
-            problems.push_back(fmt::format("cluster {}: {}", cluster.name, found.status().message()));
+            problems.push_back(
+                fmt::format("cluster {}: {}", cluster.name, found.status().message()));
 }
 
 void ReadSpec(const Json& document, Topology& topology, std::vector<std::string>& problems) {
@@ -305,11 +328,13 @@ void ReadSpec(const Json& document, Topology& topology, std::vector<std::string>
   std::vector<Json> clusters = spec.List("clusters");
   if (clusters.empty()) spec.Problem("clusters", "is empty: name at least one cluster");
   for (size_t i = 0; i < clusters.size(); ++i)
-    topology.clusters.push_back(ReadCluster(clusters[i], fmt::format("spec.clusters[{}]", i), problems));
+    topology.clusters.push_back(
+        ReadCluster(clusters[i], fmt::format("spec.clusters[{}]", i), problems));
   Reader verify(spec.At("verify"), "spec.verify", problems);
   std::vector<Json> requests = verify.List("requests");
   for (size_t i = 0; i < requests.size(); ++i)
-    topology.requests.push_back(ReadRequest(requests[i], fmt::format("spec.verify.requests[{}]", i), problems));
+    topology.requests.push_back(
+        ReadRequest(requests[i], fmt::format("spec.verify.requests[{}]", i), problems));
 }
 
 }  // namespace
@@ -335,8 +360,10 @@ std::vector<const TopologyCluster*> Topology::primaries() const {
 
 base::Result<Topology> ParseTopology(std::string_view text, std::string_view file) {
   ASSIGN_OR_RETURN(Json document, kubeapi::ParseYaml(text), file);
-  if (StringAt(document, {"kind"}) != "Topology" || StringAt(document, {"apiVersion"}) != "isthmus.dev/v1")
-    return Error(Code::kInvalidArgument, "{}: it is no Topology (apiVersion isthmus.dev/v1, kind Topology)", file);
+  if (StringAt(document, {"kind"}) != "Topology" ||
+      StringAt(document, {"apiVersion"}) != "isthmus.dev/v1")
+    return Error(Code::kInvalidArgument,
+                 "{}: it is no Topology (apiVersion isthmus.dev/v1, kind Topology)", file);
   Topology topology;
   topology.file = file;
   std::vector<std::string> problems;
@@ -349,7 +376,8 @@ base::Result<Topology> ParseTopology(std::string_view text, std::string_view fil
   CheckRequests(topology, problems);
   CheckFiles(topology, problems);
   if (!problems.empty())
-    return Error(Code::kInvalidArgument, "{} is not a valid topology:\n  {}", file, fmt::join(problems, "\n  "));
+    return Error(Code::kInvalidArgument, "{} is not a valid topology:\n  {}", file,
+                 fmt::join(problems, "\n  "));
   return topology;
 }
 
@@ -365,10 +393,12 @@ base::Result<std::string> ResolveFile(const Topology& topology, const std::strin
   // build/bin/isthmus finds the samples of its own checkout from anywhere.
   fs::path program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
   const fs::path places[] = {fs::path(file), beside / file, beside.parent_path() / file,
-                             program.parent_path().parent_path() / file, program.parent_path() / "share/isthmus" / file};
+                             program.parent_path().parent_path() / file,
+                             program.parent_path() / "share/isthmus" / file};
   for (const fs::path& place : places)
     if (fs::exists(place, ignored)) return place.string();
-  return Error(Code::kNotFound, "file {} does not exist, neither here nor beside {}", file, topology.file);
+  return Error(Code::kNotFound, "file {} does not exist, neither here nor beside {}", file,
+               topology.file);
 }
 
 }  // namespace isthmus::install

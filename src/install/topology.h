@@ -24,14 +24,16 @@ struct TopologyGateway {
 struct TopologyFiles {
   std::string ns;
   bool injection = false;
-  std::vector<std::string> files;  ///< Absolute, or relative to where they are looked for (see ResolveFile).
+  std::vector<std::string>
+      files;  ///< Absolute, or relative to where they are looked for (see ResolveFile).
   std::string selector;
 };
 
-/// What the lab makes for a cluster, as far as `plan` and `verify` need it; the rest is the lab's own business.
+/// What the lab makes for a cluster, as far as `plan` and `verify` need it; the rest is the lab's
+/// own business.
 struct TopologyLab {
   bool present = false;
-  std::string api_server;  ///< "address:port"
+  std::string api_server;                                  ///< "address:port"
   std::vector<std::pair<std::string, std::string>> nodes;  ///< Name and pod range.
   std::string service_cidr;
   int ingress_port = 0;
@@ -80,12 +82,13 @@ struct Topology {
   std::vector<const TopologyCluster*> primaries() const;
 };
 
-/// Reads and checks a Topology. All that is wrong is reported at once, a line each, with its place and what to do.
+/// Reads and checks a Topology. All that is wrong is reported at once, a line each, with its place
+/// and what to do.
 base::Result<Topology> ParseTopology(std::string_view text, std::string_view file);
 base::Result<Topology> LoadTopology(const std::string& file);
 
-/// Where a file of a topology is: as given, beside the topology file, in the folder above it, or where the program's own
-/// samples are.
+/// Where a file of a topology is: as given, beside the topology file, in the folder above it, or
+/// where the program's own samples are.
 base::Result<std::string> ResolveFile(const Topology& topology, const std::string& file);
 
 }  // namespace isthmus::install

@@ -19,21 +19,27 @@ base::Result<std::vector<Json>> ReadObjects(const Topology& topology, const std:
   ASSIGN_OR_RETURN(std::string text, base::ReadFile(path), "");
   ASSIGN_OR_RETURN(std::vector<Json> objects, kubeapi::ParseYamlStream(text), path);
   for (const Json& object : objects)
-    if (kubeapi::StringAt(object, {"kind"}).empty() || kubeapi::StringAt(object, {"metadata", "name"}).empty())
-      return base::Error(base::Code::kInvalidArgument, "{}: a document has no kind or no metadata.name", path);
+    if (kubeapi::StringAt(object, {"kind"}).empty() ||
+        kubeapi::StringAt(object, {"metadata", "name"}).empty())
+      return base::Error(base::Code::kInvalidArgument,
+                         "{}: a document has no kind or no metadata.name", path);
   return objects;
 }
 
 }  // namespace
 
-Json OperatorOf(const Topology& topology, const TopologyCluster& cluster, const std::string& pilot_address) {
+Json OperatorOf(const Topology& topology, const TopologyCluster& cluster,
+                const std::string& pilot_address) {
   Json global = {{"meshID", topology.mesh_id}, {"multiCluster", {{"clusterName", cluster.name}}}};
   if (!cluster.network.empty()) global["network"] = cluster.network;
   if (!cluster.primary()) global["remotePilotAddress"] = pilot_address;
   Json spec = {{"values", {{"global", std::move(global)}}}};
-  if (topology.trust_domain != "cluster.local") spec["meshConfig"]["trustDomain"] = topology.trust_domain;
+  if (topology.trust_domain != "cluster.local")
+    spec["meshConfig"]["trustDomain"] = topology.trust_domain;
   Overlay(spec, cluster.install);
-  return {{"apiVersion", "install.istio.io/v1alpha1"}, {"kind", "IstioOperator"}, {"spec", std::move(spec)}};
+  return {{"apiVersion", "install.istio.io/v1alpha1"},
+          {"kind", "IstioOperator"},
+          {"spec", std::move(spec)}};
 }
 
 Json EastWestOperatorOf(const Topology& topology, const TopologyCluster& cluster) {
@@ -42,16 +48,19 @@ Json EastWestOperatorOf(const Topology& topology, const TopologyCluster& cluster
   };
   Json labels = {{"istio", "eastwestgateway"}, {"app", "istio-eastwestgateway"}};
   Json k8s = {{"service",
-               {{"ports", Json::array({port("status-port", 15021), port("tls", 15443), port("tls-istiod", 15012),
-                                       port("tls-webhook", 15017)})}}}};
+               {{"ports", Json::array({port("status-port", 15021), port("tls", 15443),
+                                       port("tls-istiod", 15012), port("tls-webhook", 15017)})}}}};
   Json global = {{"meshID", topology.mesh_id}, {"multiCluster", {{"clusterName", cluster.name}}}};
   if (!cluster.network.empty()) {
     labels["topology.istio.io/network"] = cluster.network;
-    k8s["env"] = Json::array({{{"name", "ISTIO_META_REQUESTED_NETWORK_VIEW"}, {"value", cluster.network}}});
+    k8s["env"] =
+        Json::array({{{"name", "ISTIO_META_REQUESTED_NETWORK_VIEW"}, {"value", cluster.network}}});
     global["network"] = cluster.network;
   }
-  if (!cluster.gateway.external_ips.empty()) k8s["service"]["externalIPs"] = cluster.gateway.external_ips;
-  Json gateway = {{"name", "istio-eastwestgateway"}, {"label", labels}, {"enabled", true}, {"k8s", k8s}};
+  if (!cluster.gateway.external_ips.empty())
+    k8s["service"]["externalIPs"] = cluster.gateway.external_ips;
+  Json gateway = {
+      {"name", "istio-eastwestgateway"}, {"label", labels}, {"enabled", true}, {"k8s", k8s}};
   Json values = {{"global", std::move(global)},
                  {"gateways", {{"istio-ingressgateway", {{"injectionTemplate", "gateway"}}}}}};
   return {{"apiVersion", "install.istio.io/v1alpha1"},
@@ -71,11 +80,14 @@ base::Result<Rendered> RenderOperator(const Json& iop, const std::string& name) 
   return Rendered{std::move(installation), std::move(components)};
 }
 
-base::Result<std::vector<Json>> ExposureOf(const Topology& topology, const TopologyCluster& cluster) {
+base::Result<std::vector<Json>> ExposureOf(const Topology& topology,
+                                           const TopologyCluster& cluster) {
   TopologyFiles files;
   files.ns = kSystem;
-  if (cluster.gateway.exposes_services) files.files.push_back("samples/multicluster/expose-services.yaml");
-  if (cluster.gateway.exposes_istiod) files.files.push_back("samples/multicluster/expose-istiod.yaml");
+  if (cluster.gateway.exposes_services)
+    files.files.push_back("samples/multicluster/expose-services.yaml");
+  if (cluster.gateway.exposes_istiod)
+    files.files.push_back("samples/multicluster/expose-istiod.yaml");
   return ObjectsOf(topology, files);
 }
 
@@ -99,7 +111,8 @@ base::Result<std::vector<Json>> ObjectsOf(const Topology& topology, const Topolo
 Json NamespaceOf(const Topology& topology, const TopologyFiles& files) {
   Json ns = {{"apiVersion", "v1"},
              {"kind", "Namespace"},
-             {"metadata", {{"name", files.ns}, {"labels", {{std::string(kTopologyLabel), topology.name}}}}}};
+             {"metadata",
+              {{"name", files.ns}, {"labels", {{std::string(kTopologyLabel), topology.name}}}}}};
   if (files.injection) ns["metadata"]["labels"]["istio-injection"] = "enabled";
   return ns;
 }

@@ -9,11 +9,14 @@
 
 namespace isthmus::install {
 
-/// The IstioOperator of a cluster: what follows from the topology (mesh, cluster, network, primary's address), with the
-/// cluster's own `install` laid over it. `pilot_address` is how a remote reaches its primary.
-Json OperatorOf(const Topology& topology, const TopologyCluster& cluster, const std::string& pilot_address);
+/// The IstioOperator of a cluster: what follows from the topology (mesh, cluster, network,
+/// primary's address), with the cluster's own `install` laid over it. `pilot_address` is how a
+/// remote reaches its primary.
+Json OperatorOf(const Topology& topology, const TopologyCluster& cluster,
+                const std::string& pilot_address);
 
-/// The IstioOperator of its east-west gateway, as samples/multicluster/gen-eastwest-gateway.sh writes it.
+/// The IstioOperator of its east-west gateway, as samples/multicluster/gen-eastwest-gateway.sh
+/// writes it.
 Json EastWestOperatorOf(const Topology& topology, const TopologyCluster& cluster);
 
 /// Resolves and renders an IstioOperator made here.
@@ -24,7 +27,8 @@ struct Rendered {
 base::Result<Rendered> RenderOperator(const Json& iop, const std::string& name);
 
 /// The Gateways (and routes) that open an east-west gateway for services or for istiod.
-base::Result<std::vector<Json>> ExposureOf(const Topology& topology, const TopologyCluster& cluster);
+base::Result<std::vector<Json>> ExposureOf(const Topology& topology,
+                                           const TopologyCluster& cluster);
 
 /// All objects of the files, those with the selector's labels, put into the namespace.
 base::Result<std::vector<Json>> ObjectsOf(const Topology& topology, const TopologyFiles& files);

@@ -6,7 +6,8 @@
 namespace isthmus::install {
 namespace {
 
-/// One step of a --set path: into a map by `key`, or into a list by `index`, or by an element whose `key` is `match`.
+/// One step of a --set path: into a map by `key`, or into a list by `index`, or by an element whose
+/// `key` is `match`.
 struct Step {
   enum class Kind { kKey, kIndex, kMatch } kind = Kind::kKey;
   std::string key;
@@ -26,7 +27,8 @@ base::Result<Step> ParseBracket(std::string_view inside, std::string_view flag) 
   step.kind = Step::Kind::kIndex;
   auto [end, error] = std::from_chars(inside.data(), inside.data() + inside.size(), step.index);
   if (error != std::errc() || end != inside.data() + inside.size())
-    return base::Error(base::Code::kInvalidArgument, "--set {}: [{}] is neither an index nor key:value", flag, inside);
+    return base::Error(base::Code::kInvalidArgument,
+                       "--set {}: [{}] is neither an index nor key:value", flag, inside);
   return step;
 }
 
@@ -48,7 +50,8 @@ base::Result<std::vector<Step>> ParsePath(std::string_view path, std::string_vie
       size_t end = path.find(']', i);
       if (end == std::string_view::npos)
         return base::Error(base::Code::kInvalidArgument, "--set {}: '[' without ']'", flag);
-      ASSIGN_OR_RETURN(Step step, ParseBracket(path.substr(i + 1, end - i - 1), flag), "reading the path");
+      ASSIGN_OR_RETURN(Step step, ParseBracket(path.substr(i + 1, end - i - 1), flag),
+                       "reading the path");
       steps.push_back(step);
       i = end;
     } else {
@@ -56,7 +59,8 @@ base::Result<std::vector<Step>> ParsePath(std::string_view path, std::string_vie
     }
   }
   flush();
-  if (steps.empty()) return base::Error(base::Code::kInvalidArgument, "--set {}: the path is empty", flag);
+  if (steps.empty())
+    return base::Error(base::Code::kInvalidArgument, "--set {}: the path is empty", flag);
   return steps;
 }
 
@@ -78,7 +82,8 @@ Json ParseValue(std::string_view path, std::string text) {
   if (error == std::errc() && end == text.data() + text.size() && !text.empty()) return whole;
   char* rest = nullptr;
   double real = std::strtod(text.c_str(), &rest);
-  if (!text.empty() && *rest == 0 && text.find_first_of("0123456789") != std::string::npos) return real;
+  if (!text.empty() && *rest == 0 && text.find_first_of("0123456789") != std::string::npos)
+    return real;
   return text;
 }
 
@@ -107,7 +112,8 @@ void Overlay(Json& under, const Json& over) {
 base::Status ApplySet(Json& tree, std::string_view flag) {
   size_t equals = flag.find('=');
   if (equals == std::string_view::npos)
-    return base::Error(base::Code::kInvalidArgument, "--set {}: it is not of the form path=value", flag);
+    return base::Error(base::Code::kInvalidArgument, "--set {}: it is not of the form path=value",
+                       flag);
   std::string_view path = Trimmed(flag.substr(0, equals));
   ASSIGN_OR_RETURN(std::vector<Step> steps, ParsePath(path, flag), "reading flags");
   Json* place = &tree;
@@ -131,8 +137,8 @@ base::Status ApplySet(Json& tree, std::string_view flag) {
     for (Json& element : *place)
       if (kubeapi::StringAt(element, {step.key}) == step.match) found = &element;
     if (found == nullptr)
-      return base::Error(base::Code::kNotFound, "--set {}: the list has no element with {}: {}", flag, step.key,
-                         step.match);
+      return base::Error(base::Code::kNotFound, "--set {}: the list has no element with {}: {}",
+                         flag, step.key, step.match);
     place = found;
   }
   *place = ParseValue(path, std::string(Trimmed(flag.substr(equals + 1))));

@@ -14,13 +14,17 @@ struct TopologyRoot {
   pki::IssuingCa ca;
   bool made = false;  ///< Whether it was made just now.
 };
-/// Reads the root of `directory`, or makes one there when neither file exists. The error names the file that is wrong.
+/// Reads the root of `directory`, or makes one there when neither file exists. The error names the
+/// file that is wrong.
 base::Result<TopologyRoot> LoadOrMakeRoot(const std::string& directory, const base::Clock& clock);
 
 /// Secret cacerts of one cluster: an intermediate of the root for its istiod.
-base::Result<Json> MakeCaCerts(const TopologyRoot& root, const std::string& cluster, const std::string& ns);
+base::Result<Json> MakeCaCerts(const TopologyRoot& root, const std::string& cluster,
+                               const std::string& ns);
 
-/// Whether a Secret cacerts that a cluster has fits the root; the error says which key is missing or does not chain.
-base::Status CheckCaCerts(const Json& secret, const pki::TrustBundle& roots, const base::Clock& clock);
+/// Whether a Secret cacerts that a cluster has fits the root; the error says which key is missing
+/// or does not chain.
+base::Status CheckCaCerts(const Json& secret, const pki::TrustBundle& roots,
+                          const base::Clock& clock);
 
 }  // namespace isthmus::install

@@ -28,8 +28,9 @@ std::vector<Entry> ReadEntries(const Json& object) {
     const Json* fields = Find(item, {"fieldsV1"});
     auto set = fields == nullptr ? base::Result<FieldSet>(FieldSet()) : FieldSet::FromJson(*fields);
     if (!set.ok()) continue;
-    entries.push_back({StringAt(item, {"manager"}), StringAt(item, {"operation"}), StringAt(item, {"subresource"}),
-                       StringAt(item, {"apiVersion"}), StringAt(item, {"time"}), std::move(set).value()});
+    entries.push_back({StringAt(item, {"manager"}), StringAt(item, {"operation"}),
+                       StringAt(item, {"subresource"}), StringAt(item, {"apiVersion"}),
+                       StringAt(item, {"time"}), std::move(set).value()});
   }
   return entries;
 }
@@ -41,18 +42,21 @@ void WriteEntries(Json& object, std::vector<Entry> entries) {
   Json list = Json::array();
   for (const Entry& entry : entries) {
     if (entry.fields.empty()) continue;
-    Json item = {{"manager", entry.manager},       {"operation", entry.operation},
+    Json item = {{"manager", entry.manager},        {"operation", entry.operation},
                  {"apiVersion", entry.api_version}, {"time", entry.time},
                  {"fieldsType", "FieldsV1"},        {"fieldsV1", entry.fields.ToJson()}};
     if (!entry.subresource.empty()) item["subresource"] = entry.subresource;
     list.push_back(std::move(item));
   }
-  if (list.empty()) Erase(object, {"metadata", "managedFields"});
-  else Ensure(object, {"metadata", "managedFields"}) = std::move(list);
+  if (list.empty())
+    Erase(object, {"metadata", "managedFields"});
+  else
+    Ensure(object, {"metadata", "managedFields"}) = std::move(list);
 }
 
 /// The manager's own entry for `operation`, made when absent.
-Entry& OwnEntry(std::vector<Entry>& entries, const FieldManager& manager, std::string_view operation) {
+Entry& OwnEntry(std::vector<Entry>& entries, const FieldManager& manager,
+                std::string_view operation) {
   for (Entry& entry : entries)
     if (entry.manager == manager.name && entry.operation == operation &&
         entry.subresource == manager.subresource)
@@ -82,30 +86,34 @@ Json Merge(const Json& live, const Json& applied, const ListRules& rules, const 
     return merged;
   }
   const ListRule& rule = rules.For(path);
-  if (!live.is_array() || !applied.is_array() || rule.type == ListRule::Type::kAtomic) return applied;
+  if (!live.is_array() || !applied.is_array() || rule.type == ListRule::Type::kAtomic)
+    return applied;
   Json merged = live;
   for (const Json& item : applied) {
     const std::string step = ItemStep(item, rule);
     if (step.empty()) return applied;
     const auto it = std::find_if(merged.begin(), merged.end(),
                                  [&](const Json& have) { return ItemStep(have, rule) == step; });
-    if (it == merged.end()) merged.push_back(item);
-    else if (rule.type == ListRule::Type::kMap) *it = Merge(*it, item, rules, path);
+    if (it == merged.end())
+      merged.push_back(item);
+    else if (rule.type == ListRule::Type::kMap)
+      *it = Merge(*it, item, rules, path);
   }
   return merged;
 }
 
 /// What an apply may not set: the server's own fields.
 Json Stripped(Json applied) {
-  for (const std::string_view field : {"managedFields", "creationTimestamp", "uid", "resourceVersion", "generation"})
+  for (const std::string_view field :
+       {"managedFields", "creationTimestamp", "uid", "resourceVersion", "generation"})
     Erase(applied, {"metadata", field});
   return applied;
 }
 
 }  // namespace
 
-ApplyOutcome ApplyObject(const Json& live, const Json& applied_raw, const FieldManager& manager, bool force,
-                         const ListRules& rules) {
+ApplyOutcome ApplyObject(const Json& live, const Json& applied_raw, const FieldManager& manager,
+                         bool force, const ListRules& rules) {
   const Json applied = Stripped(applied_raw);
   std::vector<Entry> entries = ReadEntries(live);
   Entry& own = OwnEntry(entries, manager, "Apply");
@@ -123,7 +131,8 @@ ApplyOutcome ApplyObject(const Json& live, const Json& applied_raw, const FieldM
     if (!taken.empty() && !force) {
       for (const std::string& path : taken.Paths()) {
         std::string who = fmt::format("conflict with \"{}\"", entry.manager);
-        if (!entry.subresource.empty()) who += fmt::format(" with subresource \"{}\"", entry.subresource);
+        if (!entry.subresource.empty())
+          who += fmt::format(" with subresource \"{}\"", entry.subresource);
         if (entry.operation == "Update") who += fmt::format(" using {}", entry.api_version);
         outcome.conflicts.push_back({"FieldManagerConflict", std::move(who), path});
       }
@@ -145,7 +154,8 @@ ApiError ApplyConflict(const std::vector<StatusCause>& conflicts) {
   ApiError error;
   error.code = 409;
   error.reason = "Conflict";
-  error.message = fmt::format("Apply failed with {} conflict{}:", conflicts.size(), conflicts.size() == 1 ? "" : "s");
+  error.message = fmt::format("Apply failed with {} conflict{}:", conflicts.size(),
+                              conflicts.size() == 1 ? "" : "s");
   for (const StatusCause& cause : conflicts)
     error.message += conflicts.size() == 1 ? fmt::format(" {}: {}", cause.message, cause.field)
                                            : fmt::format("\n- {}: {}", cause.message, cause.field);
@@ -153,13 +163,15 @@ ApiError ApplyConflict(const std::vector<StatusCause>& conflicts) {
   return error;
 }
 
-Json TrackUpdate(const Json& before, Json after, const FieldManager& manager, const ListRules& rules) {
+Json TrackUpdate(const Json& before, Json after, const FieldManager& manager,
+                 const ListRules& rules) {
   const Json* given = Find(after, {"metadata", "managedFields"});
   const bool cleared = given != nullptr && given->is_array() && !before.is_null() &&
                        (given->empty() || (given->size() == 1 && (*given)[0] == Json::object()));
   std::vector<Entry> entries = cleared ? std::vector<Entry>() : ReadEntries(before);
   const FieldSet changed = FieldSet::Changed(before, after, rules);
-  const FieldSet removed = FieldSet::WithContainers(before, rules).Minus(FieldSet::WithContainers(after, rules));
+  const FieldSet removed =
+      FieldSet::WithContainers(before, rules).Minus(FieldSet::WithContainers(after, rules));
   for (Entry& entry : entries) {
     const bool own = entry.manager == manager.name && entry.operation == "Update" &&
                      entry.subresource == manager.subresource;

@@ -24,15 +24,16 @@ struct ApplyOutcome {
   std::vector<StatusCause> conflicts;
 };
 
-/// Server-side apply. `live` is null when the object is not there yet. Fields that the manager applied before
-/// and leaves out now are removed unless another manager owns them.
-ApplyOutcome ApplyObject(const Json& live, const Json& applied, const FieldManager& manager, bool force,
-                         const ListRules& rules);
+/// Server-side apply. `live` is null when the object is not there yet. Fields that the manager
+/// applied before and leaves out now are removed unless another manager owns them.
+ApplyOutcome ApplyObject(const Json& live, const Json& applied, const FieldManager& manager,
+                         bool force, const ListRules& rules);
 /// The answer to a request that conflicts.
 ApiError ApplyConflict(const std::vector<StatusCause>& conflicts);
 
 /// Writes down who owns what after a create (`before` null), update or patch: `after` with its
 /// managedFields made from those of `before`. An explicit empty list in `after` clears them.
-Json TrackUpdate(const Json& before, Json after, const FieldManager& manager, const ListRules& rules);
+Json TrackUpdate(const Json& before, Json after, const FieldManager& manager,
+                 const ListRules& rules);
 
 }  // namespace isthmus::kubeapi

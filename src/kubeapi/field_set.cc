@@ -12,7 +12,8 @@ std::string Join(std::string_view path, std::string_view field) {
   return path.empty() ? std::string(field) : fmt::format("{}.{}", path, field);
 }
 
-/// The items of a list by their steps, or nothing when the list is atomic or an item has no name of its own.
+/// The items of a list by their steps, or nothing when the list is atomic or an item has no name of
+/// its own.
 bool NameItems(const Json& list, const ListRule& rule, std::map<std::string, const Json*>& items) {
   if (rule.type == ListRule::Type::kAtomic) return false;
   for (const Json& item : list) {
@@ -24,18 +25,26 @@ bool NameItems(const Json& list, const ListRule& rule, std::map<std::string, con
 
 /// What no manager owns.
 bool IsUnowned(std::string_view path) {
-  static const std::set<std::string_view> kUnowned = {
-      "apiVersion",           "kind",          "metadata.name",
-      "metadata.namespace",   "metadata.uid",  "metadata.creationTimestamp",
-      "metadata.generation",  "metadata.selfLink", "metadata.managedFields",
-      "metadata.resourceVersion", "metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds"};
+  static const std::set<std::string_view> kUnowned = {"apiVersion",
+                                                      "kind",
+                                                      "metadata.name",
+                                                      "metadata.namespace",
+                                                      "metadata.uid",
+                                                      "metadata.creationTimestamp",
+                                                      "metadata.generation",
+                                                      "metadata.selfLink",
+                                                      "metadata.managedFields",
+                                                      "metadata.resourceVersion",
+                                                      "metadata.deletionTimestamp",
+                                                      "metadata.deletionGracePeriodSeconds"};
   return kUnowned.contains(path);
 }
 
 /// Parts that Kubernetes' types write even when they are empty, so that nobody ever adds them.
 bool IsAlwaysThere(std::string_view path) {
-  static const std::set<std::string_view> kAlways = {"metadata",   "spec",      "status",       "template",    "strategy",
-                                                     "containers", "resources", "loadBalancer", "jobTemplate", "updateStrategy"};
+  static const std::set<std::string_view> kAlways = {
+      "metadata",   "spec",      "status",       "template",    "strategy",
+      "containers", "resources", "loadBalancer", "jobTemplate", "updateStrategy"};
   const size_t dot = path.rfind('.');
   return path.empty() || kAlways.contains(dot == path.npos ? path : path.substr(dot + 1));
 }
@@ -51,7 +60,8 @@ std::string ItemStep(const Json& item, const ListRule& rule) {
     const Json* value = Find(item, {key});
     if (value != nullptr && !value->is_null()) {
       keys[key] = *value;
-    } else if (const auto fallback = rule.key_defaults.find(key); fallback != rule.key_defaults.end()) {
+    } else if (const auto fallback = rule.key_defaults.find(key);
+               fallback != rule.key_defaults.end()) {
       keys[key] = fallback->second;
     }
   }
@@ -61,13 +71,19 @@ std::string ItemStep(const Json& item, const ListRule& rule) {
 /// The recursions over objects and sets together; a friend so that the header stays short.
 class FieldWalk {
  public:
-  enum class Containers { kNone, kNew, kAll };  ///< Which objects and lists are members beside their leaves.
+  enum class Containers {
+    kNone,
+    kNew,
+    kAll
+  };  ///< Which objects and lists are members beside their leaves.
 
   explicit FieldWalk(const ListRules& rules) : rules_(rules) {}
 
-  FieldSet Of(const Json& value, const std::string& path, Containers containers = Containers::kNone) const {
+  FieldSet Of(const Json& value, const std::string& path,
+              Containers containers = Containers::kNone) const {
     FieldSet set;
-    const bool container = containers == Containers::kAll || (containers == Containers::kNew && !IsAlwaysThere(path));
+    const bool container =
+        containers == Containers::kAll || (containers == Containers::kNew && !IsAlwaysThere(path));
     if (value.is_object() && !value.empty() && !rules_.IsAtomicMap(path)) {
       set.member_ = container && !path.empty();
       for (const auto& [key, field] : value.items()) {
@@ -100,7 +116,8 @@ class FieldWalk {
         const std::string at = Join(path, key);
         if (IsUnowned(at)) continue;
         const auto it = before.find(key);
-        Put(set, "f:" + key, it == before.end() ? Of(field, at, Containers::kNew) : Changed(*it, field, at));
+        Put(set, "f:" + key,
+            it == before.end() ? Of(field, at, Containers::kNew) : Changed(*it, field, at));
       }
       return set;
     }
@@ -124,7 +141,8 @@ class FieldWalk {
     return Of(now, path, Containers::kNew);
   }
 
-  Json Remove(const Json& value, const FieldSet& gone, const FieldSet& kept, const std::string& path) const {
+  Json Remove(const Json& value, const FieldSet& gone, const FieldSet& kept,
+              const std::string& path) const {
     static const FieldSet kNone;
     const auto in = [](const FieldSet& set, const std::string& step) -> const FieldSet& {
       const auto it = set.children_.find(step);
@@ -151,8 +169,10 @@ class FieldWalk {
       const std::string step = ItemStep(item, rule);
       const FieldSet& out = in(gone, step);
       const FieldSet& stay = in(kept, step);
-      if (out.empty()) result.push_back(item);
-      else if (!(out.member_ && stay.empty())) result.push_back(Remove(item, out, stay, path));
+      if (out.empty())
+        result.push_back(item);
+      else if (!(out.member_ && stay.empty()))
+        result.push_back(Remove(item, out, stay, path));
     }
     return result;
   }
@@ -198,7 +218,9 @@ class FieldWalk {
   const ListRules& rules_;
 };
 
-base::Result<FieldSet> FieldSet::FromJson(const Json& fields_v1) { return FieldWalk::Read(fields_v1, 0); }
+base::Result<FieldSet> FieldSet::FromJson(const Json& fields_v1) {
+  return FieldWalk::Read(fields_v1, 0);
+}
 
 Json FieldSet::ToJson() const {
   Json json = Json::object();
@@ -207,7 +229,9 @@ Json FieldSet::ToJson() const {
   return json;
 }
 
-FieldSet FieldSet::Of(const Json& value, const ListRules& rules) { return FieldWalk(rules).Of(value, ""); }
+FieldSet FieldSet::Of(const Json& value, const ListRules& rules) {
+  return FieldWalk(rules).Of(value, "");
+}
 
 FieldSet FieldSet::WithContainers(const Json& value, const ListRules& rules) {
   return FieldWalk(rules).Of(value, "", FieldWalk::Containers::kAll);

@@ -14,8 +14,10 @@ bool TooDeep(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
@@ -38,7 +40,8 @@ std::string_view WithoutTag(std::string_view what) {
 
 base::Result<Json> ParseJson(std::string_view text) {
   if (TooDeep(text))
-    return base::Error(base::Code::kInvalidArgument, "JSON nested deeper than {} levels", kMaxDepth);
+    return base::Error(base::Code::kInvalidArgument, "JSON nested deeper than {} levels",
+                       kMaxDepth);
   try {
     return Json::parse(text);
   } catch (const Json::exception& error) {
@@ -110,7 +113,8 @@ int64_t IntAt(const Json& value, std::initializer_list<std::string_view> path, i
   if (at->is_number_integer()) return at->get<int64_t>();
   if (at->is_number_float()) {
     const double number = at->get<double>();
-    if (number > -9e15 && number < 9e15 && number == static_cast<double>(static_cast<int64_t>(number)))
+    if (number > -9e15 && number < 9e15 &&
+        number == static_cast<double>(static_cast<int64_t>(number)))
       return static_cast<int64_t>(number);
   }
   return fallback;

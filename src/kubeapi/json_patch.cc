@@ -14,14 +14,16 @@ using base::Code;
 base::Result<std::vector<std::string>> ParsePointer(std::string_view text) {
   std::vector<std::string> steps;
   if (text.empty()) return steps;
-  if (text[0] != '/') return base::Error(Code::kInvalidArgument, "path \"{}\" must begin with \"/\"", text);
+  if (text[0] != '/')
+    return base::Error(Code::kInvalidArgument, "path \"{}\" must begin with \"/\"", text);
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '/') {
       steps.emplace_back();
     } else if (text[i] == '~') {
       const char mark = i + 1 < text.size() ? text[i + 1] : '\0';
       if (mark != '0' && mark != '1')
-        return base::Error(Code::kInvalidArgument, "path \"{}\": \"~\" must be followed by 0 or 1", text);
+        return base::Error(Code::kInvalidArgument, "path \"{}\": \"~\" must be followed by 0 or 1",
+                           text);
       steps.back() += mark == '0' ? '~' : '/';
       ++i;
     } else {
@@ -34,9 +36,12 @@ base::Result<std::vector<std::string>> ParsePointer(std::string_view text) {
 std::string EscapePointer(std::string_view step) {
   std::string out;
   for (const char c : step) {
-    if (c == '~') out += "~0";
-    else if (c == '/') out += "~1";
-    else out += c;
+    if (c == '~')
+      out += "~0";
+    else if (c == '/')
+      out += "~1";
+    else
+      out += c;
   }
   return out;
 }
@@ -56,7 +61,8 @@ Json* Parent(Json& root, const std::vector<std::string>& steps) {
       const auto it = at->find(steps[i]);
       if (it == at->end()) return nullptr;
       at = &*it;
-    } else if (size_t index = 0; at->is_array() && ParseIndex(steps[i], at->size(), index) && index < at->size()) {
+    } else if (size_t index = 0;
+               at->is_array() && ParseIndex(steps[i], at->size(), index) && index < at->size()) {
       at = &(*at)[index];
     } else {
       return nullptr;
@@ -74,7 +80,8 @@ Json* Lookup(Json& root, const std::vector<std::string>& steps) {
     return it == parent->end() ? nullptr : &*it;
   }
   size_t index = 0;
-  if (!parent->is_array() || !ParseIndex(steps.back(), parent->size(), index) || index == parent->size())
+  if (!parent->is_array() || !ParseIndex(steps.back(), parent->size(), index) ||
+      index == parent->size())
     return nullptr;
   return &(*parent)[index];
 }
@@ -83,7 +90,8 @@ base::Status Missing(std::string_view path) {
   return base::Error(Code::kInvalidArgument, "path \"{}\" does not exist", path);
 }
 
-base::Status Add(Json& root, const std::vector<std::string>& steps, std::string_view path, Json value) {
+base::Status Add(Json& root, const std::vector<std::string>& steps, std::string_view path,
+                 Json value) {
   if (steps.empty()) {
     root = std::move(value);
     return {};
@@ -161,11 +169,14 @@ void Diff(const Json& from, const Json& to, const std::string& path, Json& patch
   if (from == to) return;
   if (from.is_object() && to.is_object()) {
     for (const auto& [key, value] : from.items())
-      if (!to.contains(key)) patch.push_back({{"op", "remove"}, {"path", path + "/" + EscapePointer(key)}});
+      if (!to.contains(key))
+        patch.push_back({{"op", "remove"}, {"path", path + "/" + EscapePointer(key)}});
     for (const auto& [key, value] : to.items()) {
       const std::string at = path + "/" + EscapePointer(key);
-      if (const auto it = from.find(key); it != from.end()) Diff(*it, value, at, patch);
-      else patch.push_back({{"op", "add"}, {"path", at}, {"value", value}});
+      if (const auto it = from.find(key); it != from.end())
+        Diff(*it, value, at, patch);
+      else
+        patch.push_back({{"op", "add"}, {"path", at}, {"value", value}});
     }
     return;
   }
@@ -201,9 +212,12 @@ Json ApplyMergePatch(Json target, const Json& patch) {
   if (!patch.is_object()) return patch;
   if (!target.is_object()) target = Json::object();
   for (const auto& [key, value] : patch.items()) {
-    if (value.is_null()) target.erase(key);
-    else if (value.is_object()) target[key] = ApplyMergePatch(std::move(target[key]), value);
-    else target[key] = value;
+    if (value.is_null())
+      target.erase(key);
+    else if (value.is_object())
+      target[key] = ApplyMergePatch(std::move(target[key]), value);
+    else
+      target[key] = value;
   }
   return target;
 }
@@ -215,8 +229,10 @@ Json DiffMergePatch(const Json& from, const Json& to) {
     if (!to.contains(key)) patch[key] = nullptr;
   for (const auto& [key, value] : to.items()) {
     const auto it = from.find(key);
-    if (it == from.end()) patch[key] = value;
-    else if (*it != value) patch[key] = DiffMergePatch(*it, value);
+    if (it == from.end())
+      patch[key] = value;
+    else if (*it != value)
+      patch[key] = DiffMergePatch(*it, value);
   }
   return patch;
 }

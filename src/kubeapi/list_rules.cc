@@ -14,7 +14,8 @@ struct BuiltInRule {
 
 using enum ListRule::Type;
 
-// Only what Kubernetes declares as merged; lists that are not here (args, rules, tolerations ...) are atomic.
+// Only what Kubernetes declares as merged; lists that are not here (args, rules, tolerations ...)
+// are atomic.
 constexpr std::array kBuiltIn = {
     BuiltInRule{"metadata.ownerReferences", kMap, "uid"},
     BuiltInRule{"metadata.finalizers", kSet},
@@ -51,9 +52,9 @@ constexpr std::array kBuiltIn = {
 };
 
 constexpr std::array<std::string_view, 14> kAtomicMaps = {
-    "selector",     "labelSelector",     "fieldRef",        "resourceFieldRef",  "configMapKeyRef",
-    "secretKeyRef", "scaleTargetRef",    "namespaceSelector", "objectSelector",  "roleRef",
-    "targetRef",    "claimRef",          "secretRef",       "podSelector"};
+    "selector",     "labelSelector",  "fieldRef",          "resourceFieldRef", "configMapKeyRef",
+    "secretKeyRef", "scaleTargetRef", "namespaceSelector", "objectSelector",   "roleRef",
+    "targetRef",    "claimRef",       "secretRef",         "podSelector"};
 
 void ReadSchema(const Json& schema, const std::string& path, ListRules& rules, int depth) {
   if (depth > kMaxDepth) return;
@@ -63,7 +64,8 @@ void ReadSchema(const Json& schema, const std::string& path, ListRules& rules, i
     for (const Json& key : ItemsAt(schema, {"x-kubernetes-list-map-keys"})) {
       if (!key.is_string()) continue;
       rule.keys.push_back(key.get<std::string>());
-      const std::string fallback = StringAt(schema, {"items", "properties", rule.keys.back(), "default"});
+      const std::string fallback =
+          StringAt(schema, {"items", "properties", rule.keys.back(), "default"});
       if (!fallback.empty()) rule.key_defaults[rule.keys.back()] = fallback;
     }
     if (!rule.keys.empty()) rules.Add("^" + path, std::move(rule));
@@ -71,7 +73,8 @@ void ReadSchema(const Json& schema, const std::string& path, ListRules& rules, i
     rules.Add("^" + path, {ListRule::Type::kSet, {}, {}});
   }
   if (StringAt(schema, {"x-kubernetes-map-type"}) == "atomic") rules.AddAtomicMap("^" + path);
-  if (const Json* properties = Find(schema, {"properties"}); properties != nullptr && properties->is_object())
+  if (const Json* properties = Find(schema, {"properties"});
+      properties != nullptr && properties->is_object())
     for (const auto& [name, property] : properties->items())
       ReadSchema(property, path.empty() ? name : path + "." + name, rules, depth + 1);
   if (const Json* items = Find(schema, {"items"}); items != nullptr && items->is_object())
@@ -116,7 +119,9 @@ ListRules ListRules::FromSchema(const Json& schema) {
   return rules;
 }
 
-void ListRules::Add(std::string_view suffix, ListRule rule) { lists_[std::string(suffix)] = std::move(rule); }
+void ListRules::Add(std::string_view suffix, ListRule rule) {
+  lists_[std::string(suffix)] = std::move(rule);
+}
 void ListRules::AddAtomicMap(std::string_view suffix) { atomic_maps_[std::string(suffix)] = true; }
 
 const ListRule& ListRules::For(std::string_view path) const {

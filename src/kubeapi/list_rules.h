@@ -13,7 +13,8 @@ namespace isthmus::kubeapi {
 struct ListRule {
   enum class Type { kAtomic, kSet, kMap };
   Type type = Type::kAtomic;
-  /// For kMap: the fields that name an item in server-side apply, such as containerPort and protocol.
+  /// For kMap: the fields that name an item in server-side apply, such as containerPort and
+  /// protocol.
   std::vector<std::string> keys;
   /// What an absent key counts as, e.g. protocol "TCP".
   std::map<std::string, std::string> key_defaults;
@@ -26,7 +27,8 @@ struct ListRule {
 /// "spec.template.spec.containers.ports".
 using FieldPath = std::string;
 
-/// The merge rules of a kind, as data: which lists are maps or sets, which maps are atomic. A value.
+/// The merge rules of a kind, as data: which lists are maps or sets, which maps are atomic. A
+/// value.
 class ListRules {
  public:
   /// No rules: every list atomic. What custom resources without list types have.

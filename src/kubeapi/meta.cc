@@ -24,7 +24,9 @@ std::string KindOf(const Json& object) { return StringAt(object, {"kind"}); }
 std::string NameOf(const Json& object) { return StringAt(object, {"metadata", "name"}); }
 std::string NamespaceOf(const Json& object) { return StringAt(object, {"metadata", "namespace"}); }
 std::string UidOf(const Json& object) { return StringAt(object, {"metadata", "uid"}); }
-std::string ResourceVersionOf(const Json& object) { return StringAt(object, {"metadata", "resourceVersion"}); }
+std::string ResourceVersionOf(const Json& object) {
+  return StringAt(object, {"metadata", "resourceVersion"});
+}
 
 std::string LabelOf(const Json& object, std::string_view label) {
   return StringAt(object, {"metadata", "labels", label});
@@ -58,7 +60,9 @@ std::string KeyOf(std::string_view ns, std::string_view name) {
 
 std::string KeyOf(const Json& object) { return KeyOf(NamespaceOf(object), NameOf(object)); }
 
-std::string Describe(const Json& object) { return fmt::format("{}/{}", KindOf(object), KeyOf(object)); }
+std::string Describe(const Json& object) {
+  return fmt::format("{}/{}", KindOf(object), KeyOf(object));
+}
 
 Json OwnerReference(const Json& owner, bool controller) {
   Json reference = {{"apiVersion", ApiVersionOf(owner)},
@@ -84,7 +88,9 @@ bool IsOwnedBy(const Json& object, std::string_view uid) {
                      [uid](const Json& reference) { return StringAt(reference, {"uid"}) == uid; });
 }
 
-bool IsBeingDeleted(const Json& object) { return !StringAt(object, {"metadata", "deletionTimestamp"}).empty(); }
+bool IsBeingDeleted(const Json& object) {
+  return !StringAt(object, {"metadata", "deletionTimestamp"}).empty();
+}
 
 const Json* FindCondition(const Json& object, std::string_view type) {
   for (const Json& condition : ItemsAt(object, {"status", "conditions"}))
@@ -120,7 +126,8 @@ base::Result<int64_t> ParseQuantityMilli(std::string_view text) {
                                                         {"Ei", 1152921504606846976.0}}};
   const std::string copy(text);
   char* end = nullptr;
-  const bool starts = !text.empty() && std::string_view("+-.0123456789").find(text[0]) != text.npos &&
+  const bool starts = !text.empty() &&
+                      std::string_view("+-.0123456789").find(text[0]) != text.npos &&
                       text.find_first_of("xX") == text.npos;
   const double number = starts ? std::strtod(copy.c_str(), &end) : 0;
   if (starts && end != copy.c_str()) {
@@ -135,7 +142,8 @@ base::Result<int64_t> ParseQuantityMilli(std::string_view text) {
     }
   }
   return base::Error(base::Code::kInvalidArgument,
-                     "\"{}\" is no quantity; write a number with a suffix such as m, k, Mi or Gi", text);
+                     "\"{}\" is no quantity; write a number with a suffix such as m, k, Mi or Gi",
+                     text);
 }
 
 bool IsDnsLabel(std::string_view text) { return text.size() <= 63 && IsLabelText(text); }

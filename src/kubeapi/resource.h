@@ -16,8 +16,8 @@ struct Resource {
 
   /// "v1" or "apps/v1", as in an object's apiVersion.
   std::string api_version() const { return group.empty() ? version : group + "/" + version; }
-  /// "/apis/apps/v1/namespaces/<ns>/deployments/<name>"; without `name` the collection, without `ns`
-  /// all namespaces or a cluster-scoped resource.
+  /// "/apis/apps/v1/namespaces/<ns>/deployments/<name>"; without `name` the collection, without
+  /// `ns` all namespaces or a cluster-scoped resource.
   std::string Path(std::string_view ns, std::string_view name = {}) const;
   auto operator<=>(const Resource&) const = default;
 };

@@ -51,8 +51,10 @@ bool ParseInteger(std::string_view text, Json& out) {
   if (text.empty() || error != std::errc() || end != text.data() + text.size()) return false;
   constexpr uint64_t kMinMagnitude = static_cast<uint64_t>(INT64_MAX) + 1;
   if (!negative) {
-    if (number <= static_cast<uint64_t>(INT64_MAX)) out = static_cast<int64_t>(number);
-    else out = number;
+    if (number <= static_cast<uint64_t>(INT64_MAX))
+      out = static_cast<int64_t>(number);
+    else
+      out = number;
     return true;
   }
   if (number > kMinMagnitude) return false;
@@ -64,10 +66,10 @@ bool ParseInteger(std::string_view text, Json& out) {
 
 Json ResolveScalar(std::string_view text) {
   static constexpr std::array<std::string_view, 5> kNull = {"", "~", "null", "Null", "NULL"};
-  static constexpr std::array<std::string_view, 11> kTrue = {"y",    "Y",    "yes", "Yes", "YES", "true",
-                                                             "True", "TRUE", "on",  "On",  "ON"};
-  static constexpr std::array<std::string_view, 11> kFalse = {"n",     "N",     "no",  "No",  "NO", "false",
-                                                              "False", "FALSE", "off", "Off", "OFF"};
+  static constexpr std::array<std::string_view, 11> kTrue = {
+      "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"};
+  static constexpr std::array<std::string_view, 11> kFalse = {
+      "n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"};
   if (OneOf(text, kNull)) return nullptr;
   if (OneOf(text, kTrue)) return true;
   if (OneOf(text, kFalse)) return false;

@@ -51,8 +51,8 @@ class Reader {
     return std::string(text_.substr(start, at_ - start));
   }
   base::Status Fail(std::string_view why) const {
-    return base::Error(base::Code::kInvalidArgument, "label selector \"{}\": {} at character {}", text_, why,
-                       at_ + 1);
+    return base::Error(base::Code::kInvalidArgument, "label selector \"{}\": {} at character {}",
+                       text_, why, at_ + 1);
   }
 
  private:
@@ -93,7 +93,8 @@ base::Result<LabelSelector::Requirement> ReadRequirement(Reader& reader) {
   } else if (const bool greater = reader.Take(">"); greater || reader.Take("<")) {
     requirement.op = greater ? Op::kGreater : Op::kLess;
     requirement.values = {reader.Word()};
-    if (int64_t number = 0; !ToNumber(requirement.values[0], number)) return reader.Fail("expected a number");
+    if (int64_t number = 0; !ToNumber(requirement.values[0], number))
+      return reader.Fail("expected a number");
   } else if (reader.Take("notin")) {
     requirement.op = Op::kNotIn;
     ASSIGN_OR_RETURN(requirement.values, ReadValues(reader), "notin");
@@ -144,19 +145,26 @@ base::Result<LabelSelector> LabelSelector::FromObject(const Json& object) {
   }
   for (const Json& expression : ItemsAt(object, {"matchExpressions"})) {
     Requirement requirement{StringAt(expression, {"key"}), Op::kExists, {}};
-    for (const Json& value : ItemsAt(expression, {"values"})) requirement.values.push_back(ValueText(&value));
+    for (const Json& value : ItemsAt(expression, {"values"}))
+      requirement.values.push_back(ValueText(&value));
     std::sort(requirement.values.begin(), requirement.values.end());
     const std::string op = StringAt(expression, {"operator"});
-    if (op == "In") requirement.op = Op::kIn;
-    else if (op == "NotIn") requirement.op = Op::kNotIn;
-    else if (op == "Exists") requirement.op = Op::kExists;
-    else if (op == "DoesNotExist") requirement.op = Op::kDoesNotExist;
+    if (op == "In")
+      requirement.op = Op::kIn;
+    else if (op == "NotIn")
+      requirement.op = Op::kNotIn;
+    else if (op == "Exists")
+      requirement.op = Op::kExists;
+    else if (op == "DoesNotExist")
+      requirement.op = Op::kDoesNotExist;
     else
-      return base::Error(base::Code::kInvalidArgument,
-                         "matchExpressions: operator \"{}\" is none of In, NotIn, Exists, DoesNotExist", op);
+      return base::Error(
+          base::Code::kInvalidArgument,
+          "matchExpressions: operator \"{}\" is none of In, NotIn, Exists, DoesNotExist", op);
     const bool needs_values = op == "In" || op == "NotIn";
     if (requirement.key.empty() || needs_values == requirement.values.empty())
-      return base::Error(base::Code::kInvalidArgument, "matchExpressions: {} needs a key and {} values", op,
+      return base::Error(base::Code::kInvalidArgument,
+                         "matchExpressions: {} needs a key and {} values", op,
                          needs_values ? "some" : "no");
     selector.requirements_.push_back(std::move(requirement));
   }
@@ -172,27 +180,32 @@ LabelSelector LabelSelector::FromLabels(const Json& labels) {
 }
 
 bool LabelSelector::Matches(const Json& labels) const {
-  return std::all_of(requirements_.begin(), requirements_.end(), [&labels](const Requirement& requirement) {
-    const Json* found = Find(labels, {requirement.key});
-    const auto has = [&] {
-      return std::find(requirement.values.begin(), requirement.values.end(), ValueText(found)) !=
-             requirement.values.end();
-    };
-    int64_t left = 0, right = 0;
-    switch (requirement.op) {
-      case Op::kExists: return found != nullptr;
-      case Op::kDoesNotExist: return found == nullptr;
-      case Op::kIn: return found != nullptr && has();
-      case Op::kNotIn: return found == nullptr || !has();
-      case Op::kGreater:
-      case Op::kLess:
-        if (found == nullptr || requirement.values.empty() || !ToNumber(ValueText(found), left) ||
-            !ToNumber(requirement.values[0], right))
-          return false;
-        return requirement.op == Op::kGreater ? left > right : left < right;
-    }
-    return false;
-  });
+  return std::all_of(
+      requirements_.begin(), requirements_.end(), [&labels](const Requirement& requirement) {
+        const Json* found = Find(labels, {requirement.key});
+        const auto has = [&] {
+          return std::find(requirement.values.begin(), requirement.values.end(),
+                           ValueText(found)) != requirement.values.end();
+        };
+        int64_t left = 0, right = 0;
+        switch (requirement.op) {
+          case Op::kExists:
+            return found != nullptr;
+          case Op::kDoesNotExist:
+            return found == nullptr;
+          case Op::kIn:
+            return found != nullptr && has();
+          case Op::kNotIn:
+            return found == nullptr || !has();
+          case Op::kGreater:
+          case Op::kLess:
+            if (found == nullptr || requirement.values.empty() ||
+                !ToNumber(ValueText(found), left) || !ToNumber(requirement.values[0], right))
+              return false;
+            return requirement.op == Op::kGreater ? left > right : left < right;
+        }
+        return false;
+      });
 }
 
 bool LabelSelector::MatchesObject(const Json& object) const {
@@ -207,19 +220,28 @@ std::string LabelSelector::ToString() const {
     const std::string& key = requirement.key;
     const std::string first = requirement.values.empty() ? "" : requirement.values[0];
     switch (requirement.op) {
-      case Op::kExists: parts.push_back(key); break;
-      case Op::kDoesNotExist: parts.push_back("!" + key); break;
-      case Op::kGreater: parts.push_back(key + ">" + first); break;
-      case Op::kLess: parts.push_back(key + "<" + first); break;
+      case Op::kExists:
+        parts.push_back(key);
+        break;
+      case Op::kDoesNotExist:
+        parts.push_back("!" + key);
+        break;
+      case Op::kGreater:
+        parts.push_back(key + ">" + first);
+        break;
+      case Op::kLess:
+        parts.push_back(key + "<" + first);
+        break;
       case Op::kIn:
         parts.push_back(requirement.values.size() == 1
                             ? key + "=" + first
                             : fmt::format("{} in ({})", key, fmt::join(requirement.values, ",")));
         break;
       case Op::kNotIn:
-        parts.push_back(requirement.values.size() == 1
-                            ? key + "!=" + first
-                            : fmt::format("{} notin ({})", key, fmt::join(requirement.values, ",")));
+        parts.push_back(
+            requirement.values.size() == 1
+                ? key + "!=" + first
+                : fmt::format("{} notin ({})", key, fmt::join(requirement.values, ",")));
         break;
     }
   }
@@ -235,7 +257,8 @@ base::Result<FieldSelector> FieldSelector::Parse(std::string_view text) {
     if (part.empty()) continue;
     const size_t equals = part.find('=');
     if (equals == part.npos || equals == 0)
-      return base::Error(base::Code::kInvalidArgument, "field selector \"{}\": expected field=value", part);
+      return base::Error(base::Code::kInvalidArgument,
+                         "field selector \"{}\": expected field=value", part);
     Requirement requirement;
     requirement.equal = part[equals - 1] != '!';
     requirement.path = Trim(part.substr(0, requirement.equal ? equals : equals - 1));
@@ -248,9 +271,11 @@ base::Result<FieldSelector> FieldSelector::Parse(std::string_view text) {
 }
 
 bool FieldSelector::Matches(const Json& object) const {
-  return std::all_of(requirements_.begin(), requirements_.end(), [&object](const Requirement& requirement) {
-    return (ValueText(FindDotted(object, requirement.path)) == requirement.value) == requirement.equal;
-  });
+  return std::all_of(
+      requirements_.begin(), requirements_.end(), [&object](const Requirement& requirement) {
+        return (ValueText(FindDotted(object, requirement.path)) == requirement.value) ==
+               requirement.equal;
+      });
 }
 
 const std::string* FieldSelector::Exact(std::string_view path) const {

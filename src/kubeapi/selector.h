@@ -55,7 +55,8 @@ class FieldSelector {
   static base::Result<FieldSelector> Parse(std::string_view text);
   /// An absent field is "".
   bool Matches(const Json& object) const;
-  /// The value that `path` must have, when it is asked for by equality; for servers that look up by name.
+  /// The value that `path` must have, when it is asked for by equality; for servers that look up by
+  /// name.
   const std::string* Exact(std::string_view path) const;
   bool empty() const { return requirements_.empty(); }
   const std::vector<Requirement>& requirements() const { return requirements_; }

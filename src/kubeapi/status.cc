@@ -33,21 +33,36 @@ ApiError Plain(int code, std::string_view reason, std::string_view message) {
 
 std::string ReasonOf(int code) {
   switch (code) {
-    case 400: return "BadRequest";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "NotFound";
-    case 405: return "MethodNotAllowed";
-    case 406: return "NotAcceptable";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 415: return "UnsupportedMediaType";
-    case 422: return "Invalid";
-    case 429: return "TooManyRequests";
-    case 500: return "InternalError";
-    case 503: return "ServiceUnavailable";
-    case 504: return "Timeout";
-    default: return "";
+    case 400:
+      return "BadRequest";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "NotFound";
+    case 405:
+      return "MethodNotAllowed";
+    case 406:
+      return "NotAcceptable";
+    case 409:
+      return "Conflict";
+    case 410:
+      return "Gone";
+    case 415:
+      return "UnsupportedMediaType";
+    case 422:
+      return "Invalid";
+    case 429:
+      return "TooManyRequests";
+    case 500:
+      return "InternalError";
+    case 503:
+      return "ServiceUnavailable";
+    case 504:
+      return "Timeout";
+    default:
+      return "";
   }
 }
 
@@ -56,27 +71,38 @@ base::Code CodeOf(const ApiError& error) {
   if (error.reason == "AlreadyExists") return Code::kAlreadyExists;
   switch (error.code) {
     case 400:
-    case 422: return Code::kInvalidArgument;
-    case 401: return Code::kUnauthenticated;
-    case 403: return Code::kPermissionDenied;
-    case 404: return Code::kNotFound;
+    case 422:
+      return Code::kInvalidArgument;
+    case 401:
+      return Code::kUnauthenticated;
+    case 403:
+      return Code::kPermissionDenied;
+    case 404:
+      return Code::kNotFound;
     case 405:
     case 406:
-    case 415: return Code::kUnimplemented;
-    case 409: return Code::kAborted;
-    case 410: return Code::kOutOfRange;
-    case 429: return Code::kResourceExhausted;
+    case 415:
+      return Code::kUnimplemented;
+    case 409:
+      return Code::kAborted;
+    case 410:
+      return Code::kOutOfRange;
+    case 429:
+      return Code::kResourceExhausted;
     case 502:
-    case 503: return Code::kUnavailable;
-    case 504: return Code::kDeadlineExceeded;
-    default: return error.code >= 500 ? Code::kInternal : Code::kUnknown;
+    case 503:
+      return Code::kUnavailable;
+    case 504:
+      return Code::kDeadlineExceeded;
+    default:
+      return error.code >= 500 ? Code::kInternal : Code::kUnknown;
   }
 }
 
 }  // namespace
 
 Json ApiError::ToJson() const {
-  Json status = {{"kind", "Status"},  {"apiVersion", "v1"}, {"metadata", Json::object()},
+  Json status = {{"kind", "Status"},    {"apiVersion", "v1"}, {"metadata", Json::object()},
                  {"status", "Failure"}, {"message", message}, {"code", code}};
   if (!reason.empty()) status["reason"] = reason;
   Json details = Json::object();
@@ -96,22 +122,27 @@ Json ApiError::ToJson() const {
 }
 
 base::Status ApiError::ToStatus() const {
-  return base::Status(CodeOf(*this), message.empty() ? fmt::format("HTTP {} {}", code, reason) : message);
+  return base::Status(CodeOf(*this),
+                      message.empty() ? fmt::format("HTTP {} {}", code, reason) : message);
 }
 
 ApiError NotFound(const Resource& resource, std::string_view name) {
-  return About(404, "NotFound", resource, name,
-               fmt::format("{} \"{}\" not found", Qualified(resource.plural, resource.group), name));
+  return About(
+      404, "NotFound", resource, name,
+      fmt::format("{} \"{}\" not found", Qualified(resource.plural, resource.group), name));
 }
 
 ApiError AlreadyExists(const Resource& resource, std::string_view name) {
-  return About(409, "AlreadyExists", resource, name,
-               fmt::format("{} \"{}\" already exists", Qualified(resource.plural, resource.group), name));
+  return About(
+      409, "AlreadyExists", resource, name,
+      fmt::format("{} \"{}\" already exists", Qualified(resource.plural, resource.group), name));
 }
 
 ApiError Conflict(const Resource& resource, std::string_view name, std::string_view why) {
   if (why.empty())
-    why = "the object has been modified; please apply your changes to the latest version and try again";
+    why =
+        "the object has been modified; please apply your changes to the latest version and try "
+        "again";
   return About(409, "Conflict", resource, name,
                fmt::format("Operation cannot be fulfilled on {} \"{}\": {}",
                            Qualified(resource.plural, resource.group), name, why));
@@ -123,9 +154,9 @@ ApiError Invalid(const Resource& resource, std::string_view name, std::vector<St
     texts.push_back(cause.field.empty() ? cause.message : cause.field + ": " + cause.message);
   std::string list = fmt::format("{}", fmt::join(texts, ", "));
   if (texts.size() > 1) list = "[" + list + "]";
-  ApiError error =
-      About(422, "Invalid", resource, name,
-            fmt::format("{} \"{}\" is invalid: {}", Qualified(resource.kind, resource.group), name, list));
+  ApiError error = About(422, "Invalid", resource, name,
+                         fmt::format("{} \"{}\" is invalid: {}",
+                                     Qualified(resource.kind, resource.group), name, list));
   error.kind = resource.kind;
   error.causes = std::move(causes);
   return error;
@@ -145,12 +176,16 @@ ApiError MethodNotAllowed(const Resource& resource, std::string_view verb) {
                fmt::format("{} is not supported on resources of kind \"{}\"", verb,
                            Qualified(resource.plural, resource.group)));
 }
-ApiError UnsupportedMediaType(std::string_view message) { return Plain(415, "UnsupportedMediaType", message); }
+ApiError UnsupportedMediaType(std::string_view message) {
+  return Plain(415, "UnsupportedMediaType", message);
+}
 ApiError Expired(std::string_view message) { return Plain(410, "Expired", message); }
 ApiError InternalError(std::string_view message) {
   return Plain(500, "InternalError", fmt::format("Internal error occurred: {}", message));
 }
-ApiError ServiceUnavailable(std::string_view message) { return Plain(503, "ServiceUnavailable", message); }
+ApiError ServiceUnavailable(std::string_view message) {
+  return Plain(503, "ServiceUnavailable", message);
+}
 
 ApiError FromStatusObject(int http_code, const Json& status) {
   ApiError error;
@@ -164,7 +199,8 @@ ApiError FromStatusObject(int http_code, const Json& status) {
   error.kind = StringAt(status, {"details", "kind"});
   error.retry_after_seconds = static_cast<int>(IntAt(status, {"details", "retryAfterSeconds"}));
   for (const Json& cause : ItemsAt(status, {"details", "causes"}))
-    error.causes.push_back({StringAt(cause, {"reason"}), StringAt(cause, {"message"}), StringAt(cause, {"field"})});
+    error.causes.push_back(
+        {StringAt(cause, {"reason"}), StringAt(cause, {"message"}), StringAt(cause, {"field"})});
   return error;
 }
 

@@ -10,8 +10,9 @@
 
 namespace isthmus::kubeapi {
 
-/// One thing wrong with an object. `reason` as Kubernetes has it: FieldValueRequired, FieldValueInvalid,
-/// FieldValueNotSupported, FieldValueForbidden, FieldValueDuplicate, FieldManagerConflict ...
+/// One thing wrong with an object. `reason` as Kubernetes has it: FieldValueRequired,
+/// FieldValueInvalid, FieldValueNotSupported, FieldValueForbidden, FieldValueDuplicate,
+/// FieldManagerConflict ...
 struct StatusCause {
   std::string reason;
   std::string message;

@@ -61,8 +61,8 @@ class Merger {
     return false;
   }
 
-  base::Status MergeField(Json& target, const Json& patch, const std::string& key, const Json& value,
-                          const std::string& path) {
+  base::Status MergeField(Json& target, const Json& patch, const std::string& key,
+                          const Json& value, const std::string& path) {
     // An explicit order is applied at the end, to lists that the patch does not change as well.
     const Json* order = Find(patch, {std::string(kOrderPrefix) + key});
     if (key.starts_with("$")) return {};
@@ -100,10 +100,12 @@ class Merger {
     return {};
   }
 
-  base::Status MergeList(Json& list, const Json& patch, const ListRule& rule, const std::string& path) {
+  base::Status MergeList(Json& list, const Json& patch, const ListRule& rule,
+                         const std::string& path) {
     const std::string& key = rule.merge_key();
     for (const Json& item : patch) {
-      if (!item.is_object()) return base::Error(Code::kInvalidArgument, "{}: items must be objects", path);
+      if (!item.is_object())
+        return base::Error(Code::kInvalidArgument, "{}: items must be objects", path);
       if (StringAt(item, {kDirective}) == "replace" && item.size() == 1) {
         list = Json::array();
         for (const Json& other : patch)
@@ -114,7 +116,8 @@ class Merger {
     for (const Json& item : patch) {
       const Json* id = Find(item, {key});
       if (id == nullptr)
-        return base::Error(Code::kInvalidArgument, "{}: an item lacks its merge key \"{}\"", path, key);
+        return base::Error(Code::kInvalidArgument, "{}: an item lacks its merge key \"{}\"", path,
+                           key);
       auto it = std::find_if(list.begin(), list.end(), [&](const Json& have) {
         const Json* other = Find(have, {key});
         return other != nullptr && *other == *id;
@@ -135,7 +138,8 @@ class Merger {
   }
 
   /// $deleteFromPrimitiveList and $setElementOrder, after the plain fields.
-  base::Status ApplyDirectiveFields(Json& target, const Json& patch, const Json& live, const std::string& path) {
+  base::Status ApplyDirectiveFields(Json& target, const Json& patch, const Json& live,
+                                    const std::string& path) {
     for (const auto& [key, value] : patch.items()) {
       if (key.starts_with(kDeletePrefix) && value.is_array()) {
         const auto it = target.find(key.substr(kDeletePrefix.size()));
@@ -149,7 +153,8 @@ class Merger {
         const auto it = target.find(field);
         if (it == target.end() || !it->is_array()) continue;
         const auto before = live.is_object() ? live.find(field) : live.end();
-        Reorder(*it, value, live.is_object() && before != live.end() ? *before : Json::array(), rules_.For(Join(path, field)));
+        Reorder(*it, value, live.is_object() && before != live.end() ? *before : Json::array(),
+                rules_.For(Join(path, field)));
       }
     }
     return {};
@@ -164,28 +169,33 @@ class Merger {
       }
       const Json* want = Find(list[i], {rule.merge_key()});
       const Json* have = Find(item, {rule.merge_key()});
-      if (want != nullptr && have != nullptr && *want == *have) return static_cast<std::ptrdiff_t>(i);
+      if (want != nullptr && have != nullptr && *want == *have)
+        return static_cast<std::ptrdiff_t>(i);
     }
     return -1;
   }
 
-  /// Items that `order` names come in its order. The others are put among them, each before the first named item that
-  /// the live list has behind it.
+  /// Items that `order` names come in its order. The others are put among them, each before the
+  /// first named item that the live list has behind it.
   static void Reorder(Json& list, const Json& order, const Json& live, const ListRule& rule) {
     std::vector<std::pair<std::ptrdiff_t, Json>> named;
     std::vector<Json> others;
     for (Json& item : list) {
       const std::ptrdiff_t rank = IndexIn(order, item, rule);
-      if (rank >= 0) named.emplace_back(rank, std::move(item));
-      else others.push_back(std::move(item));
+      if (rank >= 0)
+        named.emplace_back(rank, std::move(item));
+      else
+        others.push_back(std::move(item));
     }
-    std::stable_sort(named.begin(), named.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(named.begin(), named.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
     Json merged = Json::array();
     size_t i = 0, j = 0;
     while (i < others.size() || j < named.size()) {
       bool other_first = j == named.size();
       if (i < others.size() && j < named.size()) {
-        const std::ptrdiff_t left = IndexIn(live, others[i], rule), right = IndexIn(live, named[j].second, rule);
+        const std::ptrdiff_t left = IndexIn(live, others[i], rule),
+                             right = IndexIn(live, named[j].second, rule);
         other_first = left >= 0 && right >= 0 && left < right;
       }
       merged.push_back(std::move(other_first ? others[i++] : named[j++].second));
@@ -214,7 +224,8 @@ class Merger {
 
 }  // namespace
 
-base::Result<Json> ApplyStrategicPatch(const Json& target, const Json& patch, const ListRules& rules) {
+base::Result<Json> ApplyStrategicPatch(const Json& target, const Json& patch,
+                                       const ListRules& rules) {
   if (!patch.is_object())
     return base::Error(Code::kInvalidArgument, "a strategic merge patch must be an object");
   Json result = target;

@@ -10,8 +10,8 @@
 namespace isthmus::kubeapi {
 namespace {
 
-/// Without aliases a text has fewer nodes than bytes; so many more may come from aliases, which can blow a small
-/// text up.
+/// Without aliases a text has fewer nodes than bytes; so many more may come from aliases, which can
+/// blow a small text up.
 constexpr size_t kMaxAliasNodes = 50'000;
 
 /// Turns yaml-cpp's nodes into Json. Keeps the first error; after that it only unwinds.
@@ -21,18 +21,22 @@ class Converter {
 
   Json Convert(const YAML::Node& node, int depth) {
     if (!status_.ok()) return nullptr;
-    if (depth > kMaxDepth) return Fail(node, fmt::format("nested deeper than {} levels", kMaxDepth));
+    if (depth > kMaxDepth)
+      return Fail(node, fmt::format("nested deeper than {} levels", kMaxDepth));
     if (++nodes_ > limit_) return Fail(node, "too large (aliases count as often as they are used)");
     switch (node.Type()) {
       case YAML::NodeType::Undefined:
-      case YAML::NodeType::Null: return nullptr;
-      case YAML::NodeType::Scalar: return Scalar(node);
+      case YAML::NodeType::Null:
+        return nullptr;
+      case YAML::NodeType::Scalar:
+        return Scalar(node);
       case YAML::NodeType::Sequence: {
         Json list = Json::array();
         for (const YAML::Node& item : node) list.push_back(Convert(item, depth + 1));
         return list;
       }
-      case YAML::NodeType::Map: return Map(node, depth);
+      case YAML::NodeType::Map:
+        return Map(node, depth);
     }
     return nullptr;
   }
@@ -100,12 +104,14 @@ class Converter {
 
 bool IsBlank(const YAML::Node& node) { return !node.IsDefined() || node.IsNull(); }
 
-// --- printing ---------------------------------------------------------------------------------------
+// --- printing
+// ---------------------------------------------------------------------------------------
 
 /// Whether a string may stand without quotes and be read back as the same string.
 bool IsPlain(std::string_view text) {
   if (text.empty() || !ResolveScalar(text).is_string()) return false;
-  if (text == "=" || text == "<<" || text.starts_with("---") || text.starts_with("...")) return false;
+  if (text == "=" || text == "<<" || text.starts_with("---") || text.starts_with("..."))
+    return false;
   constexpr std::string_view kFirst = "-?:,[]{}#&*!|>'\"%@` \t";
   if (kFirst.find(text[0]) != kFirst.npos) {
     // "-x", "?x" and ":x" are plain; the indicator needs a space to count.
@@ -120,7 +126,8 @@ bool IsPlain(std::string_view text) {
     if (text[i] == '#' && i > 0 && text[i - 1] == ' ') return false;
   }
   // A time stamp is a string to us, but not to every reader.
-  const bool dated = text.size() >= 10 && text[4] == '-' && text[7] == '-' && text[0] >= '0' && text[0] <= '9';
+  const bool dated =
+      text.size() >= 10 && text[4] == '-' && text[7] == '-' && text[0] >= '0' && text[0] <= '9';
   const bool infinite = text == ".inf" || text == "-.inf" || text == "+.inf" || text == ".nan" ||
                         text == ".Inf" || text == "-.Inf" || text == ".NaN";
   return !dated && !infinite;
@@ -233,15 +240,19 @@ base::Result<std::vector<Json>> ParseYamlStream(std::string_view text) {
 base::Result<Json> ParseYaml(std::string_view text) {
   ASSIGN_OR_RETURN(std::vector<Json> documents, ParseYamlStream(text), "reading YAML");
   if (documents.size() > 1)
-    return base::Error(base::Code::kInvalidArgument, "expected one YAML document, found {}", documents.size());
+    return base::Error(base::Code::kInvalidArgument, "expected one YAML document, found {}",
+                       documents.size());
   return documents.empty() ? Json(nullptr) : std::move(documents[0]);
 }
 
 std::string ToYaml(const Json& value) {
   Printer printer;
-  if (value.is_object() && !value.empty()) printer.Map(value, 0, false);
-  else if (value.is_array() && !value.empty()) printer.List(value, 0, false);
-  else printer.Scalar(value, 0);
+  if (value.is_object() && !value.empty())
+    printer.Map(value, 0, false);
+  else if (value.is_array() && !value.empty())
+    printer.List(value, 0, false);
+  else
+    printer.Scalar(value, 0);
   return printer.Take();
 }
 

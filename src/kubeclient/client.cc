@@ -35,16 +35,21 @@ constexpr auto kDiscoveryAge = seconds(2);
 
 std::string_view ContentTypeOf(PatchType type) {
   switch (type) {
-    case PatchType::kJson: return "application/json-patch+json";
-    case PatchType::kMerge: return "application/merge-patch+json";
-    case PatchType::kStrategic: return "application/strategic-merge-patch+json";
-    case PatchType::kApply: return "application/apply-patch+yaml";
+    case PatchType::kJson:
+      return "application/json-patch+json";
+    case PatchType::kMerge:
+      return "application/merge-patch+json";
+    case PatchType::kStrategic:
+      return "application/strategic-merge-patch+json";
+    case PatchType::kApply:
+      return "application/apply-patch+yaml";
   }
   return "";
 }
 
 std::string SystemRoots() {
-  for (const char* path : {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"})
+  for (const char* path : {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+                           "/etc/ssl/cert.pem"})
     if (auto pem = base::ReadFile(path); pem.ok()) return *pem;
   return {};
 }
@@ -67,13 +72,17 @@ Result<http::ClientOptions> MakeOptions(const RestConfig& config) {
   tls.server_name = config.tls_server_name;
   if (!config.insecure_skip_tls_verify) {
     const std::string pem = config.ca_pem.empty() ? SystemRoots() : config.ca_pem;
-    if (pem.empty()) return Error(Code::kInvalidArgument, "no certificate authority is given and the system has none");
+    if (pem.empty())
+      return Error(Code::kInvalidArgument,
+                   "no certificate authority is given and the system has none");
     ASSIGN_OR_RETURN(auto roots, pki::TrustBundle::FromPem(pem), "certificate authority");
     tls.roots = std::make_shared<const pki::TrustBundle>(std::move(roots));
   }
   if (!config.client_certificate_pem.empty()) {
-    ASSIGN_OR_RETURN(auto pair, pki::KeyCertificate::FromPem(config.client_key_pem, config.client_certificate_pem),
-                     "client certificate");
+    ASSIGN_OR_RETURN(
+        auto pair,
+        pki::KeyCertificate::FromPem(config.client_key_pem, config.client_certificate_pem),
+        "client certificate");
     auto shared = std::make_shared<const pki::KeyCertificate>(std::move(pair));
     tls.certificate = [shared] { return shared; };
   }
@@ -88,7 +97,8 @@ void NameKind(Json& item, const Resource& resource) {
   if (!item.contains("apiVersion")) item["apiVersion"] = resource.api_version();
 }
 
-/// An upgrade that was refused carries the answer's body in its message; the Status in it is what users want to read.
+/// An upgrade that was refused carries the answer's body in its message; the Status in it is what
+/// users want to read.
 Status InItsWords(const Status& refused) {
   const size_t brace = refused.message().find('{');
   if (brace == std::string::npos) return refused;
@@ -103,7 +113,8 @@ std::string PathOf(const Resource& resource, std::string_view ns, std::string_vi
 }
 
 void AddQuery(std::string& target, std::string_view name, std::string_view value) {
-  target += fmt::format("{}{}={}", target.find('?') == target.npos ? '?' : '&', name, UrlEncode(value));
+  target +=
+      fmt::format("{}{}={}", target.find('?') == target.npos ? '?' : '&', name, UrlEncode(value));
 }
 
 }  // namespace
@@ -112,7 +123,10 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
   using ResponseDone = std::function<void(Result<http::Response>)>;
 
   Impl(base::Loop& l, RestConfig c, http::ClientOptions options)
-      : loop(l), config(std::move(c)), http(l, options), authority(options.url.substr(options.url.find("://") + 3)) {}
+      : loop(l),
+        config(std::move(c)),
+        http(l, options),
+        authority(options.url.substr(options.url.find("://") + 3)) {}
 
   /// Completes a head with what every request carries.
   void Prepare(http::RequestHead& head) {
@@ -122,10 +136,13 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
     if (const std::string bearer = Token(); !bearer.empty()) {
       head.headers.Set("authorization", "Bearer " + bearer);
     } else if (!config.username.empty()) {
-      head.headers.Set("authorization", "Basic " + base::Base64Encode(config.username + ":" + config.password));
+      head.headers.Set("authorization",
+                       "Basic " + base::Base64Encode(config.username + ":" + config.password));
     }
-    if (!config.impersonate_user.empty()) head.headers.Set("impersonate-user", config.impersonate_user);
-    for (const std::string& group : config.impersonate_groups) head.headers.Add("impersonate-group", group);
+    if (!config.impersonate_user.empty())
+      head.headers.Set("impersonate-user", config.impersonate_user);
+    for (const std::string& group : config.impersonate_groups)
+      head.headers.Add("impersonate-group", group);
   }
 
   std::string Token() {
@@ -136,7 +153,8 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
         file_token = base::Trim(*text);
         token_read = now;
       } else if (file_token.empty()) {
-        LOG_WARN("kubeclient", "reading the token of {}: {}", config.server, text.status().message());
+        LOG_WARN("kubeclient", "reading the token of {}: {}", config.server,
+                 text.status().message());
       }
     }
     return file_token.empty() ? config.token : file_token;
@@ -147,17 +165,18 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
     http::Request prepared = request;
     Prepare(prepared);
     const std::string what = fmt::format("{} {}{}", request.method, config.server, request.path());
-    http.Fetch(std::move(prepared), timeout,
-               [weak = weak_from_this(), request = std::move(request), timeout, done = std::move(done), retries,
-                what](Result<http::Response> response) mutable {
-                 if (!response.ok()) return done(response.status().In(what));
-                 if (response->status < 300) return done(std::move(response));
-                 auto self = weak.lock();
-                 if (response->status == 429 && self != nullptr && retries < kMaxRetries)
-                   return self->Retry(std::move(request), timeout, std::move(done), retries, *response);
-                 const Status status = kubeapi::ParseApiError(response->status, response->body).ToStatus();
-                 done(status);
-               });
+    http.Fetch(
+        std::move(prepared), timeout,
+        [weak = weak_from_this(), request = std::move(request), timeout, done = std::move(done),
+         retries, what](Result<http::Response> response) mutable {
+          if (!response.ok()) return done(response.status().In(what));
+          if (response->status < 300) return done(std::move(response));
+          auto self = weak.lock();
+          if (response->status == 429 && self != nullptr && retries < kMaxRetries)
+            return self->Retry(std::move(request), timeout, std::move(done), retries, *response);
+          const Status status = kubeapi::ParseApiError(response->status, response->body).ToStatus();
+          done(status);
+        });
   }
 
   void Retry(http::Request request, base::Duration timeout, ResponseDone done, int retries,
@@ -167,23 +186,26 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
       if (auto number = base::ParseInt(*header); number.ok()) delay = *number;
     delay = std::clamp<int64_t>(delay, 1, 10);
     const uint64_t id = next_retry++;
-    retry_timers[id] = base::Timer::After(
-        loop, seconds(delay),
-        [this, id, request = std::move(request), timeout, done = std::move(done), retries]() mutable {
-          const base::Timer keep = std::move(retry_timers[id]);
-          retry_timers.erase(id);
-          Send(std::move(request), timeout, std::move(done), retries + 1);
-        });
+    retry_timers[id] =
+        base::Timer::After(loop, seconds(delay),
+                           [this, id, request = std::move(request), timeout, done = std::move(done),
+                            retries]() mutable {
+                             const base::Timer keep = std::move(retry_timers[id]);
+                             retry_timers.erase(id);
+                             Send(std::move(request), timeout, std::move(done), retries + 1);
+                           });
   }
 
   void SendJson(http::Request request, Done done) {
     request.headers.Set("accept", "application/json");
-    Send(std::move(request), config.request_timeout, [done = std::move(done)](Result<http::Response> response) {
-      if (!response.ok()) return done(response.status());
-      if (base::Trim(response->body).empty()) return done(Json::object());
-      auto json = kubeapi::ParseJson(response->body);
-      done(json.ok() ? std::move(json) : Result<Json>(json.status().In("reading the server's answer")));
-    });
+    Send(std::move(request), config.request_timeout,
+         [done = std::move(done)](Result<http::Response> response) {
+           if (!response.ok()) return done(response.status());
+           if (base::Trim(response->body).empty()) return done(Json::object());
+           auto json = kubeapi::ParseJson(response->body);
+           done(json.ok() ? std::move(json)
+                          : Result<Json>(json.status().In("reading the server's answer")));
+         });
   }
 
   void SendObject(std::string method, std::string target, const Json& object, Done done) {
@@ -214,7 +236,8 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
     if (!listing->options.field_selector.empty())
       AddQuery(request.target, "fieldSelector", listing->options.field_selector);
     if (!listing->whole) AddQuery(request.target, "limit", std::to_string(kChunk));
-    if (!listing->continue_token.empty()) AddQuery(request.target, "continue", listing->continue_token);
+    if (!listing->continue_token.empty())
+      AddQuery(request.target, "continue", listing->continue_token);
     SendJson(std::move(request), [weak = weak_from_this(), listing](Result<Json> list) {
       auto self = weak.lock();
       if (self == nullptr) return listing->done(Status(Code::kCancelled, "the client is gone"));
@@ -226,7 +249,8 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
         }
         return listing->done(list.status());
       }
-      if (Json* items = kubeapi::FindMutable(*list, {"items"}); items != nullptr && items->is_array()) {
+      if (Json* items = kubeapi::FindMutable(*list, {"items"});
+          items != nullptr && items->is_array()) {
         for (Json& item : *items) {
           NameKind(item, listing->resource);
           listing->item(std::move(item));
@@ -255,8 +279,10 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
 };
 
 Result<std::unique_ptr<Client>> Client::Create(base::Loop& loop, RestConfig config) {
-  ASSIGN_OR_RETURN(http::ClientOptions options, MakeOptions(config), fmt::format("API server {}", config.server));
-  return std::unique_ptr<Client>(new Client(std::make_shared<Impl>(loop, std::move(config), std::move(options))));
+  ASSIGN_OR_RETURN(http::ClientOptions options, MakeOptions(config),
+                   fmt::format("API server {}", config.server));
+  return std::unique_ptr<Client>(
+      new Client(std::make_shared<Impl>(loop, std::move(config), std::move(options))));
 }
 
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -277,7 +303,8 @@ void Client::GetPath(std::string_view path, Done done) {
 }
 
 void Client::ListEach(const Resource& resource, std::string_view ns, const ListOptions& options,
-                      std::function<void(Json)> item, std::function<void(Result<std::string>)> done) {
+                      std::function<void(Json)> item,
+                      std::function<void(Result<std::string>)> done) {
   auto listing = std::make_shared<Impl::Listing>();
   listing->resource = resource;
   listing->ns = ns;
@@ -287,32 +314,34 @@ void Client::ListEach(const Resource& resource, std::string_view ns, const ListO
   impl_->ListChunk(std::move(listing));
 }
 
-void Client::List(const Resource& resource, std::string_view ns, const ListOptions& options, Done done) {
+void Client::List(const Resource& resource, std::string_view ns, const ListOptions& options,
+                  Done done) {
   auto items = std::make_shared<Json>(Json::array());
-  ListEach(resource, ns, options, [items](Json item) { items->push_back(std::move(item)); },
-           [items, resource, done = std::move(done)](Result<std::string> version) {
-             if (!version.ok()) return done(version.status());
-             done(Json({{"apiVersion", resource.api_version()},
-                        {"kind", resource.kind + "List"},
-                        {"metadata", {{"resourceVersion", *version}}},
-                        {"items", std::move(*items)}}));
-           });
+  ListEach(
+      resource, ns, options, [items](Json item) { items->push_back(std::move(item)); },
+      [items, resource, done = std::move(done)](Result<std::string> version) {
+        if (!version.ok()) return done(version.status());
+        done(Json({{"apiVersion", resource.api_version()},
+                   {"kind", resource.kind + "List"},
+                   {"metadata", {{"resourceVersion", *version}}},
+                   {"items", std::move(*items)}}));
+      });
 }
 
 void Client::Create(const Resource& resource, std::string_view ns, const Json& object, Done done) {
   impl_->SendObject("POST", PathOf(resource, ns), object, std::move(done));
 }
 
-void Client::Update(const Resource& resource, std::string_view ns, std::string_view name, const Json& object,
-                    Done done, std::string_view subresource) {
+void Client::Update(const Resource& resource, std::string_view ns, std::string_view name,
+                    const Json& object, Done done, std::string_view subresource) {
   std::string target = PathOf(resource, ns, name);
   if (!subresource.empty()) target += fmt::format("/{}", subresource);
   impl_->SendObject("PUT", std::move(target), object, std::move(done));
 }
 
-void Client::Patch(const Resource& resource, std::string_view ns, std::string_view name, PatchType type,
-                   const Json& patch, Done done, std::string_view subresource, std::string_view field_manager,
-                   bool force) {
+void Client::Patch(const Resource& resource, std::string_view ns, std::string_view name,
+                   PatchType type, const Json& patch, Done done, std::string_view subresource,
+                   std::string_view field_manager, bool force) {
   http::Request request;
   request.method = "PATCH";
   request.target = PathOf(resource, ns, name);
@@ -326,7 +355,8 @@ void Client::Patch(const Resource& resource, std::string_view ns, std::string_vi
 
 void Client::Delete(const Resource& resource, std::string_view ns, std::string_view name, Done done,
                     std::optional<int> grace_seconds) {
-  Json options = {{"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"propagationPolicy", "Background"}};
+  Json options = {
+      {"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"propagationPolicy", "Background"}};
   if (grace_seconds) options["gracePeriodSeconds"] = *grace_seconds;
   impl_->SendObject("DELETE", PathOf(resource, ns, name), options, std::move(done));
 }
@@ -342,29 +372,35 @@ void Client::Raw(http::Request request, base::Duration timeout,
   impl_->Send(std::move(request), timeout, std::move(done));
 }
 
-std::shared_ptr<http::ClientStream> Client::Stream(http::RequestHead head, http::ClientEvents events) {
+std::shared_ptr<http::ClientStream> Client::Stream(http::RequestHead head,
+                                                   http::ClientEvents events) {
   impl_->Prepare(head);
   return impl_->http.Open(std::move(head), true, std::move(events));
 }
 
 void Client::Upgrade(
     http::RequestHead head,
-    std::function<void(Result<std::pair<http::ResponseHead, std::unique_ptr<http::ByteStream>>>)> done) {
+    std::function<void(Result<std::pair<http::ResponseHead, std::unique_ptr<http::ByteStream>>>)>
+        done) {
   impl_->Prepare(head);
   impl_->http.Upgrade(std::move(head), [done = std::move(done)](auto upgraded) {
-    done(upgraded.ok() ? std::move(upgraded) : base::Result<std::pair<http::ResponseHead, std::unique_ptr<http::ByteStream>>>(
-                                                   InItsWords(upgraded.status())));
+    done(upgraded.ok()
+             ? std::move(upgraded)
+             : base::Result<std::pair<http::ResponseHead, std::unique_ptr<http::ByteStream>>>(
+                   InItsWords(upgraded.status())));
   });
 }
 
 void Client::Discover(std::string_view api_version, std::string_view kind,
                       std::function<void(Result<Resource>)> done) {
-  const auto pick = [kind = std::string(kind)](const std::vector<Resource>& resources) -> const Resource* {
+  const auto pick =
+      [kind = std::string(kind)](const std::vector<Resource>& resources) -> const Resource* {
     for (const Resource& resource : resources)
       if (resource.kind == kind) return &resource;
     return nullptr;
   };
-  const auto missing = Error(Code::kNotFound, "{} does not serve kind {} in {}", impl_->config.server, kind, api_version);
+  const auto missing = Error(Code::kNotFound, "{} does not serve kind {} in {}",
+                             impl_->config.server, kind, api_version);
   const auto known = impl_->discovered.find(api_version);
   if (known != impl_->discovered.end()) {
     if (const Resource* found = pick(known->second.resources); found != nullptr) {
@@ -376,19 +412,22 @@ void Client::Discover(std::string_view api_version, std::string_view kind,
       return;
     }
   }
-  const std::string path = fmt::format("/{}/{}", api_version.find('/') == api_version.npos ? "api" : "apis", api_version);
+  const std::string path = fmt::format(
+      "/{}/{}", api_version.find('/') == api_version.npos ? "api" : "apis", api_version);
   GetPath(path, [weak = impl_->weak_from_this(), version = std::string(api_version), pick, missing,
                  done = std::move(done)](Result<Json> list) {
     if (!list.ok()) return done(list.status().code() == Code::kNotFound ? missing : list.status());
     Impl::Served served{{}, std::chrono::steady_clock::now()};
     for (const Json& item : kubeapi::ItemsAt(*list, {"resources"})) {
-      Resource resource{std::string(kubeapi::GroupOf(version)), std::string(kubeapi::VersionOf(version)),
-                        kubeapi::StringAt(item, {"name"}), kubeapi::StringAt(item, {"kind"}),
-                        kubeapi::BoolAt(item, {"namespaced"})};
-      if (resource.plural.find('/') == std::string::npos) served.resources.push_back(std::move(resource));
+      Resource resource{std::string(kubeapi::GroupOf(version)),
+                        std::string(kubeapi::VersionOf(version)), kubeapi::StringAt(item, {"name"}),
+                        kubeapi::StringAt(item, {"kind"}), kubeapi::BoolAt(item, {"namespaced"})};
+      if (resource.plural.find('/') == std::string::npos)
+        served.resources.push_back(std::move(resource));
     }
     const Resource* found = pick(served.resources);
-    const Result<Resource> answer = found != nullptr ? Result<Resource>(*found) : Result<Resource>(missing);
+    const Result<Resource> answer =
+        found != nullptr ? Result<Resource>(*found) : Result<Resource>(missing);
     if (auto self = weak.lock()) self->discovered[version] = std::move(served);
     done(answer);
   });

@@ -34,7 +34,12 @@ base::Backoff::Options BackoffOptions() {
 
 struct Informer::Impl : std::enable_shared_from_this<Informer::Impl> {
   Impl(base::Loop& l, Client& c, Resource r, std::string n, ListOptions o, InformerEvents e)
-      : loop(l), client(c), resource(std::move(r)), ns(std::move(n)), options(std::move(o)), events(std::move(e)) {}
+      : loop(l),
+        client(c),
+        resource(std::move(r)),
+        ns(std::move(n)),
+        options(std::move(o)),
+        events(std::move(e)) {}
 
   base::Loop& loop;
   Client& client;
@@ -130,7 +135,8 @@ struct Informer::Impl : std::enable_shared_from_this<Informer::Impl> {
     watch_events.closed = [weak](Status reason) {
       if (auto self = weak.lock(); self && !self->stopped) self->OnWatchClosed(std::move(reason));
     };
-    watch = std::make_unique<Watch>(loop, client, resource, ns, options, version, std::move(watch_events));
+    watch = std::make_unique<Watch>(loop, client, resource, ns, options, version,
+                                    std::move(watch_events));
   }
 
   void OnEvent(WatchEvent event) {
@@ -139,14 +145,17 @@ struct Informer::Impl : std::enable_shared_from_this<Informer::Impl> {
     if (!object_version.empty()) version = object_version;
     if (event.type == WatchEvent::Type::kBookmark) return;
     if (!event.object.contains("kind")) event.object["kind"] = resource.kind;
-    if (event.type == WatchEvent::Type::kDeleted) Withdraw(kubeapi::KeyOf(event.object));
-    else Report(event.object);
+    if (event.type == WatchEvent::Type::kDeleted)
+      Withdraw(kubeapi::KeyOf(event.object));
+    else
+      Report(event.object);
   }
 
   void OnWatchClosed(Status reason) {
     if (reason.code() == Code::kOutOfRange) return After(milliseconds(0), true);
     // The usual end of a watch. One that ends at once is treated as a failure, lest we spin.
-    if (reason.ok() && SteadyClock::now() - watch_started > seconds(1)) return After(milliseconds(0), false);
+    if (reason.ok() && SteadyClock::now() - watch_started > seconds(1))
+      return After(milliseconds(0), false);
     if (reason.ok()) return After(backoff.Next(), false);
     // A server that is away keeps its versions; one that refuses may have lost them.
     Fail(reason, reason.code() != Code::kUnavailable);
@@ -163,7 +172,8 @@ struct Informer::Impl : std::enable_shared_from_this<Informer::Impl> {
   void Fail(const Status& why, bool relist) {
     if (healthy) {
       healthy = false;
-      LOG_WARN("kubeclient", "watching {} of {}: {}", resource.plural, client.config().server, why.message());
+      LOG_WARN("kubeclient", "watching {} of {}: {}", resource.plural, client.config().server,
+               why.message());
       if (events.health) events.health(why);
       if (stopped) return;
     }
@@ -177,16 +187,18 @@ struct Informer::Impl : std::enable_shared_from_this<Informer::Impl> {
       auto self = weak.lock();
       if (self == nullptr || self->stopped) return;
       self->watch.reset();
-      if (relist || self->version.empty()) self->List();
-      else self->StartWatch();
+      if (relist || self->version.empty())
+        self->List();
+      else
+        self->StartWatch();
     });
   }
 };
 
-Informer::Informer(base::Loop& loop, Client& client, Resource resource, std::string ns, ListOptions options,
-                   InformerEvents events)
-    : impl_(std::make_shared<Impl>(loop, client, std::move(resource), std::move(ns), std::move(options),
-                                   std::move(events))) {
+Informer::Informer(base::Loop& loop, Client& client, Resource resource, std::string ns,
+                   ListOptions options, InformerEvents events)
+    : impl_(std::make_shared<Impl>(loop, client, std::move(resource), std::move(ns),
+                                   std::move(options), std::move(events))) {
   // Not inside the constructor's call: receivers may want to keep the pointer first.
   impl_->After(std::chrono::nanoseconds(0), true);
 }

@@ -15,15 +15,17 @@ struct InformerEvents {
   std::function<void(const std::string& key, const Json* now)> changed;
   /// The first complete list has been reported.
   std::function<void()> synced;
-  /// The API server cannot be reached or refuses (once per failure), and when it answers again (OK).
+  /// The API server cannot be reached or refuses (once per failure), and when it answers again
+  /// (OK).
   std::function<void(const base::Status&)> health;
 };
 
-/// Keeps up with one resource: list, then watch with bookmarks, again after each failure with a growing
-/// delay. What vanished while the watch was down is reported as deleted only after the next complete list;
-/// while the server is unreachable nothing is withdrawn. It keeps keys and versions, not objects: the
-/// receiver keeps what it needs. A resource the server does not serve (404) counts as empty and synced, and is
-/// tried again every 30 s. Lives on the client's loop; destroying it stops it.
+/// Keeps up with one resource: list, then watch with bookmarks, again after each failure with a
+/// growing delay. What vanished while the watch was down is reported as deleted only after the next
+/// complete list; while the server is unreachable nothing is withdrawn. It keeps keys and versions,
+/// not objects: the receiver keeps what it needs. A resource the server does not serve (404) counts
+/// as empty and synced, and is tried again every 30 s. Lives on the client's loop; destroying it
+/// stops it.
 class Informer {
  public:
   Informer(base::Loop& loop, Client& client, Resource resource, std::string ns, ListOptions options,

@@ -37,13 +37,15 @@ struct Record {
 
 Record Read(const Json& object, Lock lock) {
   if (lock == Lock::kLease)
-    return {StringAt(object, {"spec", "holderIdentity"}), kubeapi::IntAt(object, {"spec", "leaseDurationSeconds"}),
+    return {StringAt(object, {"spec", "holderIdentity"}),
+            kubeapi::IntAt(object, {"spec", "leaseDurationSeconds"}),
             StringAt(object, {"spec", "acquireTime"}), StringAt(object, {"spec", "renewTime"}),
             kubeapi::IntAt(object, {"spec", "leaseTransitions"})};
   const auto json = kubeapi::ParseJson(kubeapi::AnnotationOf(object, kAnnotation));
   if (!json.ok()) return {};
-  return {StringAt(*json, {"holderIdentity"}), kubeapi::IntAt(*json, {"leaseDurationSeconds"}), StringAt(*json, {"acquireTime"}),
-          StringAt(*json, {"renewTime"}), kubeapi::IntAt(*json, {"leaderTransitions"})};
+  return {StringAt(*json, {"holderIdentity"}), kubeapi::IntAt(*json, {"leaseDurationSeconds"}),
+          StringAt(*json, {"acquireTime"}), StringAt(*json, {"renewTime"}),
+          kubeapi::IntAt(*json, {"leaderTransitions"})};
 }
 
 void Write(Json& object, const Record& record, Lock lock) {
@@ -74,7 +76,8 @@ std::string TimeText(base::Time now, Lock lock) {
 }  // namespace
 
 struct LeaderElection::Impl : std::enable_shared_from_this<LeaderElection::Impl> {
-  Impl(base::Loop& l, Client& c, const base::Clock& k, LeaderElectionOptions o, std::function<void(bool)> f)
+  Impl(base::Loop& l, Client& c, const base::Clock& k, LeaderElectionOptions o,
+       std::function<void(bool)> f)
       : loop(l), client(c), clock(k), options(std::move(o)), changed(std::move(f)) {}
 
   base::Loop& loop;
@@ -99,14 +102,16 @@ struct LeaderElection::Impl : std::enable_shared_from_this<LeaderElection::Impl>
   }
 
   void Try() {
-    client.Get(resource(), options.ns, options.name, [weak = weak_from_this()](Result<Json> object) {
-      auto self = weak.lock();
-      if (self && !self->stopped) self->OnRecord(std::move(object));
-    });
+    client.Get(resource(), options.ns, options.name,
+               [weak = weak_from_this()](Result<Json> object) {
+                 auto self = weak.lock();
+                 if (self && !self->stopped) self->OnRecord(std::move(object));
+               });
   }
 
   void OnRecord(Result<Json> object) {
-    if (!object.ok() && object.status().code() != Code::kNotFound) return OnFailure(object.status());
+    if (!object.ok() && object.status().code() != Code::kNotFound)
+      return OnFailure(object.status());
     const bool absent = !object.ok();
     Json lock = absent ? Json({{"apiVersion", resource().api_version()},
                                {"kind", resource().kind},
@@ -118,22 +123,27 @@ struct LeaderElection::Impl : std::enable_shared_from_this<LeaderElection::Impl>
       seen_at = SteadyClock::now();
     }
     const bool ours = record.holder == options.identity;
-    const base::Duration patience = record.lease_seconds > 0 ? base::Duration(seconds(record.lease_seconds)) : options.lease;
+    const base::Duration patience =
+        record.lease_seconds > 0 ? base::Duration(seconds(record.lease_seconds)) : options.lease;
     if (!ours && !record.holder.empty() && SteadyClock::now() - seen_at < patience) {
       Lead(false);
       return Later(options.renew_every);
     }
     const std::string now = TimeText(clock.Now(), options.lock);
-    Record mine{options.identity, duration_cast<seconds>(options.lease).count(), ours ? record.acquired : now, now,
+    Record mine{options.identity, duration_cast<seconds>(options.lease).count(),
+                ours ? record.acquired : now, now,
                 record.transitions + (ours || record.holder.empty() ? 0 : 1)};
     if (mine.acquired.empty()) mine.acquired = now;
     Write(lock, mine, options.lock);
-    const auto done = [weak = weak_from_this(), mine, started = SteadyClock::now()](const Result<Json>& written) {
+    const auto done = [weak = weak_from_this(), mine,
+                       started = SteadyClock::now()](const Result<Json>& written) {
       auto self = weak.lock();
       if (self && !self->stopped) self->OnWritten(mine, started, written.status());
     };
-    if (absent) client.Create(resource(), options.ns, lock, done);
-    else client.Update(resource(), options.ns, options.name, lock, done);
+    if (absent)
+      client.Create(resource(), options.ns, lock, done);
+    else
+      client.Update(resource(), options.ns, options.name, lock, done);
   }
 
   void OnWritten(const Record& mine, SteadyClock::time_point started, const Status& status) {
@@ -142,10 +152,11 @@ struct LeaderElection::Impl : std::enable_shared_from_this<LeaderElection::Impl>
     seen = mine;
     seen_at = SteadyClock::now();
     const base::Duration left = options.lease * 2 / 3 - (SteadyClock::now() - started);
-    deadline = base::Timer::After(loop, left > base::Duration::zero() ? left : base::Duration::zero(),
-                                  [weak = weak_from_this()] {
-                                    if (auto self = weak.lock(); self && !self->stopped) self->Lead(false);
-                                  });
+    deadline =
+        base::Timer::After(loop, left > base::Duration::zero() ? left : base::Duration::zero(),
+                           [weak = weak_from_this()] {
+                             if (auto self = weak.lock(); self && !self->stopped) self->Lead(false);
+                           });
     Later(options.renew_every);
     Lead(true);
   }
@@ -158,7 +169,8 @@ struct LeaderElection::Impl : std::enable_shared_from_this<LeaderElection::Impl>
   void Lead(bool now) {
     if (leading == now) return;
     leading = now;
-    LOG_INFO("kubeclient", "{} {} of {}/{}", options.identity, now ? "is leader" : "is no longer leader", options.ns, options.name);
+    LOG_INFO("kubeclient", "{} {} of {}/{}", options.identity,
+             now ? "is leader" : "is no longer leader", options.ns, options.name);
     if (changed) changed(now);
   }
 
@@ -169,12 +181,13 @@ struct LeaderElection::Impl : std::enable_shared_from_this<LeaderElection::Impl>
     none.holder.clear();
     Json patch = Json::object();
     Write(patch, none, options.lock);
-    client.Patch(resource(), options.ns, options.name, PatchType::kMerge, patch, [](const Result<Json>&) {});
+    client.Patch(resource(), options.ns, options.name, PatchType::kMerge, patch,
+                 [](const Result<Json>&) {});
   }
 };
 
-LeaderElection::LeaderElection(base::Loop& loop, Client& client, const base::Clock& clock, LeaderElectionOptions options,
-                               std::function<void(bool)> changed)
+LeaderElection::LeaderElection(base::Loop& loop, Client& client, const base::Clock& clock,
+                               LeaderElectionOptions options, std::function<void(bool)> changed)
     : impl_(std::make_shared<Impl>(loop, client, clock, std::move(options), std::move(changed))) {
   impl_->Later(base::Duration::zero());
 }

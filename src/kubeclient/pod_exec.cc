@@ -21,7 +21,8 @@ enum Channel : char { kOut = 1, kErr = 2, kResult = 3 };
 
 std::string TargetOf(const ExecRequest& request) {
   const Resource pods{"", "v1", "pods", "Pod", true};
-  std::string target = pods.Path(http::UrlEncode(request.ns), http::UrlEncode(request.pod)) + "/exec?stdout=true&stderr=true";
+  std::string target = pods.Path(http::UrlEncode(request.ns), http::UrlEncode(request.pod)) +
+                       "/exec?stdout=true&stderr=true";
   if (!request.container.empty()) target += "&container=" + http::UrlEncode(request.container);
   for (const std::string& word : request.argv) target += "&command=" + http::UrlEncode(word);
   return target;
@@ -32,7 +33,8 @@ int ExitCodeOf(const Json& status) {
   if (StringAt(status, {"status"}) == "Success") return 0;
   for (const Json& cause : kubeapi::ItemsAt(status, {"details", "causes"}))
     if (StringAt(cause, {"reason"}) == "ExitCode")
-      if (const auto code = base::ParseInt(StringAt(cause, {"message"})); code.ok()) return static_cast<int>(*code);
+      if (const auto code = base::ParseInt(StringAt(cause, {"message"})); code.ok())
+        return static_cast<int>(*code);
   return -1;
 }
 
@@ -52,18 +54,21 @@ struct PodExec::Impl : std::enable_shared_from_this<PodExec::Impl> {
 
   void Heard() {
     idle = base::Timer::After(loop, request.idle_timeout, [weak = weak_from_this()] {
-      if (auto self = weak.lock()) self->Finish(Status(Code::kDeadlineExceeded, "nothing was heard of it in time"));
+      if (auto self = weak.lock())
+        self->Finish(Status(Code::kDeadlineExceeded, "nothing was heard of it in time"));
     });
   }
 
   void Start(Client& client) {
     Heard();
-    http::RequestHead head = http::WebSocketRequest(TargetOf(request), {"v5.channel.k8s.io", "v4.channel.k8s.io"});
+    http::RequestHead head =
+        http::WebSocketRequest(TargetOf(request), {"v5.channel.k8s.io", "v4.channel.k8s.io"});
     client.Upgrade(head, [weak = weak_from_this(), head](auto upgraded) {
       auto self = weak.lock();
       if (self == nullptr || !self->done) return;
       if (!upgraded.ok()) return self->Finish(upgraded.status());
-      if (const Status answer = http::CheckWebSocketAnswer(head, upgraded->first); !answer.ok()) return self->Finish(answer);
+      if (const Status answer = http::CheckWebSocketAnswer(head, upgraded->first); !answer.ok())
+        return self->Finish(answer);
       self->Attach(std::move(upgraded->second));
     });
   }
@@ -82,9 +87,12 @@ struct PodExec::Impl : std::enable_shared_from_this<PodExec::Impl> {
     Heard();
     if (message.empty()) return;
     const std::string_view data = message.substr(1);
-    if (message[0] == kOut) outcome.out += data;
-    else if (message[0] == kErr) outcome.err += data;
-    else if (message[0] == kResult) result += data;
+    if (message[0] == kOut)
+      outcome.out += data;
+    else if (message[0] == kErr)
+      outcome.err += data;
+    else if (message[0] == kResult)
+      result += data;
   }
 
   void OnClose(const Status& reason) {
@@ -104,13 +112,14 @@ struct PodExec::Impl : std::enable_shared_from_this<PodExec::Impl> {
     const auto callback = std::exchange(done, nullptr);
     if (!callback) return;
     callback(answer.ok() ? std::move(answer)
-                         : Result<ExecOutcome>(answer.status().In(
-                               fmt::format("running {} in {}/{}", request.argv.empty() ? "" : request.argv[0], request.ns,
-                                           request.pod))));
+                         : Result<ExecOutcome>(answer.status().In(fmt::format(
+                               "running {} in {}/{}", request.argv.empty() ? "" : request.argv[0],
+                               request.ns, request.pod))));
   }
 };
 
-PodExec::PodExec(base::Loop& loop, Client& client, ExecRequest request, std::function<void(Result<ExecOutcome>)> done)
+PodExec::PodExec(base::Loop& loop, Client& client, ExecRequest request,
+                 std::function<void(Result<ExecOutcome>)> done)
     : impl_(std::make_shared<Impl>(loop, std::move(request), std::move(done))) {
   impl_->Start(client);
 }

@@ -26,13 +26,14 @@ struct ExecOutcome {
   int exit_code = 0;
 };
 
-/// A command in a container of a pod, by the API server's exec over WebSocket. Lives on the client's loop;
-/// destroying it breaks the connection, after which the command may go on.
+/// A command in a container of a pod, by the API server's exec over WebSocket. Lives on the
+/// client's loop; destroying it breaks the connection, after which the command may go on.
 class PodExec {
  public:
-  /// `done` is called once: with what the command gave, whatever its exit code, or why it could not be run to its end.
-  /// It may destroy this.
-  PodExec(base::Loop& loop, Client& client, ExecRequest request, std::function<void(base::Result<ExecOutcome>)> done);
+  /// `done` is called once: with what the command gave, whatever its exit code, or why it could not
+  /// be run to its end. It may destroy this.
+  PodExec(base::Loop& loop, Client& client, ExecRequest request,
+          std::function<void(base::Result<ExecOutcome>)> done);
   ~PodExec();
   PodExec(const PodExec&) = delete;
   PodExec& operator=(const PodExec&) = delete;

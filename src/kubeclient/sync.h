@@ -10,7 +10,8 @@
 namespace isthmus::kubeclient {
 
 /// Runs the loop until an asynchronous call has answered: for the CLI, the installer and tests.
-///   Result<Json> pod = Await<Json>(loop, 10s, [&](auto done) { client.Get(kPods, ns, name, done); });
+///   Result<Json> pod = Await<Json>(loop, 10s, [&](auto done) { client.Get(kPods, ns, name, done);
+///   });
 template <typename T>
 base::Result<T> Await(base::Loop& loop, base::Duration timeout,
                       const std::function<void(std::function<void(base::Result<T>)>)>& start) {

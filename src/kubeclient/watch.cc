@@ -54,7 +54,8 @@ struct Watch::Impl : std::enable_shared_from_this<Watch::Impl> {
     }
     if (over) return;
     buffer.erase(0, start);
-    if (buffer.size() > kMaxLine) Close(Status(Code::kResourceExhausted, "a watch event is too large"));
+    if (buffer.size() > kMaxLine)
+      Close(Status(Code::kResourceExhausted, "a watch event is too large"));
   }
 
   void OnLine(std::string_view line) {
@@ -63,14 +64,20 @@ struct Watch::Impl : std::enable_shared_from_this<Watch::Impl> {
     if (!json.ok()) return Close(json.status().In("watch event"));
     const std::string type = kubeapi::StringAt(*json, {"type"});
     Json* object = kubeapi::FindMutable(*json, {"object"});
-    if (object == nullptr || !object->is_object()) return Close(Status(Code::kDataLoss, "a watch event without object"));
+    if (object == nullptr || !object->is_object())
+      return Close(Status(Code::kDataLoss, "a watch event without object"));
     if (type == "ERROR") return Close(kubeapi::FromStatusObject(500, *object).ToStatus());
     WatchEvent event;
-    if (type == "ADDED") event.type = WatchEvent::Type::kAdded;
-    else if (type == "MODIFIED") event.type = WatchEvent::Type::kModified;
-    else if (type == "DELETED") event.type = WatchEvent::Type::kDeleted;
-    else if (type == "BOOKMARK") event.type = WatchEvent::Type::kBookmark;
-    else return;
+    if (type == "ADDED")
+      event.type = WatchEvent::Type::kAdded;
+    else if (type == "MODIFIED")
+      event.type = WatchEvent::Type::kModified;
+    else if (type == "DELETED")
+      event.type = WatchEvent::Type::kDeleted;
+    else if (type == "BOOKMARK")
+      event.type = WatchEvent::Type::kBookmark;
+    else
+      return;
     event.object = std::move(*object);
     events.event(std::move(event));
   }
@@ -95,10 +102,14 @@ Watch::Watch(base::Loop& loop, Client& client, const Resource& resource, std::st
   impl_->events = std::move(events);
   const int lasts = WatchSeconds();
   http::RequestHead head;
-  head.target = fmt::format("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}", resource.Path(http::UrlEncode(ns)), lasts);
-  if (!resource_version.empty()) head.target += "&resourceVersion=" + http::UrlEncode(resource_version);
-  if (!options.label_selector.empty()) head.target += "&labelSelector=" + http::UrlEncode(options.label_selector);
-  if (!options.field_selector.empty()) head.target += "&fieldSelector=" + http::UrlEncode(options.field_selector);
+  head.target = fmt::format("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}",
+                            resource.Path(http::UrlEncode(ns)), lasts);
+  if (!resource_version.empty())
+    head.target += "&resourceVersion=" + http::UrlEncode(resource_version);
+  if (!options.label_selector.empty())
+    head.target += "&labelSelector=" + http::UrlEncode(options.label_selector);
+  if (!options.field_selector.empty())
+    head.target += "&fieldSelector=" + http::UrlEncode(options.field_selector);
   head.headers.Set("accept", "application/json");
   http::ClientEvents stream_events;
   const std::weak_ptr<Impl> weak = impl_;
@@ -113,7 +124,8 @@ Watch::Watch(base::Loop& loop, Client& client, const Resource& resource, std::st
   };
   // A server that neither speaks nor ends the watch in time is taken for dead.
   impl_->deadline = base::Timer::After(loop, std::chrono::seconds(lasts + 30), [weak] {
-    if (auto self = weak.lock()) self->Close(Status(Code::kDeadlineExceeded, "the watch did not end in time"));
+    if (auto self = weak.lock())
+      self->Close(Status(Code::kDeadlineExceeded, "the watch did not end in time"));
   });
   impl_->stream = client.Stream(std::move(head), std::move(stream_events));
 }

@@ -17,16 +17,17 @@ struct WatchEvent {
   Json object;
 };
 
-/// One watch request: objects as they change from a resource version on, until the server ends it (they
-/// all do after some minutes), it fails, or the Watch is destroyed. Lives on the client's loop. The
-/// callbacks may destroy it.
+/// One watch request: objects as they change from a resource version on, until the server ends it
+/// (they all do after some minutes), it fails, or the Watch is destroyed. Lives on the client's
+/// loop. The callbacks may destroy it.
 class Watch {
  public:
   struct Events {
     /// The server has accepted the watch.
     std::function<void()> open;
     std::function<void(WatchEvent)> event;
-    /// Once, at the end: OK when the server ended it in order; kOutOfRange when the version is too old.
+    /// Once, at the end: OK when the server ended it in order; kOutOfRange when the version is too
+    /// old.
     std::function<void(base::Status)> closed;
   };
   Watch(base::Loop& loop, Client& client, const Resource& resource, std::string_view ns,

@@ -11,10 +11,11 @@ namespace isthmus::model {
 
 enum class ProxyType { kSidecar, kRouter };
 
-/// A connected Envoy as it announced itself: node ID "<type>~<ip>~<pod>.<ns>~<ns>.svc.<domain>" and metadata. A value.
+/// A connected Envoy as it announced itself: node ID "<type>~<ip>~<pod>.<ns>~<ns>.svc.<domain>" and
+/// metadata. A value.
 struct Proxy {
   ProxyType type = ProxyType::kSidecar;
-  std::string id;    ///< "<pod>.<ns>"
+  std::string id;  ///< "<pod>.<ns>"
   std::string pod;
   std::string ns;
   std::string domain_suffix;           ///< "cluster.local"
@@ -25,7 +26,7 @@ struct Proxy {
   Locality locality;
   std::string service_account;
   std::string node_name;
-  std::string version;  ///< ISTIO_VERSION
+  std::string version;               ///< ISTIO_VERSION
   std::set<NetworkId> network_view;  ///< REQUESTED_NETWORK_VIEW; empty sees all.
   bool dns_capture = false;
   bool unprivileged = false;  ///< UNPRIVILEGED_POD: ports below 1024 are skipped.

@@ -17,7 +17,20 @@ namespace isthmus::model {
 using Labels = std::map<std::string, std::string>;
 
 /// How Envoy treats a port. kAuto: detected from the first bytes.
-enum class Protocol { kAuto, kTcp, kUdp, kHttp, kHttp2, kGrpc, kGrpcWeb, kHttps, kTls, kMongo, kRedis, kMysql };
+enum class Protocol {
+  kAuto,
+  kTcp,
+  kUdp,
+  kHttp,
+  kHttp2,
+  kGrpc,
+  kGrpcWeb,
+  kHttps,
+  kTls,
+  kMongo,
+  kRedis,
+  kMysql
+};
 bool IsHttp(Protocol protocol);   ///< kHttp, kHttp2, kGrpc, kGrpcWeb.
 bool IsHttp2(Protocol protocol);  ///< kHttp2, kGrpc, kGrpcWeb.
 /// The protocol of a name such as "HTTP2" or "tls", in any case; nothing when it is not known.
@@ -25,7 +38,8 @@ std::optional<Protocol> ProtocolFromName(const std::string& name);
 /// "HTTP", "HTTP2", "TCP"...; "UnsupportedProtocol" for kAuto, as Istio prints it.
 std::string_view ProtocolName(Protocol protocol);
 /// Istio's rules: appProtocol, then the port name's prefix, then well-known numbers.
-Protocol ParseProtocol(bool udp, const std::string& app_protocol, const std::string& port_name, int number);
+Protocol ParseProtocol(bool udp, const std::string& app_protocol, const std::string& port_name,
+                       int number);
 
 struct Port {
   std::string name;
@@ -63,14 +77,16 @@ struct Service {
   base::Time created;
   std::vector<Port> ports;
   Resolution resolution = Resolution::kEndpoints;
-  /// The address for proxies of clusters that have none of their own; "0.0.0.0" for headless, else may be empty.
+  /// The address for proxies of clusters that have none of their own; "0.0.0.0" for headless, else
+  /// may be empty.
   std::string default_address;
   std::map<ClusterId, std::vector<std::string>> cluster_vips;
   std::string auto_address;  ///< Allocated for hosts without one, used with DNS capture.
   Labels labels;
   Labels selector;
   Visibility export_to;
-  std::vector<std::string> subject_alt_names;  ///< From annotations or the ServiceEntry, besides the endpoints' own.
+  std::vector<std::string>
+      subject_alt_names;  ///< From annotations or the ServiceEntry, besides the endpoints' own.
   std::string alias_of;
   bool external = false;    ///< MESH_EXTERNAL.
   bool kubernetes = true;   ///< Comes from a Kubernetes Service.
@@ -90,23 +106,27 @@ struct Service {
 
 enum class Health { kHealthy, kUnhealthy, kDraining, kTerminating };
 
-/// Why an endpoint is as it is; printed by explain, /debug and the console. Never read by translation.
+/// Why an endpoint is as it is; printed by explain, /debug and the console. Never read by
+/// translation.
 struct Provenance {
-  std::string source;          ///< "EndpointSlice cluster2 sample/helloworld-x7f2k"
-  std::string network_source;  ///< "pod label", "namespace label", "meshNetworks fromRegistry", "none"
+  std::string source;  ///< "EndpointSlice cluster2 sample/helloworld-x7f2k"
+  std::string
+      network_source;  ///< "pod label", "namespace label", "meshNetworks fromRegistry", "none"
   bool operator==(const Provenance&) const = default;
 };
 
 /// One address that serves one port of a service.
 struct Endpoint {
-  std::string address;  ///< IP, host name (DNS resolution) or "unix:///path"; empty: only through gateways.
+  std::string
+      address;  ///< IP, host name (DNS resolution) or "unix:///path"; empty: only through gateways.
   uint16_t port = 0;
   std::string port_name;  ///< Service port name; matched to Port::name.
   NetworkId network;
   ClusterId cluster;
   Locality locality;
-  std::shared_ptr<const Labels> labels;    ///< Of the workload itself. Never null.
-  /// Region, zone, subzone, node, cluster and network as labels; shared by all endpoints of a node. May be null.
+  std::shared_ptr<const Labels> labels;  ///< Of the workload itself. Never null.
+  /// Region, zone, subzone, node, cluster and network as labels; shared by all endpoints of a node.
+  /// May be null.
   std::shared_ptr<const Labels> topology;
   std::string ns;
   std::string service_account;  ///< SPIFFE URI; empty when unknown.
@@ -118,7 +138,8 @@ struct Endpoint {
   std::string hostname;  ///< Pod host name of stateful sets.
   std::shared_ptr<const Provenance> provenance;
 
-  /// A label as subsets and failover priorities see it: of the topology, else of the workload; null when absent.
+  /// A label as subsets and failover priorities see it: of the topology, else of the workload; null
+  /// when absent.
   const std::string* FindLabel(const std::string& key) const;
   /// Both in one map, for printing.
   Labels AllLabels() const;

@@ -36,7 +36,8 @@ class Telemetry;
 
 namespace isthmus::model {
 
-/// The configuration objects of the config cluster. Each list is replaced when one of it changes. Never null.
+/// The configuration objects of the config cluster. Each list is replaced when one of it changes.
+/// Never null.
 struct Configs {
   template <typename T>
   using List = std::shared_ptr<const config::ObjectList<T>>;
@@ -60,22 +61,26 @@ struct Credential {
   bool operator==(const Credential&) const = default;
 };
 
-/// Everything that translation may read, at one version. Immutable once published; copying shares all parts.
+/// Everything that translation may read, at one version. Immutable once published; copying shares
+/// all parts.
 struct Snapshot {
   uint64_t version = 0;
   ClusterId config_cluster;
   std::string domain_suffix = "cluster.local";
   std::string root_namespace = "istio-system";
-  std::shared_ptr<const istio::mesh::v1alpha1::MeshConfig> mesh;  ///< With defaults filled in. Never null.
+  std::shared_ptr<const istio::mesh::v1alpha1::MeshConfig>
+      mesh;  ///< With defaults filled in. Never null.
   std::shared_ptr<const istio::mesh::v1alpha1::MeshNetworks> networks;
 
-  /// By hostname. Several hosts of one name (ServiceEntries of several namespaces) are one entry each.
-  using ServiceMap = std::map<std::string, std::vector<std::shared_ptr<const Service>>, std::less<>>;
+  /// By hostname. Several hosts of one name (ServiceEntries of several namespaces) are one entry
+  /// each.
+  using ServiceMap =
+      std::map<std::string, std::vector<std::shared_ptr<const Service>>, std::less<>>;
   std::shared_ptr<const ServiceMap> services;
   /// Keyed by "<hostname>/<namespace>".
   using EndpointMap = std::map<std::string, std::shared_ptr<const ServiceEndpoints>, std::less<>>;
   std::shared_ptr<const EndpointMap> endpoints;
-  std::shared_ptr<const GatewayIndex> gateways;             ///< Host names resolved or dropped; for EDS.
+  std::shared_ptr<const GatewayIndex> gateways;  ///< Host names resolved or dropped; for EDS.
   std::shared_ptr<const GatewayIndex> unresolved_gateways;  ///< For DNS clusters.
   WorkloadIndex workloads;
   Configs configs;
@@ -83,17 +88,20 @@ struct Snapshot {
   std::shared_ptr<const std::map<std::string, Credential>> credentials;
 };
 
-/// What differs between a snapshot and the one before it; translation redoes only what this touches.
-/// `everything` stands for a difference that is not worth telling apart (mesh config, networks, first snapshot).
+/// What differs between a snapshot and the one before it; translation redoes only what this
+/// touches. `everything` stands for a difference that is not worth telling apart (mesh config,
+/// networks, first snapshot).
 struct ChangeSet {
   bool everything = false;
-  bool gateways = false;                   ///< Network gateways: every load assignment may change.
-  std::set<std::string> services;          ///< Hostnames whose Service changed, came or went, or whose accounts did.
-  std::set<std::string> endpoints;         ///< "<hostname>/<namespace>" whose endpoints changed.
-  std::set<std::string> config_kinds;      ///< "VirtualService", ...
-  std::set<std::string> configs;           ///< "VirtualService/<ns>/<name>"
-  std::set<std::string> workloads;         ///< "<cluster>/<ns>/<name>" whose labels, addresses or locality changed.
-  std::set<std::string> credentials;       ///< Keys of Snapshot::credentials.
+  bool gateways = false;  ///< Network gateways: every load assignment may change.
+  std::set<std::string>
+      services;  ///< Hostnames whose Service changed, came or went, or whose accounts did.
+  std::set<std::string> endpoints;     ///< "<hostname>/<namespace>" whose endpoints changed.
+  std::set<std::string> config_kinds;  ///< "VirtualService", ...
+  std::set<std::string> configs;       ///< "VirtualService/<ns>/<name>"
+  std::set<std::string>
+      workloads;  ///< "<cluster>/<ns>/<name>" whose labels, addresses or locality changed.
+  std::set<std::string> credentials;  ///< Keys of Snapshot::credentials.
   bool empty() const;
   void Merge(const ChangeSet& later);
 };

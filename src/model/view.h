@@ -15,13 +15,13 @@ namespace isthmus::model {
 /// One xDS resource, serialised once and shared by every stream that needs it. Immutable.
 struct Resource {
   std::string name;
-  base::Slice any;     ///< A serialised google.protobuf.Any.
-  uint64_t hash = 0;   ///< Of `any`; equal resources compare equal by it.
+  base::Slice any;    ///< A serialised google.protobuf.Any.
+  uint64_t hash = 0;  ///< Of `any`; equal resources compare equal by it.
 };
 
-/// The resources of one type that one part of the translation made, in the order in which they are sent.
-/// Immutable and shared: views of many proxies hold the same set, and two views that hold the same
-/// pointer need no comparison.
+/// The resources of one type that one part of the translation made, in the order in which they are
+/// sent. Immutable and shared: views of many proxies hold the same set, and two views that hold the
+/// same pointer need no comparison.
 class ResourceSet {
  public:
   ResourceSet() = default;
@@ -30,8 +30,9 @@ class ResourceSet {
   const std::vector<std::shared_ptr<const Resource>>& all() const { return resources_; }
   const std::shared_ptr<const Resource>* Find(std::string_view name) const;
   /// A new set in which `changed` replace or join those of equal name.
-  std::shared_ptr<const ResourceSet> With(const std::vector<std::shared_ptr<const Resource>>& changed,
-                                          const std::vector<std::string>& removed) const;
+  std::shared_ptr<const ResourceSet> With(
+      const std::vector<std::shared_ptr<const Resource>>& changed,
+      const std::vector<std::string>& removed) const;
 
  private:
   std::vector<std::shared_ptr<const Resource>> resources_;

@@ -22,20 +22,25 @@ struct Workload {
   Locality locality;
   NetworkId network;
   /// Named ports, for named target ports; shared by pods of one kind. Never null.
-  std::shared_ptr<const std::map<std::string, int>> container_ports = std::make_shared<const std::map<std::string, int>>();
+  std::shared_ptr<const std::map<std::string, int>> container_ports =
+      std::make_shared<const std::map<std::string, int>>();
 };
 /// Labels are compared by value.
 bool operator==(const Workload& a, const Workload& b);
 
-/// Finds workloads by cluster, namespace and name. Copying shares the namespaces that did not change.
+/// Finds workloads by cluster, namespace and name. Copying shares the namespaces that did not
+/// change.
 class WorkloadIndex {
  public:
   void Put(std::shared_ptr<const Workload> workload);
   void Remove(const ClusterId& cluster, const std::string& ns, const std::string& name);
   void RemoveCluster(const ClusterId& cluster);
-  std::shared_ptr<const Workload> Find(const ClusterId& cluster, const std::string& ns, const std::string& name) const;
-  std::shared_ptr<const Workload> FindByAddress(const ClusterId& cluster, const std::string& address) const;
-  std::vector<std::shared_ptr<const Workload>> InNamespace(const ClusterId& cluster, const std::string& ns) const;
+  std::shared_ptr<const Workload> Find(const ClusterId& cluster, const std::string& ns,
+                                       const std::string& name) const;
+  std::shared_ptr<const Workload> FindByAddress(const ClusterId& cluster,
+                                                const std::string& address) const;
+  std::vector<std::shared_ptr<const Workload>> InNamespace(const ClusterId& cluster,
+                                                           const std::string& ns) const;
   std::vector<std::shared_ptr<const Workload>> InCluster(const ClusterId& cluster) const;
   size_t size() const;
   bool operator==(const WorkloadIndex& other) const;

@@ -34,8 +34,8 @@ base::Time ToTime(const ASN1_TIME* time) {
 }
 
 std::vector<std::string> Sans(X509* x509, int type) {
-  NamesPtr names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(x509, NID_subject_alt_name, nullptr, nullptr)));
+  NamesPtr names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(x509, NID_subject_alt_name, nullptr, nullptr)));
   ERR_clear_error();
   return names == nullptr ? std::vector<std::string>() : SansOf(names.get(), type);
 }
@@ -67,7 +67,8 @@ base::Result<std::vector<Certificate>> Certificate::ChainFromPem(std::string_vie
   while (X509* x509 = PEM_read_bio_X509(bio.get(), nullptr, RefusePassword, nullptr))
     chain.emplace_back(Share(x509));
   const unsigned long error = ERR_peek_last_error();
-  const bool at_end = ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
+  const bool at_end =
+      ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
   if (!at_end)
     return OpenSslError(Code::kInvalidArgument,
                         fmt::format("certificate {} of the PEM text is broken", chain.size() + 1));
@@ -97,7 +98,7 @@ std::string Certificate::issuer() const { return NameText(X509_get_issuer_name(x
 std::string Certificate::serial() const {
   const ASN1_INTEGER* serial = X509_get0_serialNumber(x509_.get());
   return base::HexEncode({reinterpret_cast<const char*>(ASN1_STRING_get0_data(serial)),
-                    static_cast<size_t>(ASN1_STRING_length(serial))});
+                          static_cast<size_t>(ASN1_STRING_length(serial))});
 }
 
 base::Time Certificate::not_before() const { return ToTime(X509_get0_notBefore(x509_.get())); }
@@ -144,7 +145,8 @@ base::Result<PrivateKey> PrivateKey::FromPem(std::string_view pem) {
   BioPtr bio = ReadOnlyBio(pem);
   EVP_PKEY* key = PEM_read_bio_PrivateKey(bio.get(), nullptr, RefusePassword, nullptr);
   if (key == nullptr)
-    return OpenSslError(Code::kInvalidArgument, "no private key in PEM text (PKCS#8, PKCS#1 or SEC1, not encrypted)");
+    return OpenSslError(Code::kInvalidArgument,
+                        "no private key in PEM text (PKCS#8, PKCS#1 or SEC1, not encrypted)");
   return PrivateKey(Share(key));
 }
 
@@ -163,7 +165,8 @@ std::string PrivateKey::public_pem() const {
 base::Result<KeyCertificate> KeyCertificate::FromPem(std::string_view key_pem,
                                                      std::string_view chain_pem) {
   ASSIGN_OR_RETURN(PrivateKey key, PrivateKey::FromPem(key_pem), "key");
-  ASSIGN_OR_RETURN(std::vector<Certificate> chain, Certificate::ChainFromPem(chain_pem), "certificates");
+  ASSIGN_OR_RETURN(std::vector<Certificate> chain, Certificate::ChainFromPem(chain_pem),
+                   "certificates");
   if (X509_check_private_key(chain.front().x509(), key.evp()) != 1) {
     ERR_clear_error();
     return base::Error(Code::kInvalidArgument, "the key does not fit the certificate of \"{}\"",

@@ -25,7 +25,7 @@ class Certificate {
   std::string der() const;
   std::string subject() const;  ///< RFC 2253 form: "CN=Root CA,O=Istio".
   std::string issuer() const;
-  std::string serial() const;   ///< Lower-case hexadecimal.
+  std::string serial() const;  ///< Lower-case hexadecimal.
   base::Time not_before() const;
   base::Time not_after() const;
   bool is_ca() const;
@@ -35,7 +35,7 @@ class Certificate {
   /// Common name of the subject, and its organisations (Kubernetes' user and groups).
   std::string common_name() const;
   std::vector<std::string> organizations() const;
-  std::string sha256() const;   ///< Fingerprint of the DER form, lower-case hexadecimal.
+  std::string sha256() const;  ///< Fingerprint of the DER form, lower-case hexadecimal.
   bool operator==(const Certificate& other) const { return sha256() == other.sha256(); }
 
   /// For pki and http only.

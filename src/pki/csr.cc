@@ -32,8 +32,8 @@ Names NamesOf(X509_REQ* request) {
   ExtensionsPtr extensions(X509_REQ_get_extensions(request));
   NamesPtr sans(extensions == nullptr
                     ? nullptr
-                    : static_cast<GENERAL_NAMES*>(X509V3_get_d2i(extensions.get(), NID_subject_alt_name,
-                                                                 nullptr, nullptr)));
+                    : static_cast<GENERAL_NAMES*>(X509V3_get_d2i(
+                          extensions.get(), NID_subject_alt_name, nullptr, nullptr)));
   if (sans != nullptr) {
     names.uri_sans = SansOf(sans.get(), GEN_URI);
     names.dns_sans = SansOf(sans.get(), GEN_DNS);
@@ -44,10 +44,12 @@ Names NamesOf(X509_REQ* request) {
 }
 
 base::Status CheckKey(EVP_PKEY* key) {
-  if (key == nullptr) return OpenSslError(Code::kInvalidArgument, "request without a usable public key");
+  if (key == nullptr)
+    return OpenSslError(Code::kInvalidArgument, "request without a usable public key");
   const int bits = EVP_PKEY_get_bits(key);
   if (EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA && (bits < 2048 || bits > 8192))
-    return base::Error(Code::kInvalidArgument, "RSA key of {} bits: 2048 to 8192 are accepted", bits);
+    return base::Error(Code::kInvalidArgument, "RSA key of {} bits: 2048 to 8192 are accepted",
+                       bits);
   return {};
 }
 
@@ -67,7 +69,8 @@ base::Result<std::string> MakeCsr(const PrivateKey& key, const Names& names) {
                    "alternative names");
   if (sk_GENERAL_NAME_num(sans.get()) > 0) {
     STACK_OF(X509_EXTENSION)* raw = nullptr;
-    const int added = X509V3_add1_i2d(&raw, NID_subject_alt_name, sans.get(), 1, X509V3_ADD_DEFAULT);
+    const int added =
+        X509V3_add1_i2d(&raw, NID_subject_alt_name, sans.get(), 1, X509V3_ADD_DEFAULT);
     ExtensionsPtr extensions(raw);
     if (added != 1 || X509_REQ_add_extensions(request.get(), extensions.get()) != 1)
       return OpenSslError(Code::kInternal, "adding alternative names to a request");
@@ -83,7 +86,8 @@ base::Result<std::string> MakeCsr(const PrivateKey& key, const Names& names) {
 
 base::Result<Csr> Csr::FromPem(std::string_view pem) {
   if (pem.size() > kMaxCsrBytes)
-    return base::Error(Code::kInvalidArgument, "certificate request of {} bytes is too long", pem.size());
+    return base::Error(Code::kInvalidArgument, "certificate request of {} bytes is too long",
+                       pem.size());
   BioPtr bio = ReadOnlyBio(pem);
   X509_REQ* parsed = PEM_read_bio_X509_REQ(bio.get(), nullptr, nullptr, nullptr);
   if (parsed == nullptr)

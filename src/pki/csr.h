@@ -25,11 +25,12 @@ struct Names {
 /// A PKCS#10 request in PEM form, signed with `key`. SANs are marked critical.
 base::Result<std::string> MakeCsr(const PrivateKey& key, const Names& names);
 
-/// A certificate request whose signature fits its key. What it says of names is the sender's wish, not a
-/// fact. An immutable value.
+/// A certificate request whose signature fits its key. What it says of names is the sender's wish,
+/// not a fact. An immutable value.
 class Csr {
  public:
-  /// Refuses what does not parse, RSA keys outside 2048 to 8192 bits, and a signature that does not fit.
+  /// Refuses what does not parse, RSA keys outside 2048 to 8192 bits, and a signature that does not
+  /// fit.
   static base::Result<Csr> FromPem(std::string_view pem);
 
   const Names& names() const { return names_; }

@@ -50,8 +50,8 @@ base::Result<Parts> Split(std::string_view token) {
   Parts parts;
   parts.signed_text = token.substr(0, second);
   ASSIGN_OR_RETURN(parts.header, DecodeObject(token.substr(0, first), "header"), "header");
-  ASSIGN_OR_RETURN(parts.payload, DecodeObject(token.substr(first + 1, second - first - 1), "payload"),
-                   "payload");
+  ASSIGN_OR_RETURN(parts.payload,
+                   DecodeObject(token.substr(first + 1, second - first - 1), "payload"), "payload");
   base::Result<std::string> signature = base::Base64Decode(token.substr(second + 1));
   if (!signature) return Malformed("signature is not base64url");
   parts.signature = std::move(*signature);
@@ -69,7 +69,8 @@ base::Result<base::Time> TimeOf(const Json& object, std::string_view key) {
   if (at == object.end()) return base::Time();
   if (!at->is_number()) return Malformed(fmt::format("{} is not a number", key));
   const double value = at->get<double>();
-  if (!(value >= 0 && value < 9214646400.0)) return Malformed(fmt::format("{} is out of range", key));
+  if (!(value >= 0 && value < 9214646400.0))
+    return Malformed(fmt::format("{} is out of range", key));
   return base::Time(std::chrono::seconds(static_cast<int64_t>(value)));
 }
 
@@ -105,7 +106,9 @@ base::Result<TokenClaims> ClaimsOf(const Json& payload) {
 }
 
 Json PayloadOf(const TokenClaims& claims) {
-  const auto seconds_of = [](base::Time time) { return std::chrono::system_clock::to_time_t(time); };
+  const auto seconds_of = [](base::Time time) {
+    return std::chrono::system_clock::to_time_t(time);
+  };
   Json payload = {{"iss", claims.issuer}, {"sub", claims.subject}};
   if (!claims.audiences.empty()) payload["aud"] = claims.audiences;
   if (!claims.id.empty()) payload["jti"] = claims.id;
@@ -132,10 +135,10 @@ bool SignatureFits(const Parts& parts, EVP_PKEY* key) {
   ContextPtr context(EVP_MD_CTX_new());
   const bool fits =
       EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key) == 1 &&
-      EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(parts.signature.data()),
-                       parts.signature.size(),
-                       reinterpret_cast<const unsigned char*>(parts.signed_text.data()),
-                       parts.signed_text.size()) == 1;
+      EVP_DigestVerify(
+          context.get(), reinterpret_cast<const unsigned char*>(parts.signature.data()),
+          parts.signature.size(), reinterpret_cast<const unsigned char*>(parts.signed_text.data()),
+          parts.signed_text.size()) == 1;
   ERR_clear_error();
   return fits;
 }
@@ -164,7 +167,8 @@ base::Result<PublicKey> PublicKey::FromPem(std::string_view pem) {
     return OpenSslError(Code::kInvalidArgument, "certificate without a usable key");
   }
   if (base::Result<PrivateKey> key = PrivateKey::FromPem(pem); key.ok()) return Of(*key);
-  return base::Error(Code::kInvalidArgument, "no public key, certificate or private key in PEM text");
+  return base::Error(Code::kInvalidArgument,
+                     "no public key, certificate or private key in PEM text");
 }
 
 PublicKey PublicKey::Of(const PrivateKey& key) {
@@ -182,7 +186,8 @@ std::string PublicKey::id() const {
   unsigned char* der = nullptr;
   const int size = i2d_PUBKEY(key_.get(), &der);
   if (size <= 0) return {};
-  std::string id = base::Base64UrlEncode(Sha256({reinterpret_cast<char*>(der), static_cast<size_t>(size)}));
+  std::string id =
+      base::Base64UrlEncode(Sha256({reinterpret_cast<char*>(der), static_cast<size_t>(size)}));
   OPENSSL_free(der);
   return id;
 }
@@ -198,8 +203,12 @@ base::Result<std::string> PublicKey::Jwk() const {
     BN_free(value);
     return base::Base64UrlEncode(bytes);
   };
-  return Json{{"use", "sig"}, {"kty", "RSA"}, {"kid", id()}, {"alg", "RS256"},
-              {"n", number(OSSL_PKEY_PARAM_RSA_N)}, {"e", number(OSSL_PKEY_PARAM_RSA_E)}}
+  return Json{{"use", "sig"},
+              {"kty", "RSA"},
+              {"kid", id()},
+              {"alg", "RS256"},
+              {"n", number(OSSL_PKEY_PARAM_RSA_N)},
+              {"e", number(OSSL_PKEY_PARAM_RSA_E)}}
       .dump();
 }
 
@@ -236,10 +245,12 @@ base::Result<TokenClaims> VerifyToken(std::string_view token, const std::vector<
   const bool fits = std::any_of(keys.begin(), keys.end(), [&](const PublicKey& key) {
     return SignatureFits(parts, key.evp());
   });
-  if (!fits) return base::Error(Code::kUnauthenticated, "token is signed by none of the known keys");
+  if (!fits)
+    return base::Error(Code::kUnauthenticated, "token is signed by none of the known keys");
   ASSIGN_OR_RETURN(TokenClaims claims, ClaimsOf(parts.payload), "verifying");
   if (claims.expires != base::Time() && now >= claims.expires)
-    return base::Error(Code::kUnauthenticated, "token expired at {}", base::FormatTime(claims.expires));
+    return base::Error(Code::kUnauthenticated, "token expired at {}",
+                       base::FormatTime(claims.expires));
   if (claims.not_before != base::Time() && now < claims.not_before)
     return base::Error(Code::kUnauthenticated, "token is not valid before {}",
                        base::FormatTime(claims.not_before));

@@ -12,15 +12,16 @@
 
 namespace isthmus::pki {
 
-/// What a Kubernetes service-account token says. A value. Empty fields are left out when it is signed.
+/// What a Kubernetes service-account token says. A value. Empty fields are left out when it is
+/// signed.
 struct TokenClaims {
   std::string issuer;
   std::string subject;  ///< "system:serviceaccount:<namespace>:<name>"
   std::vector<std::string> audiences;
-  std::string id;       ///< jti
+  std::string id;  ///< jti
   base::Time issued_at;
   base::Time not_before;
-  base::Time expires;   ///< The epoch: never (legacy token secrets).
+  base::Time expires;  ///< The epoch: never (legacy token secrets).
   // The claim kubernetes.io.
   std::string ns;
   std::string service_account;
@@ -29,7 +30,7 @@ struct TokenClaims {
   std::string pod_uid;
   std::string node;
   std::string node_uid;
-  std::string secret;   ///< Legacy tokens are bound to the secret that holds them.
+  std::string secret;  ///< Legacy tokens are bound to the secret that holds them.
   std::string secret_uid;
   bool operator==(const TokenClaims&) const = default;
 };
@@ -46,7 +47,8 @@ class PublicKey {
   std::string pem() const;
   /// Kubernetes' key ID: base64url of the SHA-256 of the DER form.
   std::string id() const;
-  /// The key as one JSON Web Key, RSA only: {"use":"sig","kty":"RSA","kid":...,"alg":"RS256","n":...,"e":...}.
+  /// The key as one JSON Web Key, RSA only:
+  /// {"use":"sig","kty":"RSA","kid":...,"alg":"RS256","n":...,"e":...}.
   base::Result<std::string> Jwk() const;
   EVP_PKEY* evp() const { return key_.get(); }
 
@@ -58,8 +60,8 @@ class PublicKey {
 /// Signs with RS256; the key must be RSA.
 base::Result<std::string> SignToken(const PrivateKey& key, const TokenClaims& claims);
 
-/// Checks RS256 signature, times and audience (one of `audiences` suffices; none accepts any). Errors are
-/// kUnauthenticated. Tokens of another algorithm, "none" above all, are refused.
+/// Checks RS256 signature, times and audience (one of `audiences` suffices; none accepts any).
+/// Errors are kUnauthenticated. Tokens of another algorithm, "none" above all, are refused.
 base::Result<TokenClaims> VerifyToken(std::string_view token, const std::vector<PublicKey>& keys,
                                       const std::vector<std::string>& audiences, base::Time now);
 

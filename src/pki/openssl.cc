@@ -35,7 +35,8 @@ std::vector<std::string> NameValues(const X509_NAME* name, int nid) {
   for (int at = X509_NAME_get_index_by_NID(name, nid, -1); at >= 0;
        at = X509_NAME_get_index_by_NID(name, nid, at)) {
     unsigned char* text = nullptr;
-    const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+    const int size =
+        ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
     if (size < 0) continue;
     values.emplace_back(reinterpret_cast<char*>(text), static_cast<size_t>(size));
     OPENSSL_free(text);
@@ -111,10 +112,12 @@ base::Result<NamesPtr> MakeSans(const std::vector<std::string>& uris,
 }
 
 base::Status AddNameValue(X509_NAME* name, int nid, std::string_view value) {
-  // MBSTRING types are checked against X.520's bounds, which forbid an empty string; a plain type is not.
+  // MBSTRING types are checked against X.520's bounds, which forbid an empty string; a plain type
+  // is not.
   const int type = value.empty() ? V_ASN1_PRINTABLESTRING : MBSTRING_UTF8;
   const auto* bytes = reinterpret_cast<const unsigned char*>(value.empty() ? "" : value.data());
-  if (X509_NAME_add_entry_by_NID(name, nid, type, bytes, static_cast<int>(value.size()), -1, 0) == 1)
+  if (X509_NAME_add_entry_by_NID(name, nid, type, bytes, static_cast<int>(value.size()), -1, 0) ==
+      1)
     return {};
   return OpenSslError(base::Code::kInvalidArgument, fmt::format("subject value \"{}\"", value));
 }

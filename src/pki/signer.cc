@@ -37,7 +37,8 @@ base::Status AddExtension(X509* x509, X509* issuer, int nid, const std::string& 
 }
 
 base::Status SetSerial(X509* x509) {
-  // 128 random bits; the first bit is kept zero, so that the integer is positive and has no extra byte.
+  // 128 random bits; the first bit is kept zero, so that the integer is positive and has no extra
+  // byte.
   std::string bytes = RandomBytes(16);
   bytes[0] = static_cast<char>((bytes[0] & 0x7f) | 0x40);
   BIGNUM* number = BN_bin2bn(reinterpret_cast<const unsigned char*>(bytes.data()), 16, nullptr);
@@ -64,7 +65,8 @@ base::Status SetSans(X509* x509, const Names& names) {
   // RFC 5280: critical when the subject is empty; workload certificates have it critical always.
   const bool critical =
       !names.uri_sans.empty() || X509_NAME_entry_count(X509_get_subject_name(x509)) == 0;
-  if (X509_add1_ext_i2d(x509, NID_subject_alt_name, sans.get(), critical ? 1 : 0, X509V3_ADD_DEFAULT) != 1)
+  if (X509_add1_ext_i2d(x509, NID_subject_alt_name, sans.get(), critical ? 1 : 0,
+                        X509V3_ADD_DEFAULT) != 1)
     return OpenSslError(Code::kInternal, "alternative names");
   return {};
 }
@@ -82,13 +84,16 @@ base::Result<Certificate> Sign(const Draft& draft, X509* issuer, EVP_PKEY* issue
   if (X509_set_pubkey(x509, draft.subject_key) != 1)
     return OpenSslError(Code::kInvalidArgument, "public key");
   X509* const signer = issuer == nullptr ? x509 : issuer;
-  RETURN_IF_ERROR(AddExtension(x509, signer, NID_basic_constraints, draft.basic_constraints), "certificate");
+  RETURN_IF_ERROR(AddExtension(x509, signer, NID_basic_constraints, draft.basic_constraints),
+                  "certificate");
   RETURN_IF_ERROR(AddExtension(x509, signer, NID_key_usage, draft.key_usage), "certificate");
-  RETURN_IF_ERROR(AddExtension(x509, signer, NID_ext_key_usage, draft.extended_key_usage), "certificate");
+  RETURN_IF_ERROR(AddExtension(x509, signer, NID_ext_key_usage, draft.extended_key_usage),
+                  "certificate");
   RETURN_IF_ERROR(AddExtension(x509, signer, NID_subject_key_identifier, "hash"), "certificate");
   // The Makefile's roots may lack a key identifier; then there is nothing to point at.
   if (issuer != nullptr && X509_get0_subject_key_id(issuer) != nullptr)
-    RETURN_IF_ERROR(AddExtension(x509, signer, NID_authority_key_identifier, "keyid"), "certificate");
+    RETURN_IF_ERROR(AddExtension(x509, signer, NID_authority_key_identifier, "keyid"),
+                    "certificate");
   RETURN_IF_ERROR(SetSans(x509, draft.names), "certificate");
   if (X509_sign(x509, issuer_key, SigningDigest(issuer_key)) <= 0)
     return OpenSslError(Code::kInternal, "signing a certificate");
@@ -136,7 +141,8 @@ base::Result<IssuingCa> IssuingCa::Create(KeyCertificate signing, TrustBundle ro
   if (signing.chain.empty()) return base::Error(Code::kInvalidArgument, "no signing certificate");
   const Certificate& certificate = signing.chain.front();
   if (!certificate.is_ca())
-    return base::Error(Code::kInvalidArgument, "certificate of \"{}\" is not a CA certificate (CA:true is missing)",
+    return base::Error(Code::kInvalidArgument,
+                       "certificate of \"{}\" is not a CA certificate (CA:true is missing)",
                        certificate.subject());
   if (X509_check_private_key(certificate.x509(), signing.key.evp()) != 1) {
     ERR_clear_error();
@@ -157,7 +163,8 @@ base::Time IssuingCa::not_after() const {
 base::Result<base::Time> IssuingCa::EndOf(base::Time now, seconds ttl) const {
   const base::Time last = not_after();
   if (now >= last)
-    return base::Error(Code::kFailedPrecondition, "the signing certificate of \"{}\" ended at {}: renew it",
+    return base::Error(Code::kFailedPrecondition,
+                       "the signing certificate of \"{}\" ended at {}: renew it",
                        certificate().subject(), base::FormatTime(last));
   // Compared as lengths: now + ttl could overflow for a hostile ttl.
   const auto left = std::chrono::duration_cast<seconds>(last - now);
@@ -171,7 +178,8 @@ std::vector<Certificate> IssuingCa::WithChain(Certificate leaf) const {
   return chain;
 }
 
-base::Result<Certificate> IssuingCa::SignWorkload(const Csr& csr, const std::vector<std::string>& uri_sans,
+base::Result<Certificate> IssuingCa::SignWorkload(const Csr& csr,
+                                                  const std::vector<std::string>& uri_sans,
                                                   seconds ttl) const {
   if (uri_sans.empty()) return base::Error(Code::kInvalidArgument, "no identity to sign for");
   if (ttl > limits_.max_ttl)
@@ -187,21 +195,25 @@ base::Result<Certificate> IssuingCa::SignWorkload(const Csr& csr, const std::vec
 
 base::Result<Certificate> IssuingCa::SignLeaf(const Csr& csr, const Names& names, Usages usages,
                                               seconds ttl) const {
-  if (ttl <= seconds(0)) return base::Error(Code::kInvalidArgument, "lifetime of {} s", ttl.count());
+  if (ttl <= seconds(0))
+    return base::Error(Code::kInvalidArgument, "lifetime of {} s", ttl.count());
   const base::Time now = clock_->Now();
   ASSIGN_OR_RETURN(const base::Time end, EndOf(now, ttl), "signing");
-  return Sign(LeafDraft(csr.public_key(), names, usages, now, end), certificate().x509(), signing_.key.evp());
+  return Sign(LeafDraft(csr.public_key(), names, usages, now, end), certificate().x509(),
+              signing_.key.evp());
 }
 
-base::Result<KeyCertificate> IssuingCa::IssueLeaf(const Names& names, Usages usages, seconds ttl) const {
-  if (ttl <= seconds(0)) return base::Error(Code::kInvalidArgument, "lifetime of {} s", ttl.count());
+base::Result<KeyCertificate> IssuingCa::IssueLeaf(const Names& names, Usages usages,
+                                                  seconds ttl) const {
+  if (ttl <= seconds(0))
+    return base::Error(Code::kInvalidArgument, "lifetime of {} s", ttl.count());
   const base::Time now = clock_->Now();
   ASSIGN_OR_RETURN(const base::Time end, EndOf(now, ttl), "signing");
   ASSIGN_OR_RETURN(PrivateKey key, PrivateKey::GenerateEcdsaP256(), "key");
-  ASSIGN_OR_RETURN(Certificate leaf,
-                   Sign(LeafDraft(key.evp(), names, usages, now, end), certificate().x509(),
-                        signing_.key.evp()),
-                   "certificate");
+  ASSIGN_OR_RETURN(
+      Certificate leaf,
+      Sign(LeafDraft(key.evp(), names, usages, now, end), certificate().x509(), signing_.key.evp()),
+      "certificate");
   return KeyCertificate{std::move(key), WithChain(std::move(leaf))};
 }
 
@@ -209,17 +221,20 @@ base::Result<KeyCertificate> IssuingCa::IssueIntermediate(PrivateKey key, const 
                                                           int path_length, seconds ttl) const {
   const base::Time now = clock_->Now();
   if (ttl <= seconds(0) || path_length < 0)
-    return base::Error(Code::kInvalidArgument, "intermediate CA with lifetime {} s and path length {}",
-                       ttl.count(), path_length);
-  if (now >= not_after() || ttl > not_after() - now)
     return base::Error(Code::kInvalidArgument,
-                       "an intermediate CA of {} s would outlive the certificate that signs it, which ends at {}",
-                       ttl.count(), base::FormatTime(not_after()));
+                       "intermediate CA with lifetime {} s and path length {}", ttl.count(),
+                       path_length);
+  if (now >= not_after() || ttl > not_after() - now)
+    return base::Error(
+        Code::kInvalidArgument,
+        "an intermediate CA of {} s would outlive the certificate that signs it, which ends at {}",
+        ttl.count(), base::FormatTime(not_after()));
   const long allowed = X509_get_pathlen(certificate().x509());
   if (allowed >= 0 && path_length >= allowed)
-    return base::Error(Code::kInvalidArgument,
-                       "\"{}\" has path length {}: it may not sign an intermediate CA of path length {}",
-                       certificate().subject(), allowed, path_length);
+    return base::Error(
+        Code::kInvalidArgument,
+        "\"{}\" has path length {}: it may not sign an intermediate CA of path length {}",
+        certificate().subject(), allowed, path_length);
   Draft draft;
   draft.subject_key = key.evp();
   draft.names = names;

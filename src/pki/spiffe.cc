@@ -27,9 +27,10 @@ std::string_view TakeSegment(std::string_view& rest) {
 base::Result<SpiffeId> SpiffeId::Parse(std::string_view uri) {
   constexpr std::string_view kScheme = "spiffe://";
   const auto refuse = [&](std::string_view why) {
-    return base::Error(base::Code::kInvalidArgument,
-                       "\"{}\" is not of the form spiffe://<trust domain>/ns/<namespace>/sa/<service account>: {}",
-                       uri.substr(0, 256), why);
+    return base::Error(
+        base::Code::kInvalidArgument,
+        "\"{}\" is not of the form spiffe://<trust domain>/ns/<namespace>/sa/<service account>: {}",
+        uri.substr(0, 256), why);
   };
   if (!uri.starts_with(kScheme)) return refuse("the scheme is not spiffe");
   std::string_view rest = uri.substr(kScheme.size());

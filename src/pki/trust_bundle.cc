@@ -57,11 +57,12 @@ std::string TrustBundle::pem() const {
 base::Status TrustBundle::Verify(const std::vector<Certificate>& chain, base::Time now) const {
   using base::Code;
   if (chain.empty()) return base::Error(Code::kUnauthenticated, "no certificate to verify");
-  if (roots_.empty()) return base::Error(Code::kUnauthenticated, "no root to verify certificates with");
+  if (roots_.empty())
+    return base::Error(Code::kUnauthenticated, "no root to verify certificates with");
   StackPtr intermediates(sk_X509_new_null());
   for (size_t i = 1; i < chain.size(); ++i) sk_X509_push(intermediates.get(), chain[i].x509());
-  // Each root in a store of its own: roots that share a subject (every mesh's "O=Istio, CN=Root CA")
-  // would hide one another in one store, since OpenSSL takes the first that fits by name.
+  // Each root in a store of its own: roots that share a subject (every mesh's "O=Istio, CN=Root
+  // CA") would hide one another in one store, since OpenSSL takes the first that fits by name.
   int reason = X509_V_OK;
   for (const Certificate& root : roots_) {
     const int error = VerifyAgainst(root, chain.front().x509(), intermediates.get(),

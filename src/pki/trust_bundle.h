@@ -19,7 +19,8 @@ class TrustBundle {
 
   const std::vector<Certificate>& roots() const { return roots_; }
   std::string pem() const;
-  /// Whether `chain` (leaf first, intermediates after) leads to one of the roots and is valid at `now`.
+  /// Whether `chain` (leaf first, intermediates after) leads to one of the roots and is valid at
+  /// `now`.
   base::Status Verify(const std::vector<Certificate>& chain, base::Time now) const;
 
  private:

@@ -10,7 +10,8 @@ namespace isthmus::translate {
 namespace {
 
 constexpr char kText[] =
-    "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% "
+    "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" "
+    "%RESPONSE_CODE% "
     "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "
     "\"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% "
     "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" "
@@ -56,7 +57,8 @@ void WriteAccessLog(const MeshSettings& mesh, envoy::config::accesslog::v3::Acce
     if (mesh.access_log_format.empty() ||
         !google::protobuf::util::JsonStringToMessage(mesh.access_log_format, &fields).ok()) {
       fields.Clear();
-      for (const auto& [name, value] : kFields) (*fields.mutable_fields())[name].set_string_value(value);
+      for (const auto& [name, value] : kFields)
+        (*fields.mutable_fields())[name].set_string_value(value);
     }
     *format->mutable_json_format() = std::move(fields);
   } else {

@@ -30,14 +30,15 @@ rbac::Policy NeverMatches() {
 }
 
 /// The rules of several policies of one action. `dry_run` picks those that only report.
-rbac::RBAC WriteRules(const MeshSettings& mesh, const WorkloadAuthorization::List& policies, rbac::RBAC::Action action,
-                      bool tcp, bool custom, bool dry_run, bool* any) {
+rbac::RBAC WriteRules(const MeshSettings& mesh, const WorkloadAuthorization::List& policies,
+                      rbac::RBAC::Action action, bool tcp, bool custom, bool dry_run, bool* any) {
   rbac::RBAC rules;
   rules.set_action(action);
   *any = false;
   for (const auto& object : policies) {
     auto annotation = object->meta.annotations.find(kDryRun);
-    const bool reports = annotation != object->meta.annotations.end() && annotation->second == "true";
+    const bool reports =
+        annotation != object->meta.annotations.end() && annotation->second == "true";
     if (reports != dry_run) continue;
     *any = true;
     auto& map = *rules.mutable_policies();
@@ -45,7 +46,8 @@ rbac::RBAC WriteRules(const MeshSettings& mesh, const WorkloadAuthorization::Lis
     for (int i = 0; i < object->spec.rules_size(); ++i) {
       rbac::Policy policy;
       const RuleContext context{mesh, object->meta.ns, tcp, action == rbac::RBAC::ALLOW};
-      if (WriteRule(context, object->spec.rules(i), &policy)) map[PolicyName(object->meta, i, custom)] = policy;
+      if (WriteRule(context, object->spec.rules(i), &policy))
+        map[PolicyName(object->meta, i, custom)] = policy;
     }
   }
   return rules;
@@ -53,8 +55,8 @@ rbac::RBAC WriteRules(const MeshSettings& mesh, const WorkloadAuthorization::Lis
 
 /// Fills an HTTP or network RBAC filter; false when there is nothing to enforce or report.
 template <typename Filter>
-bool WriteFilter(const MeshSettings& mesh, const WorkloadAuthorization::List& policies, rbac::RBAC::Action action,
-                 bool tcp, bool custom, Filter* filter) {
+bool WriteFilter(const MeshSettings& mesh, const WorkloadAuthorization::List& policies,
+                 rbac::RBAC::Action action, bool tcp, bool custom, Filter* filter) {
   bool enforces = false;
   bool reports = false;
   rbac::RBAC rules = WriteRules(mesh, policies, action, tcp, custom, false, &enforces);
@@ -89,7 +91,8 @@ AuthorizationIndex::AuthorizationIndex(const model::Configs& configs, std::strin
   }
 }
 
-WorkloadAuthorization AuthorizationIndex::For(const std::string& ns, const model::Labels& labels) const {
+WorkloadAuthorization AuthorizationIndex::For(const std::string& ns,
+                                              const model::Labels& labels) const {
   WorkloadAuthorization result;
   auto add = [&](const std::string& from) {
     auto found = namespaces_.find(from);
@@ -116,7 +119,8 @@ WorkloadAuthorization AuthorizationIndex::For(const std::string& ns, const model
   return result;
 }
 
-std::vector<std::string> HttpAuthorization(const MeshSettings& mesh, const WorkloadAuthorization& policies) {
+std::vector<std::string> HttpAuthorization(const MeshSettings& mesh,
+                                           const WorkloadAuthorization& policies) {
   std::vector<std::string> filters;
   ForEachStep(policies, [&](const auto& list, rbac::RBAC::Action action, bool custom) {
     envoy::extensions::filters::http::rbac::v3::RBAC config;
@@ -129,7 +133,8 @@ std::vector<std::string> HttpAuthorization(const MeshSettings& mesh, const Workl
   return filters;
 }
 
-std::vector<std::string> TcpAuthorization(const MeshSettings& mesh, const WorkloadAuthorization& policies) {
+std::vector<std::string> TcpAuthorization(const MeshSettings& mesh,
+                                          const WorkloadAuthorization& policies) {
   std::vector<std::string> filters;
   ForEachStep(policies, [&](const auto& list, rbac::RBAC::Action action, bool custom) {
     envoy::extensions::filters::network::rbac::v3::RBAC config;

@@ -11,7 +11,8 @@ namespace isthmus::translate {
 
 using AuthorizationObject = config::Object<istio::security::v1::AuthorizationPolicy>;
 
-/// The policies that hold for one workload, in the order in which they decide; oldest first in each.
+/// The policies that hold for one workload, in the order in which they decide; oldest first in
+/// each.
 struct WorkloadAuthorization {
   using List = std::vector<std::shared_ptr<const AuthorizationObject>>;
   /// Policies that hand the decision to a service we cannot ask; their rules deny.
@@ -34,9 +35,12 @@ class AuthorizationIndex {
 };
 
 /// Serialised HTTP filters (HttpFilter) that enforce the policies, in order.
-std::vector<std::string> HttpAuthorization(const MeshSettings& mesh, const WorkloadAuthorization& policies);
-/// Serialised network filters (listener Filter) for connections that are not HTTP. What a rule says about requests
-/// cannot be checked there: an ALLOW rule with such a field does not match, a DENY or AUDIT rule goes by the rest.
-std::vector<std::string> TcpAuthorization(const MeshSettings& mesh, const WorkloadAuthorization& policies);
+std::vector<std::string> HttpAuthorization(const MeshSettings& mesh,
+                                           const WorkloadAuthorization& policies);
+/// Serialised network filters (listener Filter) for connections that are not HTTP. What a rule says
+/// about requests cannot be checked there: an ALLOW rule with such a field does not match, a DENY
+/// or AUDIT rule goes by the rest.
+std::vector<std::string> TcpAuthorization(const MeshSettings& mesh,
+                                          const WorkloadAuthorization& policies);
 
 }  // namespace isthmus::translate

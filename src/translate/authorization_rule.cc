@@ -49,7 +49,8 @@ std::string WildcardRegex(const std::string& value) {
   return out;
 }
 
-void WriteHeader(const std::string& name, const std::string& value, envoy::config::route::v3::HeaderMatcher* header) {
+void WriteHeader(const std::string& name, const std::string& value,
+                 envoy::config::route::v3::HeaderMatcher* header) {
   header->set_name(name);
   if (value == "*") {
     header->set_present_match(true);
@@ -68,7 +69,9 @@ void WriteHost(const std::string& value, envoy::config::route::v3::HeaderMatcher
     matcher->set_ignore_case(true);
     return;
   }
-  const std::string name = value.starts_with('*') ? ".*" + EscapeRegex(std::string_view(value).substr(1)) : EscapeRegex(value);
+  const std::string name = value.starts_with('*')
+                               ? ".*" + EscapeRegex(std::string_view(value).substr(1))
+                               : EscapeRegex(value);
   matcher->mutable_safe_regex()->set_regex("(?i)" + name + "(:[0-9]+)?");
 }
 
@@ -104,7 +107,9 @@ void WriteClaim(const std::vector<std::string>& path, const std::string& value,
   for (const std::string& step : path) metadata->add_path()->set_key(step);
   auto* either = metadata->mutable_value()->mutable_or_match();
   WriteText(value, "", either->add_value_matchers()->mutable_string_match());
-  WriteText(value, "", either->add_value_matchers()->mutable_list_match()->mutable_one_of()->mutable_string_match());
+  WriteText(
+      value, "",
+      either->add_value_matchers()->mutable_list_match()->mutable_one_of()->mutable_string_match());
 }
 
 /// "request.auth.claims[a][b]" and the like: the names in brackets.
@@ -162,7 +167,8 @@ void WriteTokenPrincipal(const std::string& value, Principal* out) {
   WriteClaim({"sub"}, subject.empty() ? "*" : subject, both->add_ids()->mutable_metadata());
 }
 
-/// The conditions of one source or operation, all of which must hold. `T` is Principal or Permission.
+/// The conditions of one source or operation, all of which must hold. `T` is Principal or
+/// Permission.
 template <typename T>
 class Conditions {
  public:
@@ -210,19 +216,24 @@ void WriteAliases(const RuleContext& context, const std::string& value, Principa
   for (const std::string& alias : values) WritePrincipal(alias, out->mutable_or_ids()->add_ids());
 }
 
-void AddSource(const RuleContext& context, const security::Source& source, Conditions<Principal>* out) {
+void AddSource(const RuleContext& context, const security::Source& source,
+               Conditions<Principal>* out) {
   out->Add(source.principals(), source.not_principals(),
            [&](const std::string& value, Principal* to) { WriteAliases(context, value, to); });
-  out->Add(source.namespaces(), source.not_namespaces(), [](const std::string& value, Principal* to) {
-    WriteIdentityRegex(".*/ns/" + WildcardRegex(value) + "/.*", to);
+  out->Add(source.namespaces(), source.not_namespaces(),
+           [](const std::string& value, Principal* to) {
+             WriteIdentityRegex(".*/ns/" + WildcardRegex(value) + "/.*", to);
+           });
+  out->Add(source.service_accounts(), source.not_service_accounts(),
+           [&](const std::string& value, Principal* to) {
+             WriteIdentityRegex(AccountRegex(value, context.ns), to);
+           });
+  out->Add(source.ip_blocks(), source.not_ip_blocks(), [](const std::string& value, Principal* to) {
+    WriteRange(value, to->mutable_direct_remote_ip());
   });
-  out->Add(source.service_accounts(), source.not_service_accounts(), [&](const std::string& value, Principal* to) {
-    WriteIdentityRegex(AccountRegex(value, context.ns), to);
-  });
-  out->Add(source.ip_blocks(), source.not_ip_blocks(),
-           [](const std::string& value, Principal* to) { WriteRange(value, to->mutable_direct_remote_ip()); });
-  out->Add(source.remote_ip_blocks(), source.not_remote_ip_blocks(),
-           [](const std::string& value, Principal* to) { WriteRange(value, to->mutable_remote_ip()); });
+  out->Add(
+      source.remote_ip_blocks(), source.not_remote_ip_blocks(),
+      [](const std::string& value, Principal* to) { WriteRange(value, to->mutable_remote_ip()); });
   if (context.tcp) return;
   out->Add(source.request_principals(), source.not_request_principals(), WriteTokenPrincipal);
 }
@@ -233,21 +244,25 @@ void WritePort(const std::string& value, Permission* out) {
   out->set_destination_port(std::min(port, 65535u));
 }
 
-void AddOperation(const RuleContext& context, const security::Operation& operation, Conditions<Permission>* out) {
+void AddOperation(const RuleContext& context, const security::Operation& operation,
+                  Conditions<Permission>* out) {
   out->Add(operation.ports(), operation.not_ports(), WritePort);
   if (context.tcp) return;
-  out->Add(operation.hosts(), operation.not_hosts(),
-           [](const std::string& value, Permission* to) { WriteHost(value, to->mutable_header()); });
+  out->Add(operation.hosts(), operation.not_hosts(), [](const std::string& value, Permission* to) {
+    WriteHost(value, to->mutable_header());
+  });
   out->Add(operation.methods(), operation.not_methods(),
-           [](const std::string& value, Permission* to) { WriteHeader(":method", value, to->mutable_header()); });
+           [](const std::string& value, Permission* to) {
+             WriteHeader(":method", value, to->mutable_header());
+           });
   out->Add(operation.paths(), operation.not_paths(), [](const std::string& value, Permission* to) {
     WritePath(value, to->mutable_url_path()->mutable_path());
   });
 }
 
 /// True when the key is about the caller. Unknown keys are told by `known`.
-bool AddSourceCondition(const RuleContext& context, const security::Condition& when, Conditions<Principal>* out,
-                        bool* known) {
+bool AddSourceCondition(const RuleContext& context, const security::Condition& when,
+                        Conditions<Principal>* out, bool* known) {
   const std::string& key = when.key();
   security::Source source;
   auto take = [&](auto* values, auto* excluded) {
@@ -257,9 +272,12 @@ bool AddSourceCondition(const RuleContext& context, const security::Condition& w
     return true;
   };
   if (key == "source.ip") return take(source.mutable_ip_blocks(), source.mutable_not_ip_blocks());
-  if (key == "remote.ip") return take(source.mutable_remote_ip_blocks(), source.mutable_not_remote_ip_blocks());
-  if (key == "source.namespace") return take(source.mutable_namespaces(), source.mutable_not_namespaces());
-  if (key == "source.principal") return take(source.mutable_principals(), source.mutable_not_principals());
+  if (key == "remote.ip")
+    return take(source.mutable_remote_ip_blocks(), source.mutable_not_remote_ip_blocks());
+  if (key == "source.namespace")
+    return take(source.mutable_namespaces(), source.mutable_not_namespaces());
+  if (key == "source.principal")
+    return take(source.mutable_principals(), source.mutable_not_principals());
   if (key == "source.serviceAccount") {
     return take(source.mutable_service_accounts(), source.mutable_not_service_accounts());
   }
@@ -297,11 +315,13 @@ bool AddSourceCondition(const RuleContext& context, const security::Condition& w
   return false;
 }
 
-bool AddTargetCondition(const RuleContext& context, const security::Condition& when, Conditions<Permission>* out) {
+bool AddTargetCondition(const RuleContext& context, const security::Condition& when,
+                        Conditions<Permission>* out) {
   const std::string& key = when.key();
   if (key == "destination.ip") {
-    out->Add(when.values(), when.not_values(),
-             [](const std::string& value, Permission* to) { WriteRange(value, to->mutable_destination_ip()); });
+    out->Add(when.values(), when.not_values(), [](const std::string& value, Permission* to) {
+      WriteRange(value, to->mutable_destination_ip());
+    });
     return true;
   }
   if (key == "destination.port") {
@@ -332,17 +352,20 @@ bool AddTargetCondition(const RuleContext& context, const security::Condition& w
 /// Whether the rule asks for something that only a request has.
 bool NeedsRequest(const security::Rule& rule) {
   for (const auto& from : rule.from()) {
-    if (from.source().request_principals_size() + from.source().not_request_principals_size() > 0) return true;
+    if (from.source().request_principals_size() + from.source().not_request_principals_size() > 0)
+      return true;
   }
   for (const auto& to : rule.to()) {
     const security::Operation& o = to.operation();
-    if (o.hosts_size() + o.not_hosts_size() + o.methods_size() + o.not_methods_size() + o.paths_size() +
-            o.not_paths_size() > 0) {
+    if (o.hosts_size() + o.not_hosts_size() + o.methods_size() + o.not_methods_size() +
+            o.paths_size() + o.not_paths_size() >
+        0) {
       return true;
     }
   }
-  return std::any_of(rule.when().begin(), rule.when().end(),
-                     [](const security::Condition& when) { return when.key().starts_with("request."); });
+  return std::any_of(rule.when().begin(), rule.when().end(), [](const security::Condition& when) {
+    return when.key().starts_with("request.");
+  });
 }
 
 }  // namespace
@@ -355,7 +378,8 @@ bool WriteRule(const RuleContext& context, const security::Rule& rule, rbac::Pol
     bool known = true;
     if (AddSourceCondition(context, when, &common_source, &known)) continue;
     known = AddTargetCondition(context, when, &common_target);
-    // A condition that we do not know holds for nobody who asks to be let in, and for everybody else.
+    // A condition that we do not know holds for nobody who asks to be let in, and for everybody
+    // else.
     if (!known && context.allow) return false;
   }
   auto add_source = [&](const security::Source* source) {

@@ -15,10 +15,13 @@ size_t ShardOf(const std::string& hostname) {
   return std::hash<std::string>()(hostname) % ClassView::kEndpointShards;
 }
 
-std::string EndpointKey(const model::Service& service) { return service.hostname + "/" + service.ns; }
+std::string EndpointKey(const model::Service& service) {
+  return service.hostname + "/" + service.ns;
+}
 
 /// Adds the traits that load assignments depend on.
-void AddPlace(const World& world, const ProxyClass& proxy, const model::Service& service, MemoKey* key) {
+void AddPlace(const World& world, const ProxyClass& proxy, const model::Service& service,
+              MemoKey* key) {
   key->Add(proxy.network.text()).Add(proxy.ipv4).Add(proxy.ipv6).Add(proxy.locality.text());
   for (const model::NetworkId& network : proxy.network_view) key->Add(network.text());
   key->Add(";");
@@ -32,7 +35,8 @@ void AddPlace(const World& world, const ProxyClass& proxy, const model::Service&
 
 }  // namespace
 
-ClassView::ClassView(ProxyClass proxy, Workshop* workshop) : proxy_(std::move(proxy)), workshop_(workshop) {}
+ClassView::ClassView(ProxyClass proxy, Workshop* workshop)
+    : proxy_(std::move(proxy)), workshop_(workshop) {}
 
 void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSet& changes) {
   if (given_ == world) return;
@@ -55,7 +59,8 @@ void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSe
 
 std::shared_ptr<const World> ClassView::Localise(std::shared_ptr<const World> world) {
   sidecar_ = world->sidecars->Find(proxy_.sidecar);
-  if (sidecar_ == nullptr || !sidecar_->allow_any.has_value() || *sidecar_->allow_any == world->mesh->allow_any) {
+  if (sidecar_ == nullptr || !sidecar_->allow_any.has_value() ||
+      *sidecar_->allow_any == world->mesh->allow_any) {
     return world;
   }
   if (mesh_before_ != world->mesh) {
@@ -76,7 +81,8 @@ ClassInputs ClassView::Inputs(Kept* kept) {
 void ClassView::BuildListeners() {
   Kept kept;
   const ClassInputs inputs = Inputs(&kept);
-  ReplaceSet(proxy_.router() ? BuildGatewayListeners(inputs, gateway_ports_) : BuildSidecarListeners(inputs),
+  ReplaceSet(proxy_.router() ? BuildGatewayListeners(inputs, gateway_ports_)
+                             : BuildSidecarListeners(inputs),
              &sets_.listeners);
   kept_listeners_ = std::move(kept);
 }
@@ -84,8 +90,9 @@ void ClassView::BuildListeners() {
 void ClassView::BuildRoutes() {
   Kept kept;
   const ClassInputs inputs = Inputs(&kept);
-  ReplaceSet(proxy_.router() ? BuildGatewayRoutes(inputs, gateway_ports_) : BuildSidecarRoutes(inputs),
-             &sets_.routes);
+  ReplaceSet(
+      proxy_.router() ? BuildGatewayRoutes(inputs, gateway_ports_) : BuildSidecarRoutes(inputs),
+      &sets_.routes);
   kept_routes_ = std::move(kept);
 }
 
@@ -109,21 +116,27 @@ std::shared_ptr<const MergedRule> ClassView::FindRule(const std::string& host) c
   auto [found, fresh] = rules_.try_emplace(host);
   if (fresh) {
     const ServicePtr service = scope_.Find(host);
-    found->second = world_->rules->Find(proxy_.ns, proxy_.labels, host, service == nullptr ? "" : service->ns);
+    found->second =
+        world_->rules->Find(proxy_.ns, proxy_.labels, host, service == nullptr ? "" : service->ns);
   }
   return found->second;
 }
 
-ClassView::Dirty ClassView::WhatIsDirty(const World& before, const model::ChangeSet& changes) const {
+ClassView::Dirty ClassView::WhatIsDirty(const World& before,
+                                        const model::ChangeSet& changes) const {
   const World& now = *world_;
-  if (before.sidecars != now.sidecars || (sidecar_ != nullptr && before.routes != now.routes)) return Everything();
-  if (changes.everything || before.mesh != now.mesh || before.services != now.services) return Everything();
-  if (proxy_.router() && before.snapshot->configs.gateways.get() != now.snapshot->configs.gateways.get()) {
+  if (before.sidecars != now.sidecars || (sidecar_ != nullptr && before.routes != now.routes))
+    return Everything();
+  if (changes.everything || before.mesh != now.mesh || before.services != now.services)
+    return Everything();
+  if (proxy_.router() &&
+      before.snapshot->configs.gateways.get() != now.snapshot->configs.gateways.get()) {
     return Everything();
   }
   Dirty dirty;
   if (before.rules != now.rules) {
-    dirty.scope = dirty.clusters = dirty.endpoints = dirty.listeners = dirty.routes = dirty.secrets = true;
+    dirty.scope = dirty.clusters = dirty.endpoints = dirty.listeners = dirty.routes =
+        dirty.secrets = true;
   }
   if (before.routes != now.routes) dirty.listeners = dirty.routes = true;
   if (before.authentication != now.authentication) dirty.clusters = dirty.endpoints = true;
@@ -155,7 +168,8 @@ void ClassView::BuildScope() {
   rules_.clear();
   for (const ServicePtr& service : scope_.services()) {
     Part part;
-    if (auto known = before.find(EndpointKey(*service)); known != before.end()) part = std::move(old[known->second]);
+    if (auto known = before.find(EndpointKey(*service)); known != before.end())
+      part = std::move(old[known->second]);
     part.service = service;
     part.rule = world_->rules->Find(proxy_.ns, proxy_.labels, service->hostname, service->ns);
     part_of_.emplace(EndpointKey(*service), parts_.size());
@@ -165,7 +179,8 @@ void ClassView::BuildScope() {
 
 EndpointInputs ClassView::InputsFor(const Part& part, const model::ServiceEndpoints* endpoints,
                                     const model::GatewayIndex& gateways) const {
-  return {*world_->mesh, proxy_, *part.service, part.rule.get(), endpoints, gateways, *world_->authentication};
+  return {*world_->mesh, proxy_,   *part.service,          part.rule.get(),
+          endpoints,     gateways, *world_->authentication};
 }
 
 std::shared_ptr<const ServiceClusters> ClassView::ClustersOf(const Part& part, bool sni) {
@@ -182,7 +197,8 @@ std::shared_ptr<const ServiceClusters> ClassView::ClustersOf(const Part& part, b
     AddPlace(*world_, proxy_, service, &key);
   }
   return workshop_->memo.Get<ServiceClusters>(key, [&] {
-    auto built = BuildOutboundClusters(InputsFor(part, part.held.get(), *world_->unresolved_gateways), sni);
+    auto built =
+        BuildOutboundClusters(InputsFor(part, part.held.get(), *world_->unresolved_gateways), sni);
     auto result = std::make_shared<ServiceClusters>(*built);
     workshop_->interned.Intern(&result->clusters);
     return std::shared_ptr<const ServiceClusters>(std::move(result));
@@ -196,7 +212,8 @@ void ClassView::BuildClusters() {
   for (Part& part : parts_) {
     part.held = world_->EndpointsOf(*part.service);
     part.clusters = ClustersOf(part, false);
-    resources.insert(resources.end(), part.clusters->clusters.begin(), part.clusters->clusters.end());
+    resources.insert(resources.end(), part.clusters->clusters.begin(),
+                     part.clusters->clusters.end());
     part.sni_clusters = by_sni ? ClustersOf(part, true) : nullptr;
     if (!by_sni) continue;
     const Resources& sni = part.sni_clusters->clusters;
@@ -212,7 +229,10 @@ void ClassView::BuildClusters() {
 std::shared_ptr<const Resources> ClassView::EndpointsOf(const Part& part) {
   MemoKey key("endpoints");
   key.Add(world_->mesh).Add(part.service).Add(part.rule).Add(part.held);
-  key.Add(world_->gateways).Add(world_->authentication).Add(part.sni_clusters != nullptr).Add(proxy_.router());
+  key.Add(world_->gateways)
+      .Add(world_->authentication)
+      .Add(part.sni_clusters != nullptr)
+      .Add(proxy_.router());
   AddPlace(*world_, proxy_, *part.service, &key);
   return workshop_->memo.Get<Resources>(key, [&] {
     const EndpointInputs inputs = InputsFor(part, part.held.get(), *world_->gateways);
@@ -221,13 +241,14 @@ std::shared_ptr<const Resources> ClassView::EndpointsOf(const Part& part) {
       if (clusters == nullptr) continue;
       for (const EndpointRequest& request : clusters->requests) {
         google::protobuf::Arena arena;
-        auto* assignment =
-            google::protobuf::Arena::CreateMessage<envoy::config::endpoint::v3::ClusterLoadAssignment>(&arena);
+        auto* assignment = google::protobuf::Arena::CreateMessage<
+            envoy::config::endpoint::v3::ClusterLoadAssignment>(&arena);
         assignment->set_cluster_name(request.name);
         if (const model::Port* port = part.service->FindPort(request.port)) {
           FillLoadAssignment(inputs, *port, request.subset, request.sni, assignment);
         }
-        resources->push_back(workshop_->interned.Intern(MakeResource(request.name, kEndpointType, *assignment)));
+        resources->push_back(
+            workshop_->interned.Intern(MakeResource(request.name, kEndpointType, *assignment)));
       }
     }
     return std::shared_ptr<const Resources>(std::move(resources));
@@ -241,7 +262,8 @@ void ClassView::BuildEndpoints() {
     Resources& shard = shards[ShardOf(part.service->hostname)];
     shard.insert(shard.end(), part.endpoints->begin(), part.endpoints->end());
   }
-  for (size_t i = 0; i < kEndpointShards; ++i) ReplaceSet(std::move(shards[i]), &sets_.endpoints[i]);
+  for (size_t i = 0; i < kEndpointShards; ++i)
+    ReplaceSet(std::move(shards[i]), &sets_.endpoints[i]);
 }
 
 bool ClassView::UpdateEndpoints(const std::set<std::string>& keys) {

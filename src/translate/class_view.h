@@ -9,8 +9,8 @@
 
 #include "model/snapshot.h"
 #include "model/view.h"
-#include "translate/clusters.h"
 #include "translate/class_inputs.h"
+#include "translate/clusters.h"
 #include "translate/gateway_plan.h"
 #include "translate/world.h"
 
@@ -18,9 +18,9 @@ namespace isthmus::translate {
 
 /// The outbound resources of one class of proxies, kept up to date.
 ///
-/// Invariant: after Update the sets are those that a fresh ClassView of the same world would have, byte by
-/// byte; sets and resources that did not change keep their address.
-/// Owned by the Translator; single-threaded.
+/// Invariant: after Update the sets are those that a fresh ClassView of the same world would have,
+/// byte by byte; sets and resources that did not change keep their address. Owned by the
+/// Translator; single-threaded.
 class ClassView final : private Destinations {
  public:
   /// Assignments are spread over several sets by host, so that a change of one copies few.
@@ -50,7 +50,8 @@ class ClassView final : private Destinations {
     std::shared_ptr<const ServiceClusters> clusters;
     std::shared_ptr<const ServiceClusters> sni_clusters;  ///< Null where there are none.
     std::shared_ptr<const Resources> endpoints;
-    const std::set<std::string>* accounts = nullptr;  ///< Of the endpoints that the clusters were built from.
+    const std::set<std::string>* accounts =
+        nullptr;  ///< Of the endpoints that the clusters were built from.
     std::shared_ptr<const model::ServiceEndpoints> held;
   };
   /// Which kinds of resources a change may touch.
@@ -70,8 +71,8 @@ class ClassView final : private Destinations {
   std::shared_ptr<const World> Localise(std::shared_ptr<const World> world);
   /// Told from the indexes that differ; endpoints are left to the caller.
   Dirty WhatIsDirty(const World& before, const model::ChangeSet& changes) const;
-  /// Rebuilds the load assignments of "<hostname>/<namespace>" only; false, with nothing done, when the change
-  /// reaches further.
+  /// Rebuilds the load assignments of "<hostname>/<namespace>" only; false, with nothing done, when
+  /// the change reaches further.
   bool UpdateEndpoints(const std::set<std::string>& keys);
   void BuildScope();
   void BuildClusters();
@@ -98,7 +99,7 @@ class ClassView final : private Destinations {
   std::shared_ptr<const MeshSettings> mesh_before_;  ///< What `own_mesh_` was made from.
   std::shared_ptr<const MeshSettings> own_mesh_;
   ServiceScope scope_;
-  std::vector<Part> parts_;  ///< In the order of the scope.
+  std::vector<Part> parts_;                          ///< In the order of the scope.
   std::unordered_map<std::string, size_t> part_of_;  ///< By "<hostname>/<namespace>".
   /// Rules of hosts, as routes ask for them; also of hosts outside the scope.
   mutable std::unordered_map<std::string, std::shared_ptr<const MergedRule>> rules_;

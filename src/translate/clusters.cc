@@ -20,7 +20,8 @@ using google::protobuf::Arena;
 
 Cluster::DiscoveryType Discovery(const ProxyClass& proxy, const model::Service& service,
                                  const TrafficPolicy& policy) {
-  if (policy.load_balancer != nullptr && policy.load_balancer->simple() == v1::LoadBalancerSettings::PASSTHROUGH &&
+  if (policy.load_balancer != nullptr &&
+      policy.load_balancer->simple() == v1::LoadBalancerSettings::PASSTHROUGH &&
       policy.load_balancer->lb_policy_case() == v1::LoadBalancerSettings::kSimple) {
     return Cluster::ORIGINAL_DST;
   }
@@ -37,8 +38,10 @@ Cluster::DiscoveryType Discovery(const ProxyClass& proxy, const model::Service& 
 }
 
 std::vector<std::string> SubjectNames(const EndpointInputs& in) {
-  std::set<std::string> names(in.service.subject_alt_names.begin(), in.service.subject_alt_names.end());
-  if (in.endpoints != nullptr) names.insert(in.endpoints->service_accounts.begin(), in.endpoints->service_accounts.end());
+  std::set<std::string> names(in.service.subject_alt_names.begin(),
+                              in.service.subject_alt_names.end());
+  if (in.endpoints != nullptr)
+    names.insert(in.endpoints->service_accounts.begin(), in.endpoints->service_accounts.end());
   const std::string own = "spiffe://" + in.mesh.trust_domain + "/";
   std::set<std::string> all = names;
   for (const std::string& name : names) {
@@ -65,14 +68,19 @@ bool EveryInstanceDoesMtls(const model::ServiceEndpoints* endpoints) {
 /// Builds the cluster of one port and subset.
 class ClusterBuilder {
  public:
-  ClusterBuilder(const EndpointInputs& in, const std::vector<std::string>& names, const model::Port& port,
-                 const v1::Subset* subset, bool sni)
-      : in_(in), names_(names), port_(port), subset_(subset == nullptr ? "" : subset->name()), sni_(sni),
+  ClusterBuilder(const EndpointInputs& in, const std::vector<std::string>& names,
+                 const model::Port& port, const v1::Subset* subset, bool sni)
+      : in_(in),
+        names_(names),
+        port_(port),
+        subset_(subset == nullptr ? "" : subset->name()),
+        sni_(sni),
         policy_(PolicyFor(in.rule, port.number, subset_)) {}
 
   /// Empty name: there is no such cluster.
   void Build(Cluster* cluster) {
-    const Cluster::DiscoveryType type = sni_ ? Cluster::EDS : Discovery(in_.proxy, in_.service, policy_);
+    const Cluster::DiscoveryType type =
+        sni_ ? Cluster::EDS : Discovery(in_.proxy, in_.service, policy_);
     const std::string host = in_.service.hostname;
     const std::string name =
         sni_ ? SniName(port_.number, subset_, host) : OutboundName(port_.number, subset_, host);
@@ -86,7 +94,8 @@ class ClusterBuilder {
       WriteAdsSource(cluster->mutable_eds_cluster_config()->mutable_eds_config());
       cluster->mutable_eds_cluster_config()->set_service_name(name);
     }
-    WriteTrafficPolicy(in_.mesh, policy_, ReadLocalitySetting(in_.mesh, in_.service, policy_), cluster);
+    WriteTrafficPolicy(in_.mesh, policy_, ReadLocalitySetting(in_.mesh, in_.service, policy_),
+                       cluster);
     if (type == Cluster::ORIGINAL_DST) {
       cluster->set_lb_policy(Cluster::CLUSTER_PROVIDED);
       cluster->clear_lb_config();
@@ -95,7 +104,8 @@ class ClusterBuilder {
     bool auto_sni = false;
     bool auto_san = false;
     if (!sni_) WriteTls(type, &auto_sni, &auto_san, cluster);
-    WriteHttpOptions(in_.mesh, policy_, port_.protocol, in_.proxy.router(), auto_sni, auto_san, cluster);
+    WriteHttpOptions(in_.mesh, policy_, port_.protocol, in_.proxy.router(), auto_sni, auto_san,
+                     cluster);
   }
 
  private:
@@ -120,8 +130,8 @@ class ClusterBuilder {
     using Family = Cluster::DnsLookupFamily;
     const ProxyClass& proxy = in_.proxy;
     cluster->set_dns_lookup_family(proxy.ipv4 && proxy.ipv6 ? Family::Cluster_DnsLookupFamily_ALL
-                                   : proxy.ipv6             ? Family::Cluster_DnsLookupFamily_V6_ONLY
-                                                            : Family::Cluster_DnsLookupFamily_V4_ONLY);
+                                   : proxy.ipv6 ? Family::Cluster_DnsLookupFamily_V6_ONLY
+                                                : Family::Cluster_DnsLookupFamily_V4_ONLY);
     SetDuration(in_.mesh.dns_refresh_rate, cluster->mutable_dns_refresh_rate());
     cluster->set_respect_dns_ttl(true);
     envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig resolver;
@@ -156,7 +166,8 @@ class ClusterBuilder {
   }
 
   void WriteMetadata(Cluster* cluster) const {
-    auto& fields = *(*cluster->mutable_metadata()->mutable_filter_metadata())["istio"].mutable_fields();
+    auto& fields =
+        *(*cluster->mutable_metadata()->mutable_filter_metadata())["istio"].mutable_fields();
     AddServiceMetadata(in_.service, &fields);
     if (in_.rule != nullptr) {
       const config::Meta& meta = in_.rule->meta();
@@ -167,7 +178,8 @@ class ClusterBuilder {
     if (in_.service.external) fields["external"].set_bool_value(true);
   }
 
-  void WriteTls(Cluster::DiscoveryType type, bool* auto_sni, bool* auto_san, Cluster* cluster) const {
+  void WriteTls(Cluster::DiscoveryType type, bool* auto_sni, bool* auto_san,
+                Cluster* cluster) const {
     core::TransportSocket socket;
     if (policy_.tls != nullptr) {
       switch (policy_.tls->mode()) {
@@ -216,11 +228,13 @@ class ClusterBuilder {
       const auto& wanted = policy_.tls->subject_alt_names();
       if (!wanted.empty()) names.assign(wanted.begin(), wanted.end());
     }
-    if (sni.size() > 255) sni.clear();  // Envoy refuses longer names; the connection then works within one network.
+    if (sni.size() > 255)
+      sni.clear();  // Envoy refuses longer names; the connection then works within one network.
     WriteUpstreamMtls(sni, names, alpn, socket);
   }
 
-  /// False where a sidecar may not use the credential: rules without a workload selector would hand it to all.
+  /// False where a sidecar may not use the credential: rules without a workload selector would hand
+  /// it to all.
   bool WriteOrigination(bool* auto_sni, bool* auto_san, core::TransportSocket* socket) const {
     const v1::ClientTLSSettings& tls = *policy_.tls;
     if (!tls.credential_name().empty() && !in_.proxy.router() && !in_.rule->selects) return false;
@@ -237,7 +251,8 @@ class ClusterBuilder {
       if (socket != nullptr) *cluster->mutable_transport_socket() = std::move(*socket);
       return;
     }
-    envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport wrapper;
+    envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport
+        wrapper;
     wrapper.mutable_config()->set_version(policy_.proxy_protocol->version() ==
                                                   v1::TrafficPolicy::ProxyProtocol::V2
                                               ? core::ProxyProtocolConfig::V2
@@ -247,7 +262,8 @@ class ClusterBuilder {
     } else {
       WriteRawBuffer(wrapper.mutable_transport_socket());
     }
-    cluster->mutable_transport_socket()->set_name("envoy.transport_sockets.upstream_proxy_protocol");
+    cluster->mutable_transport_socket()->set_name(
+        "envoy.transport_sockets.upstream_proxy_protocol");
     Pack(wrapper, cluster->mutable_transport_socket()->mutable_typed_config());
   }
 
@@ -286,7 +302,8 @@ std::shared_ptr<const ServiceClusters> BuildOutboundClusters(const EndpointInput
   for (const model::Port& port : in.service.ports) {
     if (port.protocol == model::Protocol::kUdp) continue;
     std::vector<const v1::Subset*> subsets = {nullptr};
-    if (in.rule != nullptr) subsets.insert(subsets.end(), in.rule->subsets.begin(), in.rule->subsets.end());
+    if (in.rule != nullptr)
+      subsets.insert(subsets.end(), in.rule->subsets.begin(), in.rule->subsets.end());
     for (const v1::Subset* subset : subsets) {
       google::protobuf::Arena arena;
       auto* cluster = Arena::CreateMessage<Cluster>(&arena);

@@ -12,7 +12,8 @@ using envoy::config::cluster::v3::Cluster;
 using ResourcePtr = std::shared_ptr<const model::Resource>;
 
 constexpr uint32_t kUnlimited = 4294967295;
-/// The longest that Envoy takes: hosts of an inbound cluster are the workload itself and are never cleaned up.
+/// The longest that Envoy takes: hosts of an inbound cluster are the workload itself and are never
+/// cleaned up.
 constexpr int64_t kNever = 9223372035;
 
 void WriteLimits(const MeshSettings& mesh, Cluster* cluster) {
@@ -24,8 +25,8 @@ void WriteLimits(const MeshSettings& mesh, Cluster* cluster) {
   threshold->mutable_max_retries()->set_value(kUnlimited);
 }
 
-/// Connections to the application start from this address, by which the traffic rules of the pod know that
-/// they must not be captured again.
+/// Connections to the application start from this address, by which the traffic rules of the pod
+/// know that they must not be captured again.
 void BindToPassthroughAddress(bool ipv4, Cluster* cluster) {
   auto* source = cluster->mutable_upstream_bind_config()->mutable_source_address();
   source->set_address(ipv4 ? "127.0.0.6" : "::6");
@@ -45,7 +46,9 @@ void WritePassthrough(const MeshSettings& mesh, Cluster* cluster) {
                     ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]);
 }
 
-ResourcePtr Finish(const Cluster& cluster) { return MakeResource(cluster.name(), kClusterType, cluster); }
+ResourcePtr Finish(const Cluster& cluster) {
+  return MakeResource(cluster.name(), kClusterType, cluster);
+}
 
 }  // namespace
 
@@ -90,7 +93,8 @@ std::vector<ResourcePtr> BuildInboundClusters(const MeshSettings& mesh, bool ipv
       cluster.mutable_cleanup_interval()->set_seconds(kNever);
       BindToPassthroughAddress(ipv4, &cluster);
     }
-    auto& fields = *(*cluster.mutable_metadata()->mutable_filter_metadata())["istio"].mutable_fields();
+    auto& fields =
+        *(*cluster.mutable_metadata()->mutable_filter_metadata())["istio"].mutable_fields();
     for (const auto& [service, service_port] : port.services) AddServiceMetadata(*service, &fields);
     const model::Protocol protocol = port.services.front().second.protocol;
     WriteHttpOptions(mesh, TrafficPolicy(), protocol, false, false, false, &cluster);

@@ -73,11 +73,13 @@ TrafficPolicy PolicyFor(const MergedRule* rule, int port, std::string_view subse
   if (rule->policy != nullptr) Apply(*rule->policy, port, &policy);
   if (subset.empty()) return policy;
   const v1::Subset* found = rule->FindSubset(subset);
-  if (found != nullptr && found->has_traffic_policy()) Apply(found->traffic_policy(), port, &policy);
+  if (found != nullptr && found->has_traffic_policy())
+    Apply(found->traffic_policy(), port, &policy);
   return policy;
 }
 
-DestinationRuleIndex::DestinationRuleIndex(const model::Snapshot& snapshot, const MeshSettings& mesh,
+DestinationRuleIndex::DestinationRuleIndex(const model::Snapshot& snapshot,
+                                           const MeshSettings& mesh,
                                            const DestinationRuleIndex* previous)
     : root_namespace_(mesh.root_namespace) {
   using Key = std::tuple<std::string, std::string, bool, std::set<std::string>, model::Labels>;
@@ -89,8 +91,8 @@ DestinationRuleIndex::DestinationRuleIndex(const model::Snapshot& snapshot, cons
     const model::Visibility export_to =
         ReadVisibility(object->spec.export_to(), object->meta.ns, mesh.destination_rule_export_to,
                        mesh.destination_rule_private);
-    Key key(object->meta.ns, FullHost(object->spec.host(), object->meta.ns, mesh.domain_suffix), export_to.all,
-            export_to.namespaces, model::Labels(selector.begin(), selector.end()));
+    Key key(object->meta.ns, FullHost(object->spec.host(), object->meta.ns, mesh.domain_suffix),
+            export_to.all, export_to.namespaces, model::Labels(selector.begin(), selector.end()));
     auto& group = groups[key];
     if (group.empty()) order.push_back(key);
     group.push_back(object);
@@ -105,8 +107,8 @@ DestinationRuleIndex::DestinationRuleIndex(const model::Snapshot& snapshot, cons
     std::shared_ptr<const MergedRule> rule;
     auto old = known.find(objects.front().get());
     const model::Visibility export_to{all, namespaces};
-    if (old != known.end() && old->second->objects == objects && old->second->export_to == export_to &&
-        old->second->host == host) {
+    if (old != known.end() && old->second->objects == objects &&
+        old->second->export_to == export_to && old->second->host == host) {
       rule = old->second;
     } else {
       rule = Merge(objects, host, export_to);
@@ -133,7 +135,8 @@ DestinationRuleIndex::DestinationRuleIndex(const model::Snapshot& snapshot, cons
               [](const auto& a, const auto& b) { return MoreSpecificHost(a.first, b.first); });
   }
   std::sort(selector_keys_.begin(), selector_keys_.end());
-  selector_keys_.erase(std::unique(selector_keys_.begin(), selector_keys_.end()), selector_keys_.end());
+  selector_keys_.erase(std::unique(selector_keys_.begin(), selector_keys_.end()),
+                       selector_keys_.end());
 }
 
 void DestinationRuleIndex::ReadNeeds(const MergedRule& rule) {
@@ -143,7 +146,8 @@ void DestinationRuleIndex::ReadNeeds(const MergedRule& rule) {
     if (!policy.load_balancer().has_locality_lb_setting()) return;
     const auto& setting = policy.load_balancer().locality_lb_setting();
     uses_locality_ = true;
-    for (const auto& label : setting.failover_priority()) failover_labels_.push_back(label.substr(0, label.find('=')));
+    for (const auto& label : setting.failover_priority())
+      failover_labels_.push_back(label.substr(0, label.find('=')));
   };
   auto read_all = [&](const v1::TrafficPolicy& policy) {
     read(policy);
@@ -153,8 +157,10 @@ void DestinationRuleIndex::ReadNeeds(const MergedRule& rule) {
   for (const v1::Subset* subset : rule.subsets) read_all(subset->traffic_policy());
 }
 
-std::shared_ptr<const MergedRule> DestinationRuleIndex::FindIn(const Namespace& space, bool exported_only,
-                                                               const std::string& ns, const model::Labels& labels,
+std::shared_ptr<const MergedRule> DestinationRuleIndex::FindIn(const Namespace& space,
+                                                               bool exported_only,
+                                                               const std::string& ns,
+                                                               const model::Labels& labels,
                                                                const std::string& host) const {
   auto pick = [&](const Rules& rules) -> std::shared_ptr<const MergedRule> {
     for (const auto& rule : rules) {
@@ -174,7 +180,8 @@ std::shared_ptr<const MergedRule> DestinationRuleIndex::FindIn(const Namespace& 
   return nullptr;
 }
 
-std::shared_ptr<const MergedRule> DestinationRuleIndex::Find(const std::string& ns, const model::Labels& labels,
+std::shared_ptr<const MergedRule> DestinationRuleIndex::Find(const std::string& ns,
+                                                             const model::Labels& labels,
                                                              const std::string& host,
                                                              const std::string& service_ns) const {
   if (ns != root_namespace_) {

@@ -22,8 +22,8 @@ class TrafficPolicy_RetryBudget;
 
 namespace isthmus::translate {
 
-/// The settings that hold for one port and subset of a host. Null where nothing is said. Points into
-/// the rule it was read from.
+/// The settings that hold for one port and subset of a host. Null where nothing is said. Points
+/// into the rule it was read from.
 struct TrafficPolicy {
   const istio::networking::v1::LoadBalancerSettings* load_balancer = nullptr;
   const istio::networking::v1::ConnectionPoolSettings* connection_pool = nullptr;
@@ -48,8 +48,8 @@ struct MergedRule {
   const istio::networking::v1::Subset* FindSubset(std::string_view name) const;
 };
 
-/// Precedence: rule, its port level (which replaces four blocks as a whole), subset block by block, its port level.
-/// `rule` may be null, `subset` empty.
+/// Precedence: rule, its port level (which replaces four blocks as a whole), subset block by block,
+/// its port level. `rule` may be null, `subset` empty.
 TrafficPolicy PolicyFor(const MergedRule* rule, int port, std::string_view subset);
 
 /// Which DestinationRule holds for a host as seen by a proxy. Immutable.
@@ -60,7 +60,8 @@ class DestinationRuleIndex {
                        const DestinationRuleIndex* previous);
 
   /// The rule for `host` of `service_ns`, as seen from `ns` by a proxy with `labels`; or null.
-  std::shared_ptr<const MergedRule> Find(const std::string& ns, const model::Labels& labels, const std::string& host,
+  std::shared_ptr<const MergedRule> Find(const std::string& ns, const model::Labels& labels,
+                                         const std::string& host,
                                          const std::string& service_ns) const;
   /// Keys of labels that some rule's workload selector names.
   const std::vector<std::string>& selector_keys() const { return selector_keys_; }
@@ -69,13 +70,15 @@ class DestinationRuleIndex {
   const std::vector<std::string>& failover_labels() const { return failover_labels_; }
 
  private:
-  using Rules = std::vector<std::shared_ptr<const MergedRule>>;  ///< Of one host; those with selectors first.
+  using Rules =
+      std::vector<std::shared_ptr<const MergedRule>>;  ///< Of one host; those with selectors first.
   struct Namespace {
     std::map<std::string, Rules, std::less<>> exact;
     std::vector<std::pair<std::string, Rules>> wildcards;  ///< Most specific first.
   };
-  std::shared_ptr<const MergedRule> FindIn(const Namespace& space, bool exported_only, const std::string& ns,
-                                           const model::Labels& labels, const std::string& host) const;
+  std::shared_ptr<const MergedRule> FindIn(const Namespace& space, bool exported_only,
+                                           const std::string& ns, const model::Labels& labels,
+                                           const std::string& host) const;
   void ReadNeeds(const MergedRule& rule);
 
   std::string root_namespace_;

@@ -49,18 +49,20 @@ class Routes {
 
 /// Whether Envoy resolves the names of this service's hosts. Elsewhere it refuses them.
 bool ResolvesNames(const model::Service& service) {
-  return service.resolution == model::Resolution::kDns || service.resolution == model::Resolution::kDnsRoundRobin;
+  return service.resolution == model::Resolution::kDns ||
+         service.resolution == model::Resolution::kDnsRoundRobin;
 }
 
 /// One pass over the endpoints of a service for one port and subset.
 class Selection {
  public:
-  Selection(const EndpointInputs& inputs, const model::Port& port, std::string_view subset, bool sni)
+  Selection(const EndpointInputs& inputs, const model::Port& port, std::string_view subset,
+            bool sni)
       : in_(inputs), port_(port), policy_(PolicyFor(inputs.rule, port.number, subset)), sni_(sni) {
     if (inputs.rule != nullptr && !subset.empty()) subset_ = inputs.rule->FindSubset(subset);
     subset_missing_ = !subset.empty() && subset_ == nullptr;
-    keep_unhealthy_ =
-        policy_.outlier_detection == nullptr || policy_.outlier_detection->min_health_percent() <= 0;
+    keep_unhealthy_ = policy_.outlier_detection == nullptr ||
+                      policy_.outlier_detection->min_health_percent() <= 0;
   }
 
   std::vector<LocalityGroup> Run(Routes* routes) {
@@ -74,7 +76,8 @@ class Selection {
     std::vector<LocalityGroup> result;
     for (auto& [locality, group] : groups) {
       for (auto& [key, through] : group.gateways) {
-        group.out.endpoints.push_back({nullptr, through.first, std::max<uint64_t>(through.second, 1), true});
+        group.out.endpoints.push_back(
+            {nullptr, through.first, std::max<uint64_t>(through.second, 1), true});
       }
       result.push_back(std::move(group.out));
     }
@@ -86,7 +89,8 @@ class Selection {
  private:
   struct Group {
     LocalityGroup out;
-    std::map<std::tuple<std::string, uint16_t>, std::pair<const model::NetworkGateway*, uint64_t>> gateways;
+    std::map<std::tuple<std::string, uint16_t>, std::pair<const model::NetworkGateway*, uint64_t>>
+        gateways;
   };
 
   bool Included(const model::Endpoint& endpoint) const {
@@ -100,7 +104,8 @@ class Selection {
     const ProxyClass& proxy = in_.proxy;
     if (in_.service.node_local && endpoint.node != proxy.node) return false;
     if (in_.service.cluster_local && endpoint.cluster != proxy.cluster) return false;
-    if (!proxy.network_view.empty() && !endpoint.network.empty() && !proxy.network_view.contains(endpoint.network)) {
+    if (!proxy.network_view.empty() && !endpoint.network.empty() &&
+        !proxy.network_view.contains(endpoint.network)) {
       return false;
     }
     switch (endpoint.health) {
@@ -126,8 +131,8 @@ class Selection {
     group->out.locality = endpoint.locality;
     const bool mtls = DoesMtls(endpoint);
     if (sni_ && !mtls) return;
-    const uint64_t weight =
-        std::min<uint64_t>(uint64_t{std::max(endpoint.weight, 1u)} * in_.gateways.scale(), kMaxWeight);
+    const uint64_t weight = std::min<uint64_t>(
+        uint64_t{std::max(endpoint.weight, 1u)} * in_.gateways.scale(), kMaxWeight);
     const bool same = endpoint.network.empty() || endpoint.network == in_.proxy.network;
     if (!same && !in_.gateways.empty()) {
       const Routes::Ways& ways = routes->Into(endpoint.network, endpoint.cluster);
@@ -143,8 +148,9 @@ class Selection {
       }
     }
     if (endpoint.address.empty()) return;
-    const bool usable = IsIpAddress(endpoint.address) ? in_.proxy.Reaches(endpoint.address)
-                                                      : ResolvesNames(in_.service) || endpoint.address.starts_with("unix:");
+    const bool usable = IsIpAddress(endpoint.address)
+                            ? in_.proxy.Reaches(endpoint.address)
+                            : ResolvesNames(in_.service) || endpoint.address.starts_with("unix:");
     if (!usable) return;
     group->out.endpoints.push_back({&endpoint, nullptr, weight, mtls});
   }
@@ -158,15 +164,15 @@ class Selection {
   bool sni_;
 };
 
-/// Envoy keeps one host an address: what a gateway stands for in several localities of one priority is added
-/// up in the first, so that no share is lost.
+/// Envoy keeps one host an address: what a gateway stands for in several localities of one priority
+/// is added up in the first, so that no share is lost.
 void JoinGateways(std::vector<LocalityGroup>* groups) {
   std::map<std::tuple<uint32_t, std::string, uint16_t>, LbEndpoint*> first;
   for (LocalityGroup& group : *groups) {
     std::erase_if(group.endpoints, [&](LbEndpoint& endpoint) {
       if (endpoint.gateway == nullptr) return false;
-      auto [found, fresh] =
-          first.try_emplace({group.priority, endpoint.gateway->address, endpoint.gateway->port}, &endpoint);
+      auto [found, fresh] = first.try_emplace(
+          {group.priority, endpoint.gateway->address, endpoint.gateway->port}, &endpoint);
       if (!fresh) found->second->weight += endpoint.weight;
       return !fresh;
     });
@@ -193,7 +199,8 @@ std::string CanonicalName(const model::Endpoint& endpoint) {
 }
 
 std::string CanonicalRevision(const model::Endpoint& endpoint) {
-  for (const char* key : {"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"}) {
+  for (const char* key :
+       {"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"}) {
     auto found = endpoint.labels->find(key);
     if (found != endpoint.labels->end() && !found->second.empty()) {
       return found->second == "latest" ? "" : found->second;
@@ -205,7 +212,8 @@ std::string CanonicalRevision(const model::Endpoint& endpoint) {
 std::string TelemetryText(const LbEndpoint& endpoint) {
   if (endpoint.gateway != nullptr) return ";;;;" + endpoint.gateway->cluster.text();
   const model::Endpoint& e = *endpoint.endpoint;
-  return e.workload + ";" + e.ns + ";" + CanonicalName(e) + ";" + CanonicalRevision(e) + ";" + e.cluster.text();
+  return e.workload + ";" + e.ns + ";" + CanonicalName(e) + ";" + CanonicalRevision(e) + ";" +
+         e.cluster.text();
 }
 
 void WriteEndpoint(const LbEndpoint& endpoint, envoy::config::endpoint::v3::LbEndpoint* out) {
@@ -215,14 +223,17 @@ void WriteEndpoint(const LbEndpoint& endpoint, envoy::config::endpoint::v3::LbEn
     address->mutable_pipe()->set_path(endpoint.endpoint->address.substr(kUnix.size()));
   } else {
     auto* socket = address->mutable_socket_address();
-    socket->set_address(endpoint.gateway != nullptr ? endpoint.gateway->address : endpoint.endpoint->address);
-    socket->set_port_value(endpoint.gateway != nullptr ? endpoint.gateway->port : endpoint.endpoint->port);
+    socket->set_address(endpoint.gateway != nullptr ? endpoint.gateway->address
+                                                    : endpoint.endpoint->address);
+    socket->set_port_value(endpoint.gateway != nullptr ? endpoint.gateway->port
+                                                       : endpoint.endpoint->port);
   }
   out->mutable_load_balancing_weight()->set_value(
       static_cast<uint32_t>(std::clamp<uint64_t>(endpoint.weight, 1, kMaxWeight)));
   auto& metadata = *out->mutable_metadata()->mutable_filter_metadata();
   if (endpoint.mtls) {
-    (*metadata["envoy.transport_socket_match"].mutable_fields())["tlsMode"].set_string_value("istio");
+    (*metadata["envoy.transport_socket_match"].mutable_fields())["tlsMode"].set_string_value(
+        "istio");
   }
   (*metadata["istio"].mutable_fields())["workload"].set_string_value(TelemetryText(endpoint));
   if (endpoint.endpoint == nullptr) return;
@@ -240,12 +251,13 @@ void WriteEndpoint(const LbEndpoint& endpoint, envoy::config::endpoint::v3::LbEn
 
 }  // namespace
 
-void FillLoadAssignment(const EndpointInputs& inputs, const model::Port& port, std::string_view subset, bool sni,
-                        Assignment* assignment) {
+void FillLoadAssignment(const EndpointInputs& inputs, const model::Port& port,
+                        std::string_view subset, bool sni, Assignment* assignment) {
   Routes routes(inputs.gateways, inputs.proxy, ResolvesNames(inputs.service));
   Selection selection(inputs, port, subset, sni);
   std::vector<LocalityGroup> groups = selection.Run(&routes);
-  const LocalitySetting setting = ReadLocalitySetting(inputs.mesh, inputs.service, selection.policy());
+  const LocalitySetting setting =
+      ReadLocalitySetting(inputs.mesh, inputs.service, selection.policy());
   Reweigh(&groups);
   if (!setting.enabled || setting.setting == nullptr || setting.setting->distribute_size() == 0) {
     ApplyLocality(setting, inputs.proxy, &groups);
@@ -263,9 +275,11 @@ void FillLoadAssignment(const EndpointInputs& inputs, const model::Port& port, s
     }
     out->set_priority(group.priority);
     if (group.weight > 0) {
-      out->mutable_load_balancing_weight()->set_value(static_cast<uint32_t>(std::min(group.weight, kMaxWeight)));
+      out->mutable_load_balancing_weight()->set_value(
+          static_cast<uint32_t>(std::min(group.weight, kMaxWeight)));
     }
-    for (const LbEndpoint& endpoint : group.endpoints) WriteEndpoint(endpoint, out->add_lb_endpoints());
+    for (const LbEndpoint& endpoint : group.endpoints)
+      WriteEndpoint(endpoint, out->add_lb_endpoints());
   }
 }
 

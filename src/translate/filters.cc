@@ -47,7 +47,8 @@ void AddTlsInspector(listener::Listener* out) {
 void AddHttpInspector(listener::Listener* out) {
   auto* filter = out->add_listener_filters();
   filter->set_name("envoy.filters.listener.http_inspector");
-  Pack(envoy::extensions::filters::listener::http_inspector::v3::HttpInspector(), filter->mutable_typed_config());
+  Pack(envoy::extensions::filters::listener::http_inspector::v3::HttpInspector(),
+       filter->mutable_typed_config());
 }
 
 void WriteAddress(const std::string& bind, int port, bool dual, listener::Listener* out) {

@@ -25,7 +25,8 @@ struct TcpTarget {
   }
 };
 
-void WriteTcpProxy(const MeshSettings& mesh, const TcpTarget& target, envoy::config::listener::v3::Filter* filter);
+void WriteTcpProxy(const MeshSettings& mesh, const TcpTarget& target,
+                   envoy::config::listener::v3::Filter* filter);
 
 /// Which side of the mesh a connection manager stands on.
 enum class HttpSide { kOutbound, kInbound, kGateway };
@@ -34,7 +35,7 @@ enum class HttpSide { kOutbound, kInbound, kGateway };
 struct HttpManager {
   HttpSide side = HttpSide::kOutbound;
   std::string stat_prefix;
-  std::string route_name;   ///< Asked for on the stream; empty when the route is inline.
+  std::string route_name;    ///< Asked for on the stream; empty when the route is inline.
   std::string inline_route;  ///< A serialised RouteConfiguration.
   bool http2_port = false;
   bool http10 = false;
@@ -49,7 +50,9 @@ void WriteHttpManager(const MeshSettings& mesh, const HttpManager& manager,
 void WriteListenerLog(const MeshSettings& mesh, envoy::config::listener::v3::Listener* listener);
 void AddTlsInspector(envoy::config::listener::v3::Listener* listener);
 void AddHttpInspector(envoy::config::listener::v3::Listener* listener);
-/// The listener's address: `bind`:`port`, with the IPv6 wildcard beside the IPv4 one on dual stacks.
-void WriteAddress(const std::string& bind, int port, bool dual, envoy::config::listener::v3::Listener* listener);
+/// The listener's address: `bind`:`port`, with the IPv6 wildcard beside the IPv4 one on dual
+/// stacks.
+void WriteAddress(const std::string& bind, int port, bool dual,
+                  envoy::config::listener::v3::Listener* listener);
 
 }  // namespace isthmus::translate

@@ -21,7 +21,8 @@ using envoy::config::listener::v3::FilterChain;
 using envoy::config::listener::v3::Listener;
 
 /// Offers of mesh clients; what offers none of them is not taken to a service of the mesh.
-constexpr const char* kMeshAlpn[] = {"istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"};
+constexpr const char* kMeshAlpn[] = {"istio", "istio-peer-exchange", "istio-http/1.0",
+                                     "istio-http/1.1", "istio-h2"};
 
 /// Chains as serialised fields of a Listener. Frozen.
 struct Chains {
@@ -68,7 +69,8 @@ std::shared_ptr<const Chains> SniChains(const ClassInputs& in, const ServicePtr&
 /// One listener of a gateway while it is put together.
 class PortBuilder {
  public:
-  PortBuilder(const ClassInputs& in, const GatewayPort& port, const WorkloadAuthorization& authorization)
+  PortBuilder(const ClassInputs& in, const GatewayPort& port,
+              const WorkloadAuthorization& authorization)
       : in_(in), mesh_(*in.world.mesh), port_(port), authorization_(authorization) {
     const std::string bind = port.bind.empty() ? in.proxy.wildcard() : port.bind;
     name_ = bind + "_" + std::to_string(port.port);
@@ -105,11 +107,14 @@ class PortBuilder {
     if (chains_.empty()) return nullptr;
     if (tls_) AddTlsInspector(&head_);
     WriteListenerLog(mesh_, &head_);
-    return in_.workshop.interned.Intern(MakeResource(name_, kListenerType, Serialize(head_) + chains_));
+    return in_.workshop.interned.Intern(
+        MakeResource(name_, kListenerType, Serialize(head_) + chains_));
   }
 
  private:
-  void Add(FilterChain* chain) { AppendField(Listener::kFilterChainsFieldNumber, Finish(chain), &chains_); }
+  void Add(FilterChain* chain) {
+    AppendField(Listener::kFilterChainsFieldNumber, Finish(chain), &chains_);
+  }
 
   HttpManager Manager(const std::string& route_name) const {
     HttpManager manager;
@@ -134,7 +139,8 @@ class PortBuilder {
   }
 
   /// False when every name is taken, also the one that takes all.
-  bool MatchNames(std::vector<std::string> names, const std::vector<std::string>& ranges, FilterChain* chain) {
+  bool MatchNames(std::vector<std::string> names, const std::vector<std::string>& ranges,
+                  FilterChain* chain) {
     tls_ = true;
     auto* match = chain->mutable_filter_chain_match();
     const bool any = names.empty();
@@ -162,9 +168,9 @@ class PortBuilder {
     std::vector<RulesPtr> result;
     for (const RulesPtr& rules : in_.world.routes->ForGateway(server.gateway)) {
       if (!rules->export_to.VisibleIn(in_.proxy.ns)) continue;
-      const bool admitted = std::any_of(rules->hosts.begin(), rules->hosts.end(), [&](const std::string& host) {
-        return !server.Admits(rules->meta().ns, host).empty();
-      });
+      const bool admitted = std::any_of(
+          rules->hosts.begin(), rules->hosts.end(),
+          [&](const std::string& host) { return !server.Admits(rules->meta().ns, host).empty(); });
       if (admitted) result.push_back(rules);
     }
     return result;
@@ -189,7 +195,9 @@ class PortBuilder {
       for (const TcpRoute& route : TlsRoutes(in_, *rules, {server.gateway}, server.number)) {
         std::vector<std::string> names = route.server_names;
         const bool any = names.empty();
-        std::erase_if(names, [&](const std::string& name) { return server.Admits(rules->meta().ns, name).empty(); });
+        std::erase_if(names, [&](const std::string& name) {
+          return server.Admits(rules->meta().ns, name).empty();
+        });
         if (any) names = server.ServerNames();
         if (!any && names.empty()) continue;
         FilterChain chain;
@@ -208,9 +216,11 @@ class PortBuilder {
           service->resolution == model::Resolution::kDynamicDns) {
         continue;
       }
-      const bool covered = std::any_of(server.hosts.begin(), server.hosts.end(), [&](const GatewayServer::Host& host) {
-        return (host.ns == "*" || host.ns == service->ns) && HostCovers(host.name, service->hostname);
-      });
+      const bool covered = std::any_of(server.hosts.begin(), server.hosts.end(),
+                                       [&](const GatewayServer::Host& host) {
+                                         return (host.ns == "*" || host.ns == service->ns) &&
+                                                HostCovers(host.name, service->hostname);
+                                       });
       if (!covered || !sni_services_.insert(service->hostname).second) continue;
       chains_ += SniChains(in_, service)->bytes;
     }
@@ -232,9 +242,11 @@ class PortBuilder {
 
 Resources BuildGatewayListeners(const ClassInputs& in, const std::vector<GatewayPort>& ports) {
   Resources result;
-  const WorkloadAuthorization authorization = in.world.authorization->For(in.proxy.ns, in.proxy.labels);
+  const WorkloadAuthorization authorization =
+      in.world.authorization->For(in.proxy.ns, in.proxy.labels);
   for (const GatewayPort& port : ports) {
-    if (auto listener = PortBuilder(in, port, authorization).Build()) result.push_back(std::move(listener));
+    if (auto listener = PortBuilder(in, port, authorization).Build())
+      result.push_back(std::move(listener));
   }
   return result;
 }

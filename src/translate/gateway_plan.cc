@@ -14,15 +14,16 @@ namespace {
 namespace v1 = istio::networking::v1;
 
 std::string Upper(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::toupper(c); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return std::toupper(c); });
   return text;
 }
 
 /// Nothing where the server makes no sense.
 std::optional<ServerKind> KindOf(const v1::Server& server) {
   const std::string protocol = Upper(server.port().protocol());
-  const bool http = protocol == "HTTP" || protocol == "HTTP2" || protocol == "GRPC" || protocol == "GRPC-WEB" ||
-                    protocol == "HTTP_PROXY";
+  const bool http = protocol == "HTTP" || protocol == "HTTP2" || protocol == "GRPC" ||
+                    protocol == "GRPC-WEB" || protocol == "HTTP_PROXY";
   if (http) return ServerKind::kHttp;
   const bool https = protocol == "HTTPS";
   if (!https && protocol != "TLS") return server.has_tls() ? ServerKind::kTls : ServerKind::kTcp;
@@ -63,7 +64,8 @@ int BindPort(const World& world, const ProxyClass& proxy, int number) {
 
 bool NamesTaken(const GatewayServer& server, std::set<std::string>* names) {
   // Rules decide the names of passed-through TLS, and the mesh those of its own.
-  if (server.kind == ServerKind::kPassthrough || server.kind == ServerKind::kAutoPassthrough) return false;
+  if (server.kind == ServerKind::kPassthrough || server.kind == ServerKind::kAutoPassthrough)
+    return false;
   std::vector<std::string> wanted = server.ServerNames();
   if (wanted.empty()) wanted = {"*"};
   for (const std::string& name : wanted) {
@@ -75,7 +77,8 @@ bool NamesTaken(const GatewayServer& server, std::set<std::string>* names) {
 
 }  // namespace
 
-std::string GatewayServer::Admits(const std::string& rules_ns, const std::string& rules_host) const {
+std::string GatewayServer::Admits(const std::string& rules_ns,
+                                  const std::string& rules_host) const {
   for (const Host& host : hosts) {
     if (host.ns != "*" && host.ns != rules_ns) continue;
     if (HostCovers(host.name, rules_host)) return rules_host;
@@ -85,8 +88,8 @@ std::string GatewayServer::Admits(const std::string& rules_ns, const std::string
 }
 
 std::string GatewayServer::HttpsRouteName() const {
-  std::string name = "https." + std::to_string(server->port().number()) + "." + server->port().name() + "." +
-                     object->meta.name + "." + object->meta.ns;
+  std::string name = "https." + std::to_string(server->port().number()) + "." +
+                     server->port().name() + "." + object->meta.name + "." + object->meta.ns;
   if (!server->bind().empty()) name += "." + server->bind();
   return name;
 }
@@ -117,8 +120,10 @@ std::vector<GatewayPort> PlanGateway(const World& world, const ProxyClass& proxy
       const int port = BindPort(world, proxy, number);
       if (!kind.has_value() || port <= 0 || port > 65535 || server.hosts().empty()) continue;
       if (proxy.unprivileged && port < 1024) continue;
-      GatewayServer entry{object, &server, object->meta.ns + "/" + object->meta.name, *kind, number, {}};
-      for (const std::string& host : server.hosts()) entry.hosts.push_back(ReadHost(host, object->meta.ns));
+      GatewayServer entry{object, &server, object->meta.ns + "/" + object->meta.name,
+                          *kind,  number,  {}};
+      for (const std::string& host : server.hosts())
+        entry.hosts.push_back(ReadHost(host, object->meta.ns));
       const std::pair<int, std::string> key(port, server.bind());
       GatewayPort& shared = ports[key];
       if (!shared.servers.empty()) {

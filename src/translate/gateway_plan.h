@@ -31,12 +31,13 @@ struct GatewayServer {
   };
   std::shared_ptr<const Object> object;
   const istio::networking::v1::Server* server = nullptr;  ///< Within `object`.
-  std::string gateway;  ///< "namespace/name"
+  std::string gateway;                                    ///< "namespace/name"
   ServerKind kind = ServerKind::kHttp;
   int number = 0;  ///< The port as the Gateway names it.
   std::vector<Host> hosts;
 
-  /// Whether rules of a namespace may attach for a host, and the narrower of the two hosts if so; else empty.
+  /// Whether rules of a namespace may attach for a host, and the narrower of the two hosts if so;
+  /// else empty.
   std::string Admits(const std::string& rules_ns, const std::string& rules_host) const;
   /// The route configuration of a server with kHttps.
   std::string HttpsRouteName() const;

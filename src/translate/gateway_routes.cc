@@ -15,7 +15,8 @@ namespace {
 
 namespace route = envoy::config::route::v3;
 
-/// The serialised routes of one VirtualService on a gateway; the last may take every request. Frozen.
+/// The serialised routes of one VirtualService on a gateway; the last may take every request.
+/// Frozen.
 struct RuleRoutes {
   std::vector<std::string> routes;
   bool catch_all = false;
@@ -87,7 +88,8 @@ std::shared_ptr<const model::Resource> Build(const ClassInputs& in, const std::s
                                              const std::vector<const GatewayServer*>& servers) {
   std::map<std::string, HostRules> hosts;
   for (const GatewayServer* server : servers) {
-    const bool redirect = server->kind == ServerKind::kHttp && server->server->tls().https_redirect();
+    const bool redirect =
+        server->kind == ServerKind::kHttp && server->server->tls().https_redirect();
     if (redirect) {
       for (const GatewayServer::Host& host : server->hosts) {
         HostRules& entry = hosts[host.name];
@@ -128,7 +130,8 @@ std::shared_ptr<const model::Resource> Build(const ClassInputs& in, const std::s
     found->second.domains.push_back(host);
   }
   RouteConfig config(name);
-  for (const std::string& bytes : order) config.AddHost(groups[bytes].name, groups[bytes].domains, bytes);
+  for (const std::string& bytes : order)
+    config.AddHost(groups[bytes].name, groups[bytes].domains, bytes);
   if (config.empty()) {
     config.AddHost("blackhole:" + std::to_string(servers.front()->number), {"*"}, "");
   }
@@ -143,7 +146,8 @@ Resources BuildGatewayRoutes(const ClassInputs& in, const std::vector<GatewayPor
     std::vector<const GatewayServer*> plain;
     for (const GatewayServer& server : port.servers) {
       if (server.kind == ServerKind::kHttp) plain.push_back(&server);
-      if (server.kind == ServerKind::kHttps) result.push_back(Build(in, server.HttpsRouteName(), {&server}));
+      if (server.kind == ServerKind::kHttps)
+        result.push_back(Build(in, server.HttpsRouteName(), {&server}));
     }
     if (!plain.empty()) result.push_back(Build(in, port.HttpRouteName(), plain));
   }

@@ -25,24 +25,29 @@ void AddFilter(const char* name, const google::protobuf::Message& config, Manage
   Pack(config, filter->mutable_typed_config());
 }
 
-/// Requests to the mesh offer protocols by which the server's Envoy picks its HTTP chain. Nothing else is in the
-/// list: if one of the server's own were negotiated, requests of the other HTTP version would fail.
+/// Requests to the mesh offer protocols by which the server's Envoy picks its HTTP chain. Nothing
+/// else is in the list: if one of the server's own were negotiated, requests of the other HTTP
+/// version would fail.
 http::set_filter_state::v3::Config HttpAlpn() {
   http::set_filter_state::v3::Config config;
   auto* value = config.add_on_request_headers();
   value->set_object_key("envoy.network.application_protocols");
-  value->mutable_format_string()->mutable_text_format_source()->set_inline_string("istio-http/1.1,istio");
+  value->mutable_format_string()->mutable_text_format_source()->set_inline_string(
+      "istio-http/1.1,istio");
   return config;
 }
 
 void AddFilters(const HttpManager& options, Manager* manager) {
-  for (const std::string& filter : options.authorization) manager->add_http_filters()->ParseFromString(filter);
-  if (options.grpc_web) AddFilter("envoy.filters.http.grpc_web", http::grpc_web::v3::GrpcWeb(), manager);
+  for (const std::string& filter : options.authorization)
+    manager->add_http_filters()->ParseFromString(filter);
+  if (options.grpc_web)
+    AddFilter("envoy.filters.http.grpc_web", http::grpc_web::v3::GrpcWeb(), manager);
   http::grpc_stats::v3::FilterConfig stats;
   stats.set_emit_filter_state(true);
   stats.mutable_stats_for_all_methods()->set_value(false);
   AddFilter("envoy.filters.http.grpc_stats", stats, manager);
-  if (options.side != HttpSide::kInbound) AddFilter("envoy.filters.http.set_filter_state", HttpAlpn(), manager);
+  if (options.side != HttpSide::kInbound)
+    AddFilter("envoy.filters.http.set_filter_state", HttpAlpn(), manager);
   AddFilter("envoy.filters.http.fault", http::fault::v3::HTTPFault(), manager);
   AddFilter("envoy.filters.http.cors", http::cors::v3::Cors(), manager);
   AddFilter("envoy.filters.http.router", http::router::v3::Router(), manager);
@@ -70,8 +75,8 @@ void WriteSide(const MeshSettings& mesh, const HttpManager& options, Manager* ma
 void WritePathRules(const MeshSettings& mesh, Manager* manager) {
   manager->mutable_normalize_path()->set_value(mesh.normalize_path);
   manager->set_merge_slashes(mesh.merge_slashes);
-  manager->set_path_with_escaped_slashes_action(mesh.unescape_slashes ? Manager::UNESCAPE_AND_FORWARD
-                                                                      : Manager::KEEP_UNCHANGED);
+  manager->set_path_with_escaped_slashes_action(
+      mesh.unescape_slashes ? Manager::UNESCAPE_AND_FORWARD : Manager::KEEP_UNCHANGED);
 }
 
 }  // namespace

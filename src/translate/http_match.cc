@@ -32,7 +32,8 @@ void WriteText(const v1::StringMatch& match, StringMatcher* out) {
   }
 }
 
-void WriteHeader(const std::string& name, const v1::StringMatch& match, bool invert, route::RouteMatch* out) {
+void WriteHeader(const std::string& name, const v1::StringMatch& match, bool invert,
+                 route::RouteMatch* out) {
   auto* header = out->add_headers();
   header->set_name(name);
   header->set_invert_match(invert);
@@ -46,7 +47,8 @@ void WriteHeader(const std::string& name, const v1::StringMatch& match, bool inv
 }
 
 /// "@request.auth.claims.a" and "@request.auth.claims[a][b]": claims of a checked token.
-bool WriteClaim(const std::string& key, const v1::StringMatch& match, bool invert, route::RouteMatch* out) {
+bool WriteClaim(const std::string& key, const v1::StringMatch& match, bool invert,
+                route::RouteMatch* out) {
   constexpr std::string_view kPrefix = "@request.auth.claims";
   if (!key.starts_with(kPrefix) || key.size() <= kPrefix.size() + 1) return false;
   std::vector<std::string> path;
@@ -108,7 +110,8 @@ bool WriteMatch(const v1::HTTPMatchRequest* match, bool gateway, route::RouteMat
   }
   WriteUri(*match, out);
   auto pseudo = [&](const char* name, bool has, const v1::StringMatch& value) {
-    if (has && value.match_type_case() != v1::StringMatch::MATCH_TYPE_NOT_SET) WriteHeader(name, value, false, out);
+    if (has && value.match_type_case() != v1::StringMatch::MATCH_TYPE_NOT_SET)
+      WriteHeader(name, value, false, out);
   };
   for (const auto& [name, value] : Sorted(match->headers())) {
     if (gateway && WriteClaim(name, value, false, out)) continue;
@@ -130,8 +133,10 @@ bool WriteMatch(const v1::HTTPMatchRequest* match, bool gateway, route::RouteMat
       WriteText(value, parameter->mutable_string_match());
     }
   }
-  const bool any_path = out->prefix() == "/" || (out->has_safe_regex() && out->safe_regex().regex() == ".*");
-  return any_path && out->headers().empty() && out->query_parameters().empty() && out->dynamic_metadata().empty();
+  const bool any_path =
+      out->prefix() == "/" || (out->has_safe_regex() && out->safe_regex().regex() == ".*");
+  return any_path && out->headers().empty() && out->query_parameters().empty() &&
+         out->dynamic_metadata().empty();
 }
 
 }  // namespace isthmus::translate

@@ -22,7 +22,8 @@ namespace {
 namespace v1 = istio::networking::v1;
 namespace route = envoy::config::route::v3;
 
-constexpr char kRetryOn[] = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
+constexpr char kRetryOn[] =
+    "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 
 void AddPreviousHosts(route::RetryPolicy* policy) {
   auto* predicate = policy->add_retry_host_predicate();
@@ -72,10 +73,13 @@ void WriteRetries(const v1::HTTPRetry* retries, bool hashed, route::RouteAction*
   } else {
     WriteRetryOn(retries->retry_on(), policy);
   }
-  const bool ignore = retries->has_retry_ignore_previous_hosts() && !retries->retry_ignore_previous_hosts().value();
+  const bool ignore =
+      retries->has_retry_ignore_previous_hosts() && !retries->retry_ignore_previous_hosts().value();
   if (!hashed && !ignore) AddPreviousHosts(policy);
-  if (Positive(retries->per_try_timeout())) *policy->mutable_per_try_timeout() = retries->per_try_timeout();
-  if (Positive(retries->backoff())) *policy->mutable_retry_back_off()->mutable_base_interval() = retries->backoff();
+  if (Positive(retries->per_try_timeout()))
+    *policy->mutable_per_try_timeout() = retries->per_try_timeout();
+  if (Positive(retries->backoff()))
+    *policy->mutable_retry_back_off()->mutable_base_interval() = retries->backoff();
   if (retries->retry_remote_localities().value()) {
     auto* priority = policy->mutable_retry_priority();
     priority->set_name("envoy.retry_priorities.previous_priorities");
@@ -100,7 +104,8 @@ struct Target {
   }
 };
 
-Target TargetOf(const RouteContext& context, const std::string& host, int port, const std::string& subset) {
+Target TargetOf(const RouteContext& context, const std::string& host, int port,
+                const std::string& subset) {
   Target target;
   target.cluster = OutboundName(port, subset, host);
   target.rule = context.destinations.FindRule(host);
@@ -138,10 +143,12 @@ void WriteHash(const v1::LoadBalancerSettings::ConsistentHashLB& hash, route::Ro
       return;
     }
     case Hash::kUseSourceIp:
-      if (hash.use_source_ip()) action->add_hash_policy()->mutable_connection_properties()->set_source_ip(true);
+      if (hash.use_source_ip())
+        action->add_hash_policy()->mutable_connection_properties()->set_source_ip(true);
       return;
     case Hash::kHttpQueryParameterName:
-      action->add_hash_policy()->mutable_query_parameter()->set_name(hash.http_query_parameter_name());
+      action->add_hash_policy()->mutable_query_parameter()->set_name(
+          hash.http_query_parameter_name());
       return;
     default:
       return;
@@ -155,11 +162,14 @@ bool IsHost(const std::string& name) {
 }
 
 /// Envoy refuses changes of pseudo headers and of Host.
-bool Mutable(const std::string& name) { return !name.empty() && !name.starts_with(':') && !IsHost(name); }
+bool Mutable(const std::string& name) {
+  return !name.empty() && !name.starts_with(':') && !IsHost(name);
+}
 
 template <typename Options>
 void AddHeaders(const google::protobuf::Map<std::string, std::string>& headers,
-                envoy::config::core::v3::HeaderValueOption::HeaderAppendAction append, Options* options) {
+                envoy::config::core::v3::HeaderValueOption::HeaderAppendAction append,
+                Options* options) {
   const std::map<std::string, std::string> sorted(headers.begin(), headers.end());
   for (const auto& [name, value] : sorted) {
     if (!Mutable(name)) continue;
@@ -170,16 +180,20 @@ void AddHeaders(const google::protobuf::Map<std::string, std::string>& headers,
   }
 }
 
-/// `Out` is a Route or a ClusterWeight. The host that requests are rewritten to is returned, not set.
+/// `Out` is a Route or a ClusterWeight. The host that requests are rewritten to is returned, not
+/// set.
 template <typename Out>
 std::string WriteHeaders(const v1::Headers& headers, Out* out) {
   using Option = envoy::config::core::v3::HeaderValueOption;
   const auto& request = headers.request();
   const auto& response = headers.response();
   AddHeaders(request.add(), Option::APPEND_IF_EXISTS_OR_ADD, out->mutable_request_headers_to_add());
-  AddHeaders(request.set(), Option::OVERWRITE_IF_EXISTS_OR_ADD, out->mutable_request_headers_to_add());
-  AddHeaders(response.add(), Option::APPEND_IF_EXISTS_OR_ADD, out->mutable_response_headers_to_add());
-  AddHeaders(response.set(), Option::OVERWRITE_IF_EXISTS_OR_ADD, out->mutable_response_headers_to_add());
+  AddHeaders(request.set(), Option::OVERWRITE_IF_EXISTS_OR_ADD,
+             out->mutable_request_headers_to_add());
+  AddHeaders(response.add(), Option::APPEND_IF_EXISTS_OR_ADD,
+             out->mutable_response_headers_to_add());
+  AddHeaders(response.set(), Option::OVERWRITE_IF_EXISTS_OR_ADD,
+             out->mutable_response_headers_to_add());
   for (const std::string& name : request.remove()) {
     if (Mutable(name)) out->add_request_headers_to_remove(name);
   }
@@ -196,7 +210,8 @@ std::string WriteHeaders(const v1::Headers& headers, Out* out) {
 
 void WriteRewrite(const v1::HTTPRewrite& rewrite, route::RouteAction* action) {
   if (rewrite.has_uri_regex_rewrite()) {
-    action->mutable_regex_rewrite()->mutable_pattern()->set_regex(rewrite.uri_regex_rewrite().match());
+    action->mutable_regex_rewrite()->mutable_pattern()->set_regex(
+        rewrite.uri_regex_rewrite().match());
     action->mutable_regex_rewrite()->set_substitution(rewrite.uri_regex_rewrite().rewrite());
   } else if (!rewrite.uri().empty()) {
     action->set_prefix_rewrite(rewrite.uri());
@@ -218,7 +233,8 @@ void WriteRedirect(const v1::HTTPRedirect& redirect, int port, route::Route* out
   if (redirect.redirect_port_case() == v1::HTTPRedirect::kDerivePort &&
       redirect.derive_port() == v1::HTTPRedirect::FROM_REQUEST_PORT) {
     to = static_cast<uint32_t>(port);
-    if ((redirect.scheme() == "http" && to == 80) || (redirect.scheme() == "https" && to == 443)) to = 0;
+    if ((redirect.scheme() == "http" && to == 80) || (redirect.scheme() == "https" && to == 443))
+      to = 0;
   }
   action->set_port_redirect(to);
   using Action = route::RedirectAction;
@@ -246,12 +262,15 @@ void AddMirror(const RouteContext& context, const v1::Destination& destination, 
   mirror->set_disable_shadow_host_suffix_append(true);
 }
 
-void WriteMirrors(const RouteContext& context, const v1::HTTPRoute& from, route::RouteAction* action) {
+void WriteMirrors(const RouteContext& context, const v1::HTTPRoute& from,
+                  route::RouteAction* action) {
   for (const auto& mirror : from.mirrors()) {
-    AddMirror(context, mirror.destination(), mirror.has_percentage() ? mirror.percentage().value() : 100, action);
+    AddMirror(context, mirror.destination(),
+              mirror.has_percentage() ? mirror.percentage().value() : 100, action);
   }
   if (!from.mirrors().empty() || !from.has_mirror()) return;
-  AddMirror(context, from.mirror(), from.has_mirror_percentage() ? from.mirror_percentage().value() : 100, action);
+  AddMirror(context, from.mirror(),
+            from.has_mirror_percentage() ? from.mirror_percentage().value() : 100, action);
 }
 
 void WriteDestinations(const RouteContext& context, const v1::HTTPRoute& from, route::Route* out) {
@@ -297,13 +316,15 @@ void WriteDestinations(const RouteContext& context, const v1::HTTPRoute& from, r
 
 bool Applies(const RouteContext& context, const v1::HTTPMatchRequest& match) {
   if (match.port() != 0 && static_cast<int>(match.port()) != context.port) return false;
-  if (!match.gateways().empty() &&
-      std::none_of(match.gateways().begin(), match.gateways().end(),
-                   [&](const std::string& gateway) { return context.gateways.contains(gateway); })) {
+  if (!match.gateways().empty() && std::none_of(match.gateways().begin(), match.gateways().end(),
+                                                [&](const std::string& gateway) {
+                                                  return context.gateways.contains(gateway);
+                                                })) {
     return false;
   }
   if (context.proxy.router()) return true;
-  if (!match.source_namespace().empty() && match.source_namespace() != context.proxy.ns) return false;
+  if (!match.source_namespace().empty() && match.source_namespace() != context.proxy.ns)
+    return false;
   return SelectsMap(match.source_labels(), context.proxy.labels);
 }
 
@@ -352,17 +373,20 @@ void WriteCatchAll(const std::string& name, std::string_view cluster, route::Rou
   out->mutable_route()->mutable_max_grpc_timeout();
 }
 
-void WriteDefaultRoute(const RouteContext& context, const model::Service& service, route::Route* out) {
+void WriteDefaultRoute(const RouteContext& context, const model::Service& service,
+                       route::Route* out) {
   const Target target = TargetOf(context, service.hostname, context.port, "");
   WriteCatchAll("default", target.cluster, out);
   auto* action = out->mutable_route();
   if (target.hash() != nullptr) WriteHash(*target.hash(), action);
   WriteRetries(context.mesh.default_retry, target.hash() != nullptr, action);
   if (target.originates_tls()) KeepOwnAlpn(out);
-  out->mutable_decorator()->set_operation(service.hostname + ":" + std::to_string(context.port) + "/*");
+  out->mutable_decorator()->set_operation(service.hostname + ":" + std::to_string(context.port) +
+                                          "/*");
 }
 
-bool AppendRoutes(const RouteContext& context, const RoutingRules& rules, route::VirtualHost* host) {
+bool AppendRoutes(const RouteContext& context, const RoutingRules& rules,
+                  route::VirtualHost* host) {
   for (const v1::HTTPRoute& from : rules.spec->http()) {
     if (from.has_delegate()) continue;
     if (from.match().empty()) {

@@ -36,18 +36,21 @@ struct RouteContext {
   const MeshSettings& mesh;
   const ProxyClass& proxy;
   const Destinations& destinations;
-  int port = 0;                    ///< The service port, or the gateway server's.
-  std::set<std::string> gateways;  ///< "mesh", or the gateways "namespace/name" that the port belongs to.
+  int port = 0;  ///< The service port, or the gateway server's.
+  std::set<std::string>
+      gateways;  ///< "mesh", or the gateways "namespace/name" that the port belongs to.
 };
 
 /// The route of a service without VirtualService: everything to its cluster.
 void WriteDefaultRoute(const RouteContext& context, const model::Service& service,
                        envoy::config::route::v3::Route* route);
 /// Appends the routes of a VirtualService. True when the last of them takes every request.
-bool AppendRoutes(const RouteContext& context, const RoutingRules& rules, envoy::config::route::v3::VirtualHost* host);
+bool AppendRoutes(const RouteContext& context, const RoutingRules& rules,
+                  envoy::config::route::v3::VirtualHost* host);
 
 /// Everything else to `cluster`.
-void WriteCatchAll(const std::string& name, std::string_view cluster, envoy::config::route::v3::Route* route);
+void WriteCatchAll(const std::string& name, std::string_view cluster,
+                   envoy::config::route::v3::Route* route);
 
 /// The conditions of one match; null stands for none. True when they hold for every request.
 bool WriteMatch(const istio::networking::v1::HTTPMatchRequest* match, bool gateway,

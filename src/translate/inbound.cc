@@ -14,7 +14,8 @@ bool Selected(const model::Service& service, const model::Labels& labels) {
   return !service.selector.empty() && Selects(service.selector, labels);
 }
 
-/// The port on which this proxy serves a service port whose target differs between pods; 0 when it does not.
+/// The port on which this proxy serves a service port whose target differs between pods; 0 when it
+/// does not.
 int NamedTarget(const World& world, const model::Proxy& proxy, const model::Service& service,
                 const model::Port& port) {
   const auto endpoints = world.EndpointsOf(service);
@@ -23,7 +24,8 @@ int NamedTarget(const World& world, const model::Proxy& proxy, const model::Serv
     if (shard->cluster != proxy.cluster) continue;
     for (const model::Endpoint& endpoint : shard->endpoints) {
       if (endpoint.port_name != port.name) continue;
-      if (std::find(proxy.addresses.begin(), proxy.addresses.end(), endpoint.address) != proxy.addresses.end()) {
+      if (std::find(proxy.addresses.begin(), proxy.addresses.end(), endpoint.address) !=
+          proxy.addresses.end()) {
         return endpoint.port;
       }
     }
@@ -33,8 +35,8 @@ int NamedTarget(const World& world, const model::Proxy& proxy, const model::Serv
 
 }  // namespace
 
-std::vector<InboundPort> InboundPortsOf(const World& world, const model::Proxy& proxy, const model::Labels& labels,
-                                        bool* reads_endpoints) {
+std::vector<InboundPort> InboundPortsOf(const World& world, const model::Proxy& proxy,
+                                        const model::Labels& labels, bool* reads_endpoints) {
   std::map<int, InboundPort> ports;
   for (const ServicePtr& service : world.services->InNamespace(proxy.ns)) {
     if (service->resolution == model::Resolution::kAlias || !Selected(*service, labels)) continue;
@@ -69,9 +71,15 @@ std::shared_ptr<const InboundPart> InboundOf(const World& world, const model::Pr
   inputs.http10 = proxy.http10;
   inputs.tproxy = proxy.interception == model::Proxy::Interception::kTproxy;
   MemoKey key("inbound");
-  key.Add(world.mesh).Add(inputs.ipv4).Add(inputs.ipv6).Add(inputs.http10).Add(inputs.tproxy).Add(mtls.mode);
+  key.Add(world.mesh)
+      .Add(inputs.ipv4)
+      .Add(inputs.ipv6)
+      .Add(inputs.http10)
+      .Add(inputs.tproxy)
+      .Add(mtls.mode);
   key.Add(reads_endpoints);
-  for (const auto* list : {&authorization.custom, &authorization.audit, &authorization.deny, &authorization.allow}) {
+  for (const auto* list :
+       {&authorization.custom, &authorization.audit, &authorization.deny, &authorization.allow}) {
     key.Add(list->size());
     for (const auto& policy : *list) key.Add(policy);
   }
@@ -79,7 +87,8 @@ std::shared_ptr<const InboundPart> InboundOf(const World& world, const model::Pr
   for (const auto& [port, mode] : mtls.ports) key.Add(port).Add(mode);
   for (const InboundPort& port : ports) {
     key.Add(port.target).Add(port.services.size());
-    for (const auto& [service, service_port] : port.services) key.Add(service).Add(service_port.number);
+    for (const auto& [service, service_port] : port.services)
+      key.Add(service).Add(service_port.number);
   }
   return workshop->memo.Get<InboundPart>(key, [&] {
     auto part = std::make_shared<InboundPart>();

@@ -20,7 +20,8 @@ using envoy::config::listener::v3::Listener;
 using Alpns = std::vector<const char*>;
 
 // Offers of mesh clients, by what they want to talk.
-const Alpns kAnyMesh = {"istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"};
+const Alpns kAnyMesh = {"istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1",
+                        "istio-h2"};
 const Alpns kHttpMesh = {"istio-http/1.0", "istio-http/1.1", "istio-h2"};
 const Alpns kTcpMesh = {"istio-peer-exchange", "istio"};
 
@@ -32,8 +33,8 @@ enum class Ending { kTerminate, kPlain, kForwardTls };
 
 /// The chains of one target port, or of all ports that no service declares.
 struct PortGroup {
-  int target = 0;             ///< 0: the catch-all.
-  bool matches_port = true;   ///< False for the catch-all without its own port.
+  int target = 0;            ///< 0: the catch-all.
+  bool matches_port = true;  ///< False for the catch-all without its own port.
   MtlsMode mode = MtlsMode::kPermissive;
   model::Protocol protocol = model::Protocol::kAuto;
   std::string cluster;
@@ -43,7 +44,8 @@ struct PortGroup {
   std::string route;  ///< Serialised.
 };
 
-std::string InlineRoute(const std::string& cluster, int service_port, const std::string& host, bool grpc) {
+std::string InlineRoute(const std::string& cluster, int service_port, const std::string& host,
+                        bool grpc) {
   envoy::config::route::v3::RouteConfiguration config;
   config.set_name(cluster);
   auto* vhost = config.add_virtual_hosts();
@@ -69,7 +71,9 @@ std::string InlineRoute(const std::string& cluster, int service_port, const std:
 class InboundListener {
  public:
   explicit InboundListener(const InboundInputs& in)
-      : in_(in), mesh_(in.mesh), http_authorization_(HttpAuthorization(in.mesh, in.authorization)),
+      : in_(in),
+        mesh_(in.mesh),
+        http_authorization_(HttpAuthorization(in.mesh, in.authorization)),
         tcp_authorization_(TcpAuthorization(in.mesh, in.authorization)) {}
 
   Listener Build() {
@@ -108,7 +112,8 @@ class InboundListener {
   }
 
   bool Declared(int port) const {
-    return std::any_of(in_.ports.begin(), in_.ports.end(), [&](const InboundPort& p) { return p.target == port; });
+    return std::any_of(in_.ports.begin(), in_.ports.end(),
+                       [&](const InboundPort& p) { return p.target == port; });
   }
 
   void AddCatchAll(bool matches_port, int port, MtlsMode mode) {
@@ -171,7 +176,8 @@ class InboundListener {
     Add(group, true, Ending::kPlain, plain_http);
     if (permissive) Add(group, false, Ending::kTerminate, kTcpMesh);
     Add(group, false, Ending::kPlain, {});
-    // Where the inspector runs on ports that nobody declared, the application's own TLS needs a chain too.
+    // Where the inspector runs on ports that nobody declared, the application's own TLS needs a
+    // chain too.
     if (permissive || !group.matches_port) Add(group, false, Ending::kForwardTls, {});
   }
 
@@ -179,10 +185,12 @@ class InboundListener {
     FilterChain* chain = listener_.add_filter_chains();
     chain->set_name(http ? group.http_name : group.tcp_name);
     auto* match = chain->mutable_filter_chain_match();
-    if (group.matches_port) match->mutable_destination_port()->set_value(static_cast<uint32_t>(group.target));
+    if (group.matches_port)
+      match->mutable_destination_port()->set_value(static_cast<uint32_t>(group.target));
     match->set_transport_protocol(ending == Ending::kPlain ? "raw_buffer" : "tls");
     for (const char* alpn : alpns) match->add_application_protocols(alpn);
-    if (ending == Ending::kTerminate) WriteDownstreamMtls(mesh_, http, chain->mutable_transport_socket());
+    if (ending == Ending::kTerminate)
+      WriteDownstreamMtls(mesh_, http, chain->mutable_transport_socket());
     if (http) {
       HttpManager manager;
       manager.side = HttpSide::kInbound;
@@ -195,14 +203,16 @@ class InboundListener {
       WriteHttpManager(mesh_, manager, chain->add_filters());
       return;
     }
-    for (const std::string& filter : tcp_authorization_) chain->add_filters()->ParseFromString(filter);
+    for (const std::string& filter : tcp_authorization_)
+      chain->add_filters()->ParseFromString(filter);
     WriteTcpProxy(mesh_, TcpTarget::To(group.cluster), chain->add_filters());
   }
 
   void AddListenerFilters() {
     auto* original = listener_.add_listener_filters();
     original->set_name("envoy.filters.listener.original_dst");
-    Pack(envoy::extensions::filters::listener::original_dst::v3::OriginalDst(), original->mutable_typed_config());
+    Pack(envoy::extensions::filters::listener::original_dst::v3::OriginalDst(),
+         original->mutable_typed_config());
     if (in_.tproxy) {
       envoy::extensions::filters::listener::original_src::v3::OriginalSrc source;
       source.set_mark(kMark);
@@ -216,10 +226,13 @@ class InboundListener {
     Except(no_http_);
   }
 
-  /// The filter just added does not run on these ports: servers that speak first would wait for ever.
+  /// The filter just added does not run on these ports: servers that speak first would wait for
+  /// ever.
   void Except(const std::set<int>& ports) {
-    auto* disabled = listener_.mutable_listener_filters(listener_.listener_filters_size() - 1)->mutable_filter_disabled();
-    auto write = [](int port, envoy::config::listener::v3::ListenerFilterChainMatchPredicate* predicate) {
+    auto* disabled = listener_.mutable_listener_filters(listener_.listener_filters_size() - 1)
+                         ->mutable_filter_disabled();
+    auto write = [](int port,
+                    envoy::config::listener::v3::ListenerFilterChainMatchPredicate* predicate) {
       predicate->mutable_destination_port_range()->set_start(port);
       predicate->mutable_destination_port_range()->set_end(port + 1);
     };

@@ -52,7 +52,8 @@ void Distribute(const v1::LocalityLoadBalancerSetting& setting, const ProxyClass
       std::vector<size_t> matched;
       for (size_t i = 0; i < groups->size(); ++i) {
         const LocalityGroup& group = (*groups)[i];
-        if (weights[i].has_value() || group.weight == 0 || !Matches(pattern, group.locality)) continue;
+        if (weights[i].has_value() || group.weight == 0 || !Matches(pattern, group.locality))
+          continue;
         matched.push_back(i);
         total += group.weight;
       }
@@ -106,7 +107,8 @@ std::string LabelOf(const LbEndpoint& endpoint, const std::string& key) {
 }
 
 /// Rank by the first label in which the endpoint differs; fewer leading matches, higher rank.
-uint32_t Rank(const std::vector<std::string>& keys, const model::Labels& proxy, const LbEndpoint& endpoint) {
+uint32_t Rank(const std::vector<std::string>& keys, const model::Labels& proxy,
+              const LbEndpoint& endpoint) {
   const size_t count = keys.size();
   uint32_t penalty = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -128,7 +130,8 @@ uint32_t Rank(const std::vector<std::string>& keys, const model::Labels& proxy, 
   return penalty;
 }
 
-void RankByLabels(const std::vector<std::string>& keys, const ProxyClass& proxy, std::vector<LocalityGroup>* groups) {
+void RankByLabels(const std::vector<std::string>& keys, const ProxyClass& proxy,
+                  std::vector<LocalityGroup>* groups) {
   const model::Labels labels = ProxyLabels(proxy);
   std::vector<LocalityGroup> split;
   for (LocalityGroup& group : *groups) {
@@ -189,7 +192,8 @@ LocalitySetting ReadLocalitySetting(const MeshSettings& mesh, const model::Servi
     return result;
   }
   if (setting != nullptr) {
-    result.failover_priority.assign(setting->failover_priority().begin(), setting->failover_priority().end());
+    result.failover_priority.assign(setting->failover_priority().begin(),
+                                    setting->failover_priority().end());
     if (setting->distribute_size() > 0) {
       result.weighted = true;
       result.failover = false;
@@ -197,12 +201,13 @@ LocalitySetting ReadLocalitySetting(const MeshSettings& mesh, const model::Servi
     }
   }
   result.failover = outlier;
-  result.weighted =
-      outlier && setting != nullptr && (setting->failover_size() > 0 || setting->failover_priority_size() > 0);
+  result.weighted = outlier && setting != nullptr &&
+                    (setting->failover_size() > 0 || setting->failover_priority_size() > 0);
   return result;
 }
 
-void ApplyLocality(const LocalitySetting& setting, const ProxyClass& proxy, std::vector<LocalityGroup>* groups) {
+void ApplyLocality(const LocalitySetting& setting, const ProxyClass& proxy,
+                   std::vector<LocalityGroup>* groups) {
   if (!setting.enabled || proxy.locality.empty()) return;
   if (setting.setting != nullptr && setting.setting->distribute_size() > 0) {
     Distribute(*setting.setting, proxy, groups);
@@ -211,10 +216,12 @@ void ApplyLocality(const LocalitySetting& setting, const ProxyClass& proxy, std:
   if (!setting.failover) return;
   const bool by_labels = !setting.failover_priority.empty();
   if (by_labels) RankByLabels(setting.failover_priority, proxy, groups);
-  const bool by_distance = !by_labels || (setting.setting != nullptr && setting.setting->failover_size() > 0);
+  const bool by_distance =
+      !by_labels || (setting.setting != nullptr && setting.setting->failover_size() > 0);
   if (by_distance) {
     for (LocalityGroup& group : *groups) {
-      group.priority = group.priority * 5 + Distance(setting.setting, proxy.locality, group.locality);
+      group.priority =
+          group.priority * 5 + Distance(setting.setting, proxy.locality, group.locality);
     }
   }
   Compact(groups);

@@ -12,7 +12,8 @@
 
 namespace isthmus::translate {
 
-/// One address of a load assignment: an endpoint, or a gateway that stands for endpoints of its network.
+/// One address of a load assignment: an endpoint, or a gateway that stands for endpoints of its
+/// network.
 struct LbEndpoint {
   const model::Endpoint* endpoint = nullptr;
   const model::NetworkGateway* gateway = nullptr;
@@ -28,11 +29,12 @@ struct LocalityGroup {
   std::vector<LbEndpoint> endpoints;
 };
 
-/// How the localities of a service are ranked for a proxy: the rule's setting, else the service's traffic
-/// distribution, else the mesh's.
+/// How the localities of a service are ranked for a proxy: the rule's setting, else the service's
+/// traffic distribution, else the mesh's.
 struct LocalitySetting {
   bool enabled = false;
-  bool failover = false;  ///< Priorities by distance; asks for outlier detection, or a traffic distribution.
+  bool failover =
+      false;  ///< Priorities by distance; asks for outlier detection, or a traffic distribution.
   bool weighted = false;  ///< Envoy must use the weights of localities.
   const istio::networking::v1::LocalityLoadBalancerSetting* setting = nullptr;  ///< May be null.
   std::vector<std::string> failover_priority;
@@ -41,6 +43,7 @@ LocalitySetting ReadLocalitySetting(const MeshSettings& mesh, const model::Servi
                                     const TrafficPolicy& policy);
 
 /// Sets priorities and weights; may split groups. Nothing happens for a proxy without locality.
-void ApplyLocality(const LocalitySetting& setting, const ProxyClass& proxy, std::vector<LocalityGroup>* groups);
+void ApplyLocality(const LocalitySetting& setting, const ProxyClass& proxy,
+                   std::vector<LocalityGroup>* groups);
 
 }  // namespace isthmus::translate

@@ -13,8 +13,8 @@
 
 namespace isthmus::translate {
 
-/// Everything that a built part depends on. Frozen values count by their identity and are kept alive with
-/// the entry, so that an address never stands for two values.
+/// Everything that a built part depends on. Frozen values count by their identity and are kept
+/// alive with the entry, so that an address never stands for two values.
 class MemoKey {
  public:
   /// `kind` names the function that builds; different functions never share a key.
@@ -33,8 +33,7 @@ class MemoKey {
     return *this;
   }
   template <typename T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
-  MemoKey& Add(T number) {
+  requires std::is_integral_v<T> || std::is_enum_v<T> MemoKey& Add(T number) {
     AddNumber(static_cast<uint64_t>(number));
     return *this;
   }
@@ -53,9 +52,9 @@ class MemoKey {
   std::vector<std::shared_ptr<const void>> held_;
 };
 
-/// Gives the part built before from the same inputs, as long as somebody still holds it. This is what makes
-/// a rebuild cost what changed, and lets classes of proxies share what they see alike: the functions that
-/// build stay pure. Single-threaded; owned by the Translator.
+/// Gives the part built before from the same inputs, as long as somebody still holds it. This is
+/// what makes a rebuild cost what changed, and lets classes of proxies share what they see alike:
+/// the functions that build stay pure. Single-threaded; owned by the Translator.
 class Memo {
  public:
   template <typename T, typename Build>
@@ -90,14 +89,16 @@ class Memo {
   uint64_t built_ = 0;
 };
 
-/// Gives equal resources one address, so that a part built again with the same result is no change, and
-/// classes that see the same hold it once. Single-threaded; owned by the Translator.
+/// Gives equal resources one address, so that a part built again with the same result is no change,
+/// and classes that see the same hold it once. Single-threaded; owned by the Translator.
 class InternTable {
  public:
   std::shared_ptr<const model::Resource> Intern(std::shared_ptr<const model::Resource> resource) {
     std::weak_ptr<const model::Resource>& place = resources_[resource->hash];
     auto known = place.lock();
-    if (known != nullptr && known->name == resource->name && known->any.view() == resource->any.view()) return known;
+    if (known != nullptr && known->name == resource->name &&
+        known->any.view() == resource->any.view())
+      return known;
     place = resource;
     return resource;
   }

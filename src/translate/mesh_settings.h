@@ -16,7 +16,8 @@ class LocalityLoadBalancerSetting;
 
 namespace isthmus::translate {
 
-/// The mesh-wide settings that translation reads, with defaults filled in. A value; pointers point into `source`.
+/// The mesh-wide settings that translation reads, with defaults filled in. A value; pointers point
+/// into `source`.
 struct MeshSettings {
   std::shared_ptr<const istio::mesh::v1alpha1::MeshConfig> source;
   std::string root_namespace = "istio-system";
@@ -24,8 +25,8 @@ struct MeshSettings {
   std::string trust_domain = "cluster.local";
   std::vector<std::string> trust_domain_aliases;
   bool auto_mtls = true;
-  bool allow_any = true;            ///< outboundTrafficPolicy; false: REGISTRY_ONLY.
-  bool inbound_localhost = false;   ///< inboundTrafficPolicy LOCALHOST.
+  bool allow_any = true;           ///< outboundTrafficPolicy; false: REGISTRY_ONLY.
+  bool inbound_localhost = false;  ///< inboundTrafficPolicy LOCALHOST.
   int outbound_port = 15001;
   int inbound_port = 15006;
   std::chrono::milliseconds connect_timeout{10000};

@@ -12,8 +12,8 @@ namespace {
 
 using istio::networking::nds::v1::NameTable;
 
-/// A pod as DNS sees it: those of the own network that may be called. Pods of the own cluster come first, so
-/// that they win where a name is used twice.
+/// A pod as DNS sees it: those of the own network that may be called. Pods of the own cluster come
+/// first, so that they win where a name is used twice.
 struct Pod {
   bool remote = false;
   std::string hostname;
@@ -37,8 +37,8 @@ std::set<Pod> PodsOf(const ClassInputs& in, const model::Service& service) {
   return pods;
 }
 
-NameTable::NameInfo& Add(const model::Service& service, const std::string& host, const std::string& shortname,
-                         NameTable* table) {
+NameTable::NameInfo& Add(const model::Service& service, const std::string& host,
+                         const std::string& shortname, NameTable* table) {
   NameTable::NameInfo& info = (*table->mutable_table())[host];
   info.set_registry(service.kubernetes ? "Kubernetes" : "External");
   if (service.kubernetes) {
@@ -54,7 +54,8 @@ void AddPods(const ClassInputs& in, const model::Service& service, NameTable* ta
   for (const Pod& pod : PodsOf(in, service)) {
     addresses.insert(pod.address);
     if (!service.headless || pod.hostname.empty() || !named.insert(pod.hostname).second) continue;
-    Add(service, pod.hostname + "." + service.hostname, pod.hostname + "." + service.name, table).add_ips(pod.address);
+    Add(service, pod.hostname + "." + service.hostname, pod.hostname + "." + service.name, table)
+        .add_ips(pod.address);
   }
   if (addresses.empty()) return;
   NameTable::NameInfo& info = Add(service, service.hostname, service.name, table);
@@ -66,9 +67,12 @@ void AddPods(const ClassInputs& in, const model::Service& service, NameTable* ta
 std::shared_ptr<const model::Resource> BuildNameTable(const ClassInputs& in) {
   NameTable table;
   for (const ServicePtr& service : in.scope.services()) {
-    if (service->resolution == model::Resolution::kAlias || service->hostname.starts_with('*')) continue;
+    if (service->resolution == model::Resolution::kAlias || service->hostname.starts_with('*'))
+      continue;
     std::vector<std::string> addresses = DialledAddresses(in.proxy, *service);
-    std::erase_if(addresses, [](const std::string& address) { return address.find('/') != std::string::npos; });
+    std::erase_if(addresses, [](const std::string& address) {
+      return address.find('/') != std::string::npos;
+    });
     if (addresses.empty()) {
       AddPods(in, *service, &table);
       continue;

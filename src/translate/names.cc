@@ -23,7 +23,9 @@ bool HostCovers(std::string_view pattern, std::string_view host) {
   return host.size() > suffix.size() && host.ends_with(suffix);
 }
 
-bool HostsOverlap(std::string_view a, std::string_view b) { return HostCovers(a, b) || HostCovers(b, a); }
+bool HostsOverlap(std::string_view a, std::string_view b) {
+  return HostCovers(a, b) || HostCovers(b, a);
+}
 
 bool MoreSpecificHost(std::string_view a, std::string_view b) {
   const bool wild_a = a.starts_with('*');
@@ -34,7 +36,8 @@ bool MoreSpecificHost(std::string_view a, std::string_view b) {
 }
 
 std::string FullHost(std::string_view host, std::string_view ns, std::string_view domain_suffix) {
-  if (host.find('.') != std::string_view::npos || host.find('*') != std::string_view::npos || host.empty()) {
+  if (host.find('.') != std::string_view::npos || host.find('*') != std::string_view::npos ||
+      host.empty()) {
     return std::string(host);
   }
   return fmt::format("{}.{}.svc.{}", host, ns, domain_suffix);
@@ -45,7 +48,8 @@ bool IsIpv6(std::string_view address) { return address.find(':') != std::string_
 bool IsIpAddress(std::string_view address) {
   unsigned char buffer[sizeof(in6_addr)];
   const std::string text(address);
-  return inet_pton(AF_INET, text.c_str(), buffer) == 1 || inet_pton(AF_INET6, text.c_str(), buffer) == 1;
+  return inet_pton(AF_INET, text.c_str(), buffer) == 1 ||
+         inet_pton(AF_INET6, text.c_str(), buffer) == 1;
 }
 
 }  // namespace isthmus::translate

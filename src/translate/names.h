@@ -6,10 +6,12 @@
 namespace isthmus::translate {
 
 // Type URLs of the resources that a view holds.
-inline constexpr std::string_view kClusterType = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+inline constexpr std::string_view kClusterType =
+    "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 inline constexpr std::string_view kEndpointType =
     "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-inline constexpr std::string_view kListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener";
+inline constexpr std::string_view kListenerType =
+    "type.googleapis.com/envoy.config.listener.v3.Listener";
 inline constexpr std::string_view kRouteType =
     "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 inline constexpr std::string_view kSecretType =
@@ -24,7 +26,8 @@ inline constexpr std::string_view kInboundPassthroughCluster = "InboundPassthrou
 
 /// "outbound|80|v1|host"; the subset may be empty.
 std::string OutboundName(int port, std::string_view subset, std::string_view host);
-/// "outbound_.80_.v1_.host": the SNI that mesh clients send and the cluster of an east-west gateway.
+/// "outbound_.80_.v1_.host": the SNI that mesh clients send and the cluster of an east-west
+/// gateway.
 std::string SniName(int port, std::string_view subset, std::string_view host);
 /// "inbound|8080||"
 std::string InboundName(int port);
@@ -35,8 +38,8 @@ bool HostCovers(std::string_view pattern, std::string_view host);
 bool HostsOverlap(std::string_view a, std::string_view b);
 /// Istio's order of hosts: exact names before wildcards, longer before shorter, then by text.
 bool MoreSpecificHost(std::string_view a, std::string_view b);
-/// The full name of a host as written in a configuration object of namespace `ns`: names without a dot are
-/// Kubernetes services of that namespace.
+/// The full name of a host as written in a configuration object of namespace `ns`: names without a
+/// dot are Kubernetes services of that namespace.
 std::string FullHost(std::string_view host, std::string_view ns, std::string_view domain_suffix);
 
 /// An IPv6 address; anything that is not an IPv4 address and has a colon.

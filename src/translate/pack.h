@@ -29,8 +29,8 @@ std::shared_ptr<const model::Resource> MakeResource(std::string name, std::strin
 std::shared_ptr<const model::Resource> MakeResource(std::string name, std::string_view type_url,
                                                     const google::protobuf::MessageLite& message);
 
-/// Appends field `number` with `message` as an embedded message. A message is the concatenation of its
-/// fields, so large ones are put together from parts that were serialised once.
+/// Appends field `number` with `message` as an embedded message. A message is the concatenation of
+/// its fields, so large ones are put together from parts that were serialised once.
 void AppendField(int number, std::string_view message, std::string* out);
 
 }  // namespace isthmus::translate

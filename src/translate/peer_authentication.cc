@@ -28,12 +28,14 @@ MtlsMode WorkloadMtls::For(int target_port) const {
   return found == ports.end() ? mode : found->second;
 }
 
-PeerAuthenticationIndex::PeerAuthenticationIndex(const model::Configs& configs, std::string root_namespace)
+PeerAuthenticationIndex::PeerAuthenticationIndex(const model::Configs& configs,
+                                                 std::string root_namespace)
     : held_(configs.peer_authentications) {
   if (held_ == nullptr) return;
   std::map<std::string, const Policy*> oldest;
   for (const auto& object : *held_) {
-    const bool selects = object->spec.has_selector() && !object->spec.selector().match_labels().empty();
+    const bool selects =
+        object->spec.has_selector() && !object->spec.selector().match_labels().empty();
     if (!selects) {
       oldest.emplace(object->meta.ns, &object->spec);
     } else if (object->meta.ns != root_namespace) {
@@ -51,7 +53,8 @@ MtlsMode PeerAuthenticationIndex::ForNamespace(const std::string& ns) const {
   return found == namespaces_.end() ? mesh_ : found->second;
 }
 
-WorkloadMtls PeerAuthenticationIndex::ForWorkload(const std::string& ns, const model::Labels& labels) const {
+WorkloadMtls PeerAuthenticationIndex::ForWorkload(const std::string& ns,
+                                                  const model::Labels& labels) const {
   WorkloadMtls result{ForNamespace(ns), {}};
   auto found = workloads_.find(ns);
   if (found == workloads_.end()) return result;

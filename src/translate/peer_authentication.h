@@ -19,8 +19,8 @@ struct WorkloadMtls {
   bool operator==(const WorkloadMtls&) const = default;
 };
 
-/// The effective PeerAuthentication: mesh, then namespace, then workload; the oldest of a level wins, what is
-/// unset is inherited. Immutable.
+/// The effective PeerAuthentication: mesh, then namespace, then workload; the oldest of a level
+/// wins, what is unset is inherited. Immutable.
 class PeerAuthenticationIndex {
  public:
   PeerAuthenticationIndex(const model::Configs& configs, std::string root_namespace);

@@ -10,8 +10,9 @@
 
 namespace isthmus::translate {
 
-/// What the outbound resources of a proxy depend on, besides the snapshot. Proxies of equal class share them.
-/// A field that no configuration of the snapshot looks at is left empty, so that it does not split classes.
+/// What the outbound resources of a proxy depend on, besides the snapshot. Proxies of equal class
+/// share them. A field that no configuration of the snapshot looks at is left empty, so that it
+/// does not split classes.
 struct ProxyClass {
   model::ProxyType type = model::ProxyType::kSidecar;
   std::string ns;
@@ -24,8 +25,9 @@ struct ProxyClass {
   bool unprivileged = false;
   bool http10 = false;
   model::Proxy::Interception interception = model::Proxy::Interception::kRedirect;
-  std::string sidecar;       ///< "namespace/name" of the Sidecar object that holds; empty: none.
-  model::Labels labels;      ///< Routers: all. Sidecars: those that selectors of outbound configuration name.
+  std::string sidecar;  ///< "namespace/name" of the Sidecar object that holds; empty: none.
+  model::Labels
+      labels;  ///< Routers: all. Sidecars: those that selectors of outbound configuration name.
   model::Locality locality;  ///< Where some service is balanced by locality.
   std::string node;          ///< Where some service is served by the own node only.
 

@@ -20,7 +20,8 @@ RouteConfig::RouteConfig(std::string name) : name_(std::move(name)) {
   bytes_ = Serialize(head);
 }
 
-void RouteConfig::AddHost(const std::string& name, const std::vector<std::string>& domains, std::string_view routes) {
+void RouteConfig::AddHost(const std::string& name, const std::vector<std::string>& domains,
+                          std::string_view routes) {
   route::VirtualHost head;
   head.set_name(name);
   for (const std::string& domain : domains) head.add_domains(domain);

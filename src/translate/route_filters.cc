@@ -22,9 +22,10 @@ namespace http = envoy::extensions::filters::http;
 
 /// gRPC's own names of its status codes, in the order of their numbers.
 constexpr const char* kGrpcStatus[] = {
-    "OK",           "CANCELLED",          "UNKNOWN",           "INVALID_ARGUMENT",    "DEADLINE_EXCEEDED", "NOT_FOUND",
-    "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",           "OUT_OF_RANGE",
-    "UNIMPLEMENTED", "INTERNAL",          "UNAVAILABLE",       "DATA_LOSS",           "UNAUTHENTICATED"};
+    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED"};
 
 template <typename Part>
 double PercentOf(const Part& part) {
@@ -49,8 +50,9 @@ void WriteFault(const v1::HTTPFaultInjection& from, envoy::config::route::v3::Ro
   http::fault::v3::HTTPFault fault;
   if (from.has_delay() && Positive(from.delay().fixed_delay())) {
     *fault.mutable_delay()->mutable_fixed_delay() = from.delay().fixed_delay();
-    const double percent =
-        from.delay().has_percentage() || from.delay().percent() == 0 ? PercentOf(from.delay()) : from.delay().percent();
+    const double percent = from.delay().has_percentage() || from.delay().percent() == 0
+                               ? PercentOf(from.delay())
+                               : from.delay().percent();
     WriteFraction(percent, fault.mutable_delay()->mutable_percentage());
   }
   if (from.has_abort() && !WriteAbort(from.abort(), fault.mutable_abort())) fault.clear_abort();
@@ -77,7 +79,8 @@ void WriteCors(const v1::CorsPolicy& from, envoy::config::route::v3::Route* rout
       matcher->set_exact(origin.exact());
     }
   }
-  for (const std::string& origin : from.allow_origin()) policy.add_allow_origin_string_match()->set_exact(origin);
+  for (const std::string& origin : from.allow_origin())
+    policy.add_allow_origin_string_match()->set_exact(origin);
   policy.mutable_filter_enabled()->mutable_default_value()->set_numerator(100);
   policy.set_allow_methods(Join(from.allow_methods()));
   policy.set_allow_headers(Join(from.allow_headers()));

@@ -31,8 +31,10 @@ const model::Credential* Lookup(const ClassInputs& in, std::string_view name) {
 
 bool WriteCertificate(const ClassInputs& in, const std::string& name, Secret* secret) {
   const model::Credential* credential = Lookup(in, name);
-  if (credential == nullptr || credential->certificate_pem.empty() || credential->key_pem.empty()) return false;
-  secret->mutable_tls_certificate()->mutable_certificate_chain()->set_inline_bytes(credential->certificate_pem);
+  if (credential == nullptr || credential->certificate_pem.empty() || credential->key_pem.empty())
+    return false;
+  secret->mutable_tls_certificate()->mutable_certificate_chain()->set_inline_bytes(
+      credential->certificate_pem);
   secret->mutable_tls_certificate()->mutable_private_key()->set_inline_bytes(credential->key_pem);
   return true;
 }
@@ -91,7 +93,8 @@ Resources BuildSecrets(const ClassInputs& in, const std::vector<GatewayPort>& po
     const bool roots = name.ends_with(kCaSuffix);
     // A credential named as the roots of a server may hold nothing else.
     const bool found = roots ? WriteRoots(in, name, &secret) : WriteCertificate(in, name, &secret);
-    if (found) result.push_back(in.workshop.interned.Intern(MakeResource(name, kSecretType, secret)));
+    if (found)
+      result.push_back(in.workshop.interned.Intern(MakeResource(name, kSecretType, secret)));
   }
   return result;
 }

@@ -13,7 +13,8 @@ ServiceIndex::ServiceIndex(std::shared_ptr<const model::Snapshot::ServiceMap> se
   });
   for (const ServicePtr& service : all_) {
     namespaces_[service->ns].push_back(service);
-    if (service->resolution == model::Resolution::kAlias) aliases_[service->alias_of].push_back(service->hostname);
+    if (service->resolution == model::Resolution::kAlias)
+      aliases_[service->alias_of].push_back(service->hostname);
     node_local_ = node_local_ || service->node_local;
     traffic_distribution_ = traffic_distribution_ || !service->traffic_distribution.empty();
   }
@@ -37,7 +38,8 @@ void ServiceScope::Add(const ServicePtr& service, const std::string& ns) {
     services_.push_back(service);
     return;
   }
-  // Several objects declare the host: Kubernetes wins, then the proxy's own namespace, then the oldest.
+  // Several objects declare the host: Kubernetes wins, then the proxy's own namespace, then the
+  // oldest.
   ServicePtr& other = services_[found->second];
   const auto rank = [&](const model::Service& s) { return std::pair(!s.kubernetes, s.ns != ns); };
   if (rank(*service) >= rank(*other)) return;

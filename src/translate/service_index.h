@@ -12,8 +12,8 @@ namespace isthmus::translate {
 
 using ServicePtr = std::shared_ptr<const model::Service>;
 
-/// The services of a snapshot in the order in which resources are made: by creation time, then name.
-/// Immutable.
+/// The services of a snapshot in the order in which resources are made: by creation time, then
+/// name. Immutable.
 class ServiceIndex {
  public:
   explicit ServiceIndex(std::shared_ptr<const model::Snapshot::ServiceMap> services);

@@ -56,7 +56,8 @@ class ListenerBuilder {
   /// The first of equal matches stays: Envoy refuses a listener with two.
   void AddStream(const TcpRoute& route) {
     TcpRoute unique = route;
-    std::erase_if(unique.server_names, [&](const std::string& name) { return !names_.insert(name).second; });
+    std::erase_if(unique.server_names,
+                  [&](const std::string& name) { return !names_.insert(name).second; });
     if (!route.server_names.empty() && unique.server_names.empty()) return;
     const bool all = unique.server_names.empty() && unique.ranges.empty();
     FilterChain* chain = nullptr;
@@ -97,7 +98,9 @@ class ListenerBuilder {
   }
 
  private:
-  static void Finish(FilterChain* chain) { chain->mutable_transport_socket_connect_timeout()->set_seconds(15); }
+  static void Finish(FilterChain* chain) {
+    chain->mutable_transport_socket_connect_timeout()->set_seconds(15);
+  }
 
   const ClassInputs& in_;
   const MeshSettings& mesh_;
@@ -113,8 +116,8 @@ bool CarriesTls(model::Protocol protocol) {
 }
 
 /// The chains of one service port: its rules, then the service itself.
-void AddStreams(const ClassInputs& in, const ServicePort& target, const RulesPtr& rules, bool wildcard,
-                ListenerBuilder* builder) {
+void AddStreams(const ClassInputs& in, const ServicePort& target, const RulesPtr& rules,
+                bool wildcard, ListenerBuilder* builder) {
   const int port = target.port->number;
   const std::string& host = target.service->hostname;
   std::vector<TcpRoute> routes;
@@ -153,7 +156,12 @@ ResourcePtr BuildAddressed(const ClassInputs& in, const SidecarPorts::Addressed&
 
 ResourcePtr BuildWildcard(const ClassInputs& in, int port, const SidecarPorts::Wildcard& wildcard) {
   MemoKey key("wildcard listener");
-  key.Add(in.world.mesh).Add(port).Add(wildcard.http).Add(in.proxy.http10).Add(in.proxy.ipv4).Add(in.proxy.ipv6);
+  key.Add(in.world.mesh)
+      .Add(port)
+      .Add(wildcard.http)
+      .Add(in.proxy.http10)
+      .Add(in.proxy.ipv4)
+      .Add(in.proxy.ipv6);
   std::vector<RulesPtr> rules;
   for (const ServicePort& target : wildcard.streams) {
     rules.push_back(in.world.routes->ForMesh(target.service->hostname, in.proxy.ns));
@@ -204,7 +212,8 @@ ResourcePtr BuildVirtualOutbound(const ClassInputs& in) {
 Resources BuildSidecarListeners(const ClassInputs& in) {
   const SidecarPorts plan = PlanSidecarPorts(in);
   Resources result;
-  for (const auto& [port, wildcard] : plan.wildcards) result.push_back(BuildWildcard(in, port, wildcard));
+  for (const auto& [port, wildcard] : plan.wildcards)
+    result.push_back(BuildWildcard(in, port, wildcard));
   for (const auto& addressed : plan.addressed) result.push_back(BuildAddressed(in, addressed));
   result.push_back(BuildVirtualOutbound(in));
   return result;

@@ -18,7 +18,9 @@ std::vector<std::string> PodAddresses(const ClassInputs& in, const model::Servic
   if (endpoints == nullptr) return {};
   for (const auto& shard : endpoints->shards) {
     for (const model::Endpoint& endpoint : shard->endpoints) {
-      if (endpoint.port_name != port.name || endpoint.address.empty() || endpoint.address.starts_with("unix:")) continue;
+      if (endpoint.port_name != port.name || endpoint.address.empty() ||
+          endpoint.address.starts_with("unix:"))
+        continue;
       if (service.cluster_local && endpoint.cluster != in.proxy.cluster) continue;
       if (in.proxy.Reaches(endpoint.address)) addresses.insert(endpoint.address);
     }
@@ -33,7 +35,8 @@ std::vector<std::string> DialledAddresses(const ProxyClass& proxy, const model::
   auto own = service.cluster_vips.find(proxy.cluster);
   if (own != service.cluster_vips.end() && !own->second.empty()) {
     addresses = own->second;
-  } else if (std::string address = service.AddressFor(proxy.cluster, proxy.dns_capture); !address.empty()) {
+  } else if (std::string address = service.AddressFor(proxy.cluster, proxy.dns_capture);
+             !address.empty()) {
     addresses = {address};
   }
   std::erase_if(addresses, [&](const std::string& address) {
@@ -46,7 +49,9 @@ SidecarPorts PlanSidecarPorts(const ClassInputs& in) {
   SidecarPorts plan;
   std::set<std::pair<std::string, int>> taken;
   for (const ServicePtr& service : in.scope.services()) {
-    if (service->resolution == model::Resolution::kAlias || service->resolution == model::Resolution::kDynamicDns) continue;
+    if (service->resolution == model::Resolution::kAlias ||
+        service->resolution == model::Resolution::kDynamicDns)
+      continue;
     const std::vector<std::string> addresses = DialledAddresses(in.proxy, *service);
     for (const model::Port& port : service->ports) {
       if (port.protocol == model::Protocol::kUdp) continue;
@@ -54,10 +59,13 @@ SidecarPorts PlanSidecarPorts(const ClassInputs& in) {
         if (!Reserved(*in.world.mesh, port.number)) plan.wildcards[port.number].http = true;
         continue;
       }
-      std::vector<std::string> own = service->headless ? PodAddresses(in, *service, port) : addresses;
-      std::erase_if(own, [](const std::string& address) { return address.find('/') != std::string::npos; });
+      std::vector<std::string> own =
+          service->headless ? PodAddresses(in, *service, port) : addresses;
+      std::erase_if(
+          own, [](const std::string& address) { return address.find('/') != std::string::npos; });
       for (const std::string& address : own) {
-        if (taken.emplace(address, port.number).second) plan.addressed.push_back({{service, &port}, address});
+        if (taken.emplace(address, port.number).second)
+          plan.addressed.push_back({{service, &port}, address});
       }
       if (own.empty() && !service->headless && !Reserved(*in.world.mesh, port.number)) {
         plan.wildcards[port.number].streams.push_back({service, &port});

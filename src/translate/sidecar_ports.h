@@ -26,7 +26,7 @@ struct SidecarPorts {
     bool http = false;
     std::vector<ServicePort> streams;  ///< TCP and TLS services without an address of their own.
   };
-  std::vector<Addressed> addressed;    ///< In creation order, one for an address and port.
+  std::vector<Addressed> addressed;  ///< In creation order, one for an address and port.
   std::map<int, Wildcard> wildcards;
 };
 SidecarPorts PlanSidecarPorts(const ClassInputs& inputs);

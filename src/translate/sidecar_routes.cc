@@ -13,13 +13,14 @@ namespace {
 
 namespace route = envoy::config::route::v3;
 
-/// The serialised routes of one virtual host, made once for all classes that route it alike. Frozen.
+/// The serialised routes of one virtual host, made once for all classes that route it alike.
+/// Frozen.
 struct HostRoutes {
   std::string bytes;
 };
 
-std::shared_ptr<const HostRoutes> RoutesOf(const ClassInputs& in, const ServicePtr& service, const RulesPtr& rules,
-                                           int port) {
+std::shared_ptr<const HostRoutes> RoutesOf(const ClassInputs& in, const ServicePtr& service,
+                                           const RulesPtr& rules, int port) {
   MemoKey key("sidecar routes");
   key.Add(in.world.mesh).Add(port);
   AddService(in, service, &key);
@@ -41,11 +42,13 @@ std::shared_ptr<const HostRoutes> RoutesOf(const ClassInputs& in, const ServiceP
   return routes;
 }
 
-std::string AddressDomain(const std::string& address) { return IsIpv6(address) ? "[" + address + "]" : address; }
+std::string AddressDomain(const std::string& address) {
+  return IsIpv6(address) ? "[" + address + "]" : address;
+}
 
 /// The names by which a Kubernetes service may be called from a namespace, the full one first.
-void AddNames(const MeshSettings& mesh, const std::string& hostname, const std::string& from_ns, bool headless,
-              std::vector<std::string>* domains) {
+void AddNames(const MeshSettings& mesh, const std::string& hostname, const std::string& from_ns,
+              bool headless, std::vector<std::string>* domains) {
   std::vector<std::string> names = {hostname, hostname + "."};
   const std::string suffix = ".svc." + mesh.domain_suffix;
   if (hostname.ends_with(suffix)) {
@@ -99,15 +102,19 @@ std::string CatchAllHost(const MeshSettings& mesh) {
   return Serialize(host);
 }
 
-std::shared_ptr<const model::Resource> BuildShared(const ClassInputs& in, int port, std::vector<Host> hosts,
+std::shared_ptr<const model::Resource> BuildShared(const ClassInputs& in, int port,
+                                                   std::vector<Host> hosts,
                                                    const std::string& catch_all) {
-  std::sort(hosts.begin(), hosts.end(), [](const Host& a, const Host& b) { return a.hostname < b.hostname; });
+  std::sort(hosts.begin(), hosts.end(),
+            [](const Host& a, const Host& b) { return a.hostname < b.hostname; });
   RouteConfig config(std::to_string(port));
   std::unordered_set<std::string> taken = {"*"};
   for (const Host& host : hosts) {
-    std::vector<std::string> domains =
-        host.service != nullptr ? DomainsOf(in, *host.service) : std::vector<std::string>{host.hostname};
-    if (host.service == nullptr) AddNames(*in.world.mesh, host.hostname, in.proxy.ns, false, &domains);
+    std::vector<std::string> domains = host.service != nullptr
+                                           ? DomainsOf(in, *host.service)
+                                           : std::vector<std::string>{host.hostname};
+    if (host.service == nullptr)
+      AddNames(*in.world.mesh, host.hostname, in.proxy.ns, false, &domains);
     std::erase_if(domains, [&](const std::string& domain) { return !taken.insert(domain).second; });
     if (domains.empty()) continue;
     config.AddHost(host.hostname + ":" + std::to_string(port), domains,
@@ -117,7 +124,8 @@ std::shared_ptr<const model::Resource> BuildShared(const ClassInputs& in, int po
   return in.workshop.interned.Intern(std::move(config).Build());
 }
 
-std::shared_ptr<const model::Resource> BuildSingle(const ClassInputs& in, const ServicePort& target) {
+std::shared_ptr<const model::Resource> BuildSingle(const ClassInputs& in,
+                                                   const ServicePort& target) {
   const std::string name = target.service->hostname + ":" + std::to_string(target.port->number);
   const RulesPtr rules = in.world.routes->ForMesh(target.service->hostname, in.proxy.ns);
   MemoKey key("single route");
@@ -137,9 +145,9 @@ Resources BuildSidecarRoutes(const ClassInputs& in) {
   const SidecarPorts plan = PlanSidecarPorts(in);
   std::map<int, std::vector<Host>> shared;
   for (const auto& [port, wildcard] : plan.wildcards) {
-    const bool detect = std::any_of(wildcard.streams.begin(), wildcard.streams.end(), [](const ServicePort& stream) {
-      return stream.port->protocol == model::Protocol::kAuto;
-    });
+    const bool detect = std::any_of(
+        wildcard.streams.begin(), wildcard.streams.end(),
+        [](const ServicePort& stream) { return stream.port->protocol == model::Protocol::kAuto; });
     if (wildcard.http || detect) shared[port];
   }
   for (const ServicePtr& service : in.scope.services()) {
@@ -155,13 +163,16 @@ Resources BuildSidecarRoutes(const ClassInputs& in) {
   // Hosts that only rules know are reached on the port of plain HTTP.
   if (auto plain = shared.find(80); plain != shared.end()) {
     for (const auto& [host, rules] : in.world.routes->MeshHosts(in.proxy.ns)) {
-      const bool seen = in.sidecar == nullptr || in.sidecar->Admits(in.proxy.ns, rules->meta().ns, host);
-      if (seen && in.scope.Find(host) == nullptr && HasHttp(*rules)) plain->second.push_back({host, nullptr, rules});
+      const bool seen =
+          in.sidecar == nullptr || in.sidecar->Admits(in.proxy.ns, rules->meta().ns, host);
+      if (seen && in.scope.Find(host) == nullptr && HasHttp(*rules))
+        plain->second.push_back({host, nullptr, rules});
     }
   }
   const std::string catch_all = CatchAllHost(*in.world.mesh);
   Resources result;
-  for (auto& [port, hosts] : shared) result.push_back(BuildShared(in, port, std::move(hosts), catch_all));
+  for (auto& [port, hosts] : shared)
+    result.push_back(BuildShared(in, port, std::move(hosts), catch_all));
   std::unordered_set<std::string> single;
   for (const auto& addressed : plan.addressed) {
     if (addressed.target.port->protocol != model::Protocol::kAuto) continue;

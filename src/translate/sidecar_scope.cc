@@ -8,7 +8,8 @@ namespace isthmus::translate {
 
 namespace v1 = istio::networking::v1;
 
-bool SidecarScope::Admits(const std::string& proxy_ns, const std::string& ns, const std::string& host) const {
+bool SidecarScope::Admits(const std::string& proxy_ns, const std::string& ns,
+                          const std::string& host) const {
   if (egress.empty()) return true;
   for (const Egress& entry : egress) {
     const bool space = entry.ns == "*" || entry.ns == ns || (entry.ns == "." && ns == proxy_ns);
@@ -34,7 +35,8 @@ SidecarIndex::SidecarIndex(const model::Configs& configs, std::string root_names
       }
     }
     if (object->spec.has_outbound_traffic_policy()) {
-      scope->allow_any = object->spec.outbound_traffic_policy().mode() == v1::OutboundTrafficPolicy::ALLOW_ANY;
+      scope->allow_any =
+          object->spec.outbound_traffic_policy().mode() == v1::OutboundTrafficPolicy::ALLOW_ANY;
     }
     by_name_[object->meta.ns + "/" + object->meta.name] = scope;
     namespaces_[object->meta.ns].push_back(std::move(scope));
@@ -42,7 +44,9 @@ SidecarIndex::SidecarIndex(const model::Configs& configs, std::string root_names
 }
 
 std::string SidecarIndex::NameFor(const std::string& ns, const model::Labels& labels) const {
-  auto name = [](const SidecarScope& scope) { return scope.object->meta.ns + "/" + scope.object->meta.name; };
+  auto name = [](const SidecarScope& scope) {
+    return scope.object->meta.ns + "/" + scope.object->meta.name;
+  };
   auto pick = [&](const std::string& from, bool selecting) -> const SidecarScope* {
     auto found = namespaces_.find(from);
     if (found == namespaces_.end()) return nullptr;

@@ -24,8 +24,8 @@ struct SidecarScope {
   bool Admits(const std::string& proxy_ns, const std::string& ns, const std::string& host) const;
 };
 
-/// Which Sidecar holds for a workload: the oldest of its namespace whose selector takes it, the namespace's own
-/// without selector, that of the root namespace. Immutable.
+/// Which Sidecar holds for a workload: the oldest of its namespace whose selector takes it, the
+/// namespace's own without selector, that of the root namespace. Immutable.
 class SidecarIndex {
  public:
   SidecarIndex(const model::Configs& configs, std::string root_namespace);
@@ -36,7 +36,8 @@ class SidecarIndex {
 
  private:
   const std::string root_namespace_;
-  std::map<std::string, std::vector<std::shared_ptr<const SidecarScope>>> namespaces_;  ///< Oldest first.
+  std::map<std::string, std::vector<std::shared_ptr<const SidecarScope>>>
+      namespaces_;  ///< Oldest first.
   std::map<std::string, std::shared_ptr<const SidecarScope>> by_name_;
 };
 

@@ -17,7 +17,8 @@ bool HashesSourceIp(const TrafficPolicy& policy) {
 }
 
 template <typename Match>
-bool Applies(const ClassInputs& in, const std::set<std::string>& gateways, int port, const Match& match) {
+bool Applies(const ClassInputs& in, const std::set<std::string>& gateways, int port,
+             const Match& match) {
   if (match.port() != 0 && static_cast<int>(match.port()) != port) return false;
   if (!match.gateways().empty() &&
       std::none_of(match.gateways().begin(), match.gateways().end(),
@@ -43,7 +44,8 @@ TcpTarget TargetOf(const ClassInputs& in, const RoutingRules& rules, const Route
     }
     const std::string& subset = destination.destination().subset();
     const auto rule = in.destinations.FindRule(host);
-    target.hash_source_ip = target.hash_source_ip || HashesSourceIp(PolicyFor(rule.get(), to, subset));
+    target.hash_source_ip =
+        target.hash_source_ip || HashesSourceIp(PolicyFor(rule.get(), to, subset));
     target.clusters.emplace_back(OutboundName(to, subset, host),
                                  static_cast<uint32_t>(std::max(destination.weight(), 1)));
   }
@@ -63,7 +65,8 @@ std::vector<TcpRoute> TlsRoutes(const ClassInputs& in, const RoutingRules& rules
       if (!Applies(in, gateways, port, match)) continue;
       TcpRoute out;
       out.server_names.assign(match.sni_hosts().begin(), match.sni_hosts().end());
-      if (std::find(out.server_names.begin(), out.server_names.end(), "*") != out.server_names.end()) {
+      if (std::find(out.server_names.begin(), out.server_names.end(), "*") !=
+          out.server_names.end()) {
         out.server_names.clear();
       }
       out.ranges.assign(match.destination_subnets().begin(), match.destination_subnets().end());

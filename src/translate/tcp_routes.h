@@ -16,7 +16,8 @@ struct TcpRoute {
   TcpTarget target;
 };
 
-/// The TLS routes (by SNI) of the rules for a port of `gateways` ("mesh", or full names of gateways).
+/// The TLS routes (by SNI) of the rules for a port of `gateways` ("mesh", or full names of
+/// gateways).
 std::vector<TcpRoute> TlsRoutes(const ClassInputs& inputs, const RoutingRules& rules,
                                 const std::set<std::string>& gateways, int port);
 /// The TCP routes of the rules, up to the first that takes every connection.

@@ -45,7 +45,8 @@ void WriteVersions(tls::CommonTlsContext* context) {
   context->mutable_tls_params()->set_tls_maximum_protocol_version(tls::TlsParameters::TLSv1_3);
 }
 
-/// Both halves are always there: a context that asks for certificates and validates none lets everybody in.
+/// Both halves are always there: a context that asks for certificates and validates none lets
+/// everybody in.
 tls::CertificateValidationContext* WriteMeshIdentity(tls::CommonTlsContext* context) {
   WriteAgentSecret(kOwnCertificate, context->add_tls_certificate_sds_secret_configs());
   auto* combined = context->mutable_combined_validation_context();
@@ -71,9 +72,9 @@ void AddSan(const std::string& name, tls::CertificateValidationContext* context)
 }
 
 void AddCiphers(tls::CommonTlsContext* context) {
-  for (const char* suite :
-       {"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256",
-        "ECDHE-RSA-AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-GCM-SHA256"}) {
+  for (const char* suite : {"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384",
+                            "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",
+                            "AES256-GCM-SHA384", "AES128-GCM-SHA256"}) {
     context->mutable_tls_params()->add_cipher_suites(suite);
   }
 }
@@ -94,13 +95,15 @@ tls::TlsParameters::TlsProtocol Version(v1::ServerTLSSettings::TLSProtocol versi
   }
 }
 
-void WriteServerCertificates(const v1::ServerTLSSettings& settings, tls::CommonTlsContext* context) {
+void WriteServerCertificates(const v1::ServerTLSSettings& settings,
+                             tls::CommonTlsContext* context) {
   if (!settings.credential_names().empty()) {
     for (const std::string& name : settings.credential_names()) {
       WriteAdsSecret(CredentialResource(name), context->add_tls_certificate_sds_secret_configs());
     }
   } else if (!settings.credential_name().empty()) {
-    WriteAdsSecret(CredentialResource(settings.credential_name()), context->add_tls_certificate_sds_secret_configs());
+    WriteAdsSecret(CredentialResource(settings.credential_name()),
+                   context->add_tls_certificate_sds_secret_configs());
   } else {
     WriteAgentSecret("file-cert:" + settings.server_certificate() + "~" + settings.private_key(),
                      context->add_tls_certificate_sds_secret_configs());
@@ -111,8 +114,10 @@ void WriteClientValidation(const v1::ServerTLSSettings& settings, tls::CommonTls
   auto* combined = context->mutable_combined_validation_context();
   auto* fixed = combined->mutable_default_validation_context();
   for (const std::string& name : settings.subject_alt_names()) AddSan(name, fixed);
-  for (const std::string& hash : settings.verify_certificate_hash()) fixed->add_verify_certificate_hash(hash);
-  for (const std::string& spki : settings.verify_certificate_spki()) fixed->add_verify_certificate_spki(spki);
+  for (const std::string& hash : settings.verify_certificate_hash())
+    fixed->add_verify_certificate_hash(hash);
+  for (const std::string& spki : settings.verify_certificate_spki())
+    fixed->add_verify_certificate_spki(spki);
   auto* secret = combined->mutable_validation_context_sds_secret_config();
   if (!settings.ca_cert_credential_name().empty()) {
     WriteAdsSecret(CredentialResource(settings.ca_cert_credential_name()), secret);
@@ -149,8 +154,8 @@ void WriteUpstreamMtls(const std::string& sni, const std::vector<std::string>& s
   Pack(context, socket->mutable_typed_config());
 }
 
-void WriteUpstreamTls(const v1::ClientTLSSettings& settings, const std::vector<std::string>& sans, bool http2,
-                      core::TransportSocket* socket) {
+void WriteUpstreamTls(const v1::ClientTLSSettings& settings, const std::vector<std::string>& sans,
+                      bool http2, core::TransportSocket* socket) {
   tls::UpstreamTlsContext context;
   context.set_sni(settings.sni());
   auto* common = context.mutable_common_tls_context();
@@ -161,7 +166,8 @@ void WriteUpstreamTls(const v1::ClientTLSSettings& settings, const std::vector<s
     if (credential) {
       WriteAdsSecret(CredentialResource(settings.credential_name()), secret);
     } else {
-      WriteAgentSecret("file-cert:" + settings.client_certificate() + "~" + settings.private_key(), secret);
+      WriteAgentSecret("file-cert:" + settings.client_certificate() + "~" + settings.private_key(),
+                       secret);
     }
   }
   tls::CertificateValidationContext fixed;
@@ -186,7 +192,8 @@ void WriteUpstreamTls(const v1::ClientTLSSettings& settings, const std::vector<s
 
 void WriteRawBuffer(core::TransportSocket* socket) {
   socket->set_name("envoy.transport_sockets.raw_buffer");
-  Pack(envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer(), socket->mutable_typed_config());
+  Pack(envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer(),
+       socket->mutable_typed_config());
 }
 
 void WriteDownstreamMtls(const MeshSettings& mesh, bool http, core::TransportSocket* socket) {
@@ -196,7 +203,8 @@ void WriteDownstreamMtls(const MeshSettings& mesh, bool http, core::TransportSoc
   AddCiphers(common);
   auto* validation = WriteMeshIdentity(common);
   AddUri("spiffe://" + mesh.trust_domain + "/", true, validation);
-  for (const std::string& alias : mesh.trust_domain_aliases) AddUri("spiffe://" + alias + "/", true, validation);
+  for (const std::string& alias : mesh.trust_domain_aliases)
+    AddUri("spiffe://" + alias + "/", true, validation);
   if (!http) common->add_alpn_protocols("istio-peer-exchange");
   common->add_alpn_protocols("h2");
   common->add_alpn_protocols("http/1.1");
@@ -205,13 +213,16 @@ void WriteDownstreamMtls(const MeshSettings& mesh, bool http, core::TransportSoc
   Pack(context, socket->mutable_typed_config());
 }
 
-void WriteGatewayTls(const MeshSettings& mesh, const v1::Server& server, bool http, core::TransportSocket* socket) {
+void WriteGatewayTls(const MeshSettings& mesh, const v1::Server& server, bool http,
+                     core::TransportSocket* socket) {
   const v1::ServerTLSSettings& settings = server.tls();
   tls::DownstreamTlsContext context;
   auto* common = context.mutable_common_tls_context();
   auto* params = common->mutable_tls_params();
-  params->set_tls_minimum_protocol_version(Version(settings.min_protocol_version(), tls::TlsParameters::TLSv1_2));
-  params->set_tls_maximum_protocol_version(Version(settings.max_protocol_version(), tls::TlsParameters::TLSv1_3));
+  params->set_tls_minimum_protocol_version(
+      Version(settings.min_protocol_version(), tls::TlsParameters::TLSv1_2));
+  params->set_tls_maximum_protocol_version(
+      Version(settings.max_protocol_version(), tls::TlsParameters::TLSv1_3));
   for (const std::string& suite : settings.cipher_suites()) params->add_cipher_suites(suite);
   bool require = false;
   if (settings.mode() == v1::ServerTLSSettings::ISTIO_MUTUAL) {
@@ -220,7 +231,8 @@ void WriteGatewayTls(const MeshSettings& mesh, const v1::Server& server, bool ht
     for (const std::string& name : settings.subject_alt_names()) AddSan(name, validation);
     if (settings.subject_alt_names().empty()) {
       AddUri("spiffe://" + mesh.trust_domain + "/", true, validation);
-      for (const std::string& alias : mesh.trust_domain_aliases) AddUri("spiffe://" + alias + "/", true, validation);
+      for (const std::string& alias : mesh.trust_domain_aliases)
+        AddUri("spiffe://" + alias + "/", true, validation);
     }
     if (!http) common->add_alpn_protocols("istio-peer-exchange");
   } else {

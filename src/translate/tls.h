@@ -17,11 +17,12 @@ class Server;
 
 namespace isthmus::translate {
 
-/// The application protocols that a client offers to a port, chosen so that stock Envoys pick the right
-/// filter chain without a filter that rewrites them.
+/// The application protocols that a client offers to a port, chosen so that stock Envoys pick the
+/// right filter chain without a filter that rewrites them.
 enum class Alpn { kTcp, kHttp, kHttp2 };
 
-/// Mutual TLS with the workload's own certificate, towards servers that carry one of `sans` (any when empty).
+/// Mutual TLS with the workload's own certificate, towards servers that carry one of `sans` (any
+/// when empty).
 void WriteUpstreamMtls(const std::string& sni, const std::vector<std::string>& sans, Alpn alpn,
                        envoy::config::core::v3::TransportSocket* socket);
 /// TLS that a DestinationRule originates: SIMPLE or MUTUAL. `sans` are those of the service.
@@ -31,12 +32,14 @@ void WriteUpstreamTls(const istio::networking::v1::ClientTLSSettings& settings,
 void WriteRawBuffer(envoy::config::core::v3::TransportSocket* socket);
 
 /// Mutual TLS of an inbound chain: clients of the mesh's trust domains only.
-void WriteDownstreamMtls(const MeshSettings& mesh, bool http, envoy::config::core::v3::TransportSocket* socket);
+void WriteDownstreamMtls(const MeshSettings& mesh, bool http,
+                         envoy::config::core::v3::TransportSocket* socket);
 /// TLS of a gateway server (SIMPLE, MUTUAL, OPTIONAL_MUTUAL, ISTIO_MUTUAL).
-void WriteGatewayTls(const MeshSettings& mesh, const istio::networking::v1::Server& server, bool http,
-                     envoy::config::core::v3::TransportSocket* socket);
+void WriteGatewayTls(const MeshSettings& mesh, const istio::networking::v1::Server& server,
+                     bool http, envoy::config::core::v3::TransportSocket* socket);
 
-/// Resources come on the stream that the proxy already has; nothing waits in vain for a first answer.
+/// Resources come on the stream that the proxy already has; nothing waits in vain for a first
+/// answer.
 void WriteAdsSource(envoy::config::core::v3::ConfigSource* source);
 
 }  // namespace isthmus::translate

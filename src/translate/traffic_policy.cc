@@ -23,10 +23,12 @@ constexpr uint32_t kUnlimited = 4294967295;
 constexpr char kHttpOptions[] = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 using HttpOptions = envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 
-void WriteKeepalive(const v1::ConnectionPoolSettings::TCPSettings::TcpKeepalive& from, Cluster* cluster) {
+void WriteKeepalive(const v1::ConnectionPoolSettings::TCPSettings::TcpKeepalive& from,
+                    Cluster* cluster) {
   auto* to = cluster->mutable_upstream_connection_options()->mutable_tcp_keepalive();
   if (from.probes() > 0) to->mutable_keepalive_probes()->set_value(from.probes());
-  if (from.time().seconds() > 0) to->mutable_keepalive_time()->set_value(static_cast<uint32_t>(from.time().seconds()));
+  if (from.time().seconds() > 0)
+    to->mutable_keepalive_time()->set_value(static_cast<uint32_t>(from.time().seconds()));
   if (from.interval().seconds() > 0) {
     to->mutable_keepalive_interval()->set_value(static_cast<uint32_t>(from.interval().seconds()));
   }
@@ -63,12 +65,14 @@ void WritePool(const v1::ConnectionPoolSettings* pool, const v1::TrafficPolicy::
 void WriteOutlierDetection(const v1::OutlierDetection& from, Cluster* cluster) {
   auto* to = cluster->mutable_outlier_detection();
   to->mutable_enforcing_success_rate()->set_value(0);
-  auto count = [](uint32_t errors, google::protobuf::UInt32Value* limit, google::protobuf::UInt32Value* enforce) {
+  auto count = [](uint32_t errors, google::protobuf::UInt32Value* limit,
+                  google::protobuf::UInt32Value* enforce) {
     if (errors > 0) limit->set_value(errors);
     enforce->set_value(errors > 0 ? 100 : 0);
   };
   if (from.has_consecutive_5xx_errors()) {
-    count(from.consecutive_5xx_errors().value(), to->mutable_consecutive_5xx(), to->mutable_enforcing_consecutive_5xx());
+    count(from.consecutive_5xx_errors().value(), to->mutable_consecutive_5xx(),
+          to->mutable_enforcing_consecutive_5xx());
     if (from.consecutive_5xx_errors().value() == 0) to->clear_consecutive_5xx();
   }
   if (from.has_consecutive_gateway_errors()) {
@@ -77,9 +81,11 @@ void WriteOutlierDetection(const v1::OutlierDetection& from, Cluster* cluster) {
     if (from.consecutive_gateway_errors().value() == 0) to->clear_consecutive_gateway_failure();
   }
   if (Positive(from.interval())) *to->mutable_interval() = from.interval();
-  if (Positive(from.base_ejection_time())) *to->mutable_base_ejection_time() = from.base_ejection_time();
+  if (Positive(from.base_ejection_time()))
+    *to->mutable_base_ejection_time() = from.base_ejection_time();
   if (from.max_ejection_percent() > 0) {
-    to->mutable_max_ejection_percent()->set_value(static_cast<uint32_t>(std::min(from.max_ejection_percent(), 100)));
+    to->mutable_max_ejection_percent()->set_value(
+        static_cast<uint32_t>(std::min(from.max_ejection_percent(), 100)));
   }
   if (from.split_external_local_origin_errors()) {
     to->set_split_external_local_origin_errors(true);
@@ -108,14 +114,17 @@ void WriteConsistentHash(const v1::LoadBalancerSettings::ConsistentHashLB& hash,
   if (hash.has_maglev()) {
     cluster->set_lb_policy(Cluster::MAGLEV);
     const uint64_t size = hash.maglev().table_size();
-    if (size <= 5000011 && Prime(size)) cluster->mutable_maglev_lb_config()->mutable_table_size()->set_value(size);
+    if (size <= 5000011 && Prime(size))
+      cluster->mutable_maglev_lb_config()->mutable_table_size()->set_value(size);
     return;
   }
   cluster->set_lb_policy(Cluster::RING_HASH);
   constexpr uint64_t kLargestRing = 8388608;
-  uint64_t size = hash.has_ring_hash() ? hash.ring_hash().minimum_ring_size() : hash.minimum_ring_size();
+  uint64_t size =
+      hash.has_ring_hash() ? hash.ring_hash().minimum_ring_size() : hash.minimum_ring_size();
   if (size == 0) size = 1024;
-  cluster->mutable_ring_hash_lb_config()->mutable_minimum_ring_size()->set_value(std::min(size, kLargestRing));
+  cluster->mutable_ring_hash_lb_config()->mutable_minimum_ring_size()->set_value(
+      std::min(size, kLargestRing));
 }
 
 template <typename Config>
@@ -125,7 +134,8 @@ void WriteSlowStart(const v1::LoadBalancerSettings& balancer, Config* config) {
   double aggression = 1;
   if (balancer.has_warmup()) {
     window = balancer.warmup().duration();
-    if (balancer.warmup().has_minimum_percent()) minimum = balancer.warmup().minimum_percent().value();
+    if (balancer.warmup().has_minimum_percent())
+      minimum = balancer.warmup().minimum_percent().value();
     if (balancer.warmup().has_aggression()) aggression = balancer.warmup().aggression().value();
   }
   if (!Positive(window)) return;
@@ -139,7 +149,8 @@ void WriteSlowStart(const v1::LoadBalancerSettings& balancer, Config* config) {
 void WriteBalancer(const v1::LoadBalancerSettings* balancer, Cluster* cluster) {
   cluster->set_lb_policy(Cluster::LEAST_REQUEST);
   if (balancer == nullptr) return;
-  if (balancer->has_consistent_hash()) return WriteConsistentHash(balancer->consistent_hash(), cluster);
+  if (balancer->has_consistent_hash())
+    return WriteConsistentHash(balancer->consistent_hash(), cluster);
   const bool warm = Positive(balancer->warmup_duration_secs()) || balancer->has_warmup();
   switch (balancer->simple()) {
     case v1::LoadBalancerSettings::ROUND_ROBIN:
@@ -184,23 +195,26 @@ bool SpeaksHttp2(const MeshSettings& mesh, const TrafficPolicy& policy, model::P
   if (protocol != model::Protocol::kHttp) return false;
   using Http = v1::ConnectionPoolSettings::HTTPSettings;
   auto wanted = Http::DEFAULT;
-  if (policy.connection_pool != nullptr) wanted = policy.connection_pool->http().h2_upgrade_policy();
+  if (policy.connection_pool != nullptr)
+    wanted = policy.connection_pool->http().h2_upgrade_policy();
   return wanted == Http::UPGRADE || (wanted == Http::DEFAULT && mesh.h2_upgrade);
 }
 
-void WriteTrafficPolicy(const MeshSettings& mesh, const TrafficPolicy& policy, const LocalitySetting& locality,
-                        Cluster* cluster) {
+void WriteTrafficPolicy(const MeshSettings& mesh, const TrafficPolicy& policy,
+                        const LocalitySetting& locality, Cluster* cluster) {
   SetDuration(mesh.connect_timeout, cluster->mutable_connect_timeout());
   if (mesh.keepalive != nullptr) WriteKeepalive(*mesh.keepalive, cluster);
   WritePool(policy.connection_pool, policy.retry_budget, cluster);
   cluster->mutable_common_lb_config()->mutable_healthy_panic_threshold();
   WriteBalancer(policy.load_balancer, cluster);
-  if (policy.outlier_detection != nullptr) WriteOutlierDetection(*policy.outlier_detection, cluster);
+  if (policy.outlier_detection != nullptr)
+    WriteOutlierDetection(*policy.outlier_detection, cluster);
   if (locality.weighted) cluster->mutable_common_lb_config()->mutable_locality_weighted_lb_config();
 }
 
-void WriteHttpOptions(const MeshSettings& mesh, const TrafficPolicy& policy, model::Protocol protocol, bool router,
-                      bool auto_sni, bool auto_san, Cluster* cluster) {
+void WriteHttpOptions(const MeshSettings& mesh, const TrafficPolicy& policy,
+                      model::Protocol protocol, bool router, bool auto_sni, bool auto_san,
+                      Cluster* cluster) {
   HttpOptions options;
   const v1::ConnectionPoolSettings* pool = policy.connection_pool;
   bool needed = WriteCommonOptions(pool, &options);
@@ -211,7 +225,8 @@ void WriteHttpOptions(const MeshSettings& mesh, const TrafficPolicy& policy, mod
   }
   const int streams = pool == nullptr ? 0 : pool->http().max_concurrent_streams();
   auto limit = [streams](envoy::config::core::v3::Http2ProtocolOptions* http2) {
-    if (streams > 0) http2->mutable_max_concurrent_streams()->set_value(static_cast<uint32_t>(streams));
+    if (streams > 0)
+      http2->mutable_max_concurrent_streams()->set_value(static_cast<uint32_t>(streams));
   };
   if ((pool != nullptr && pool->http().use_client_protocol()) ||
       (protocol == model::Protocol::kAuto && !router)) {

@@ -13,7 +13,8 @@
 namespace isthmus::translate {
 namespace {
 
-/// Changes are kept one by one for classes that have not asked yet, up to this many; older classes start anew.
+/// Changes are kept one by one for classes that have not asked yet, up to this many; older classes
+/// start anew.
 constexpr size_t kKeptChanges = 256;
 /// A class that nobody asked for during so many updates is dropped.
 constexpr uint64_t kIdleUpdates = 64;
@@ -35,10 +36,12 @@ struct ProxyState {
 };
 
 std::string Identity(const model::Proxy& proxy) {
-  std::string text = std::to_string(static_cast<int>(proxy.type)) + "~" + proxy.id + "~" + proxy.cluster.text() +
-                     "~" + proxy.network.text() + "~" + proxy.ns + "~" + proxy.locality.text() + "~" +
-                     proxy.node_name + "~" + std::to_string(static_cast<int>(proxy.interception)) +
-                     (proxy.dns_capture ? "d" : "-") + (proxy.unprivileged ? "u" : "-") + (proxy.http10 ? "h" : "-");
+  std::string text = std::to_string(static_cast<int>(proxy.type)) + "~" + proxy.id + "~" +
+                     proxy.cluster.text() + "~" + proxy.network.text() + "~" + proxy.ns + "~" +
+                     proxy.locality.text() + "~" + proxy.node_name + "~" +
+                     std::to_string(static_cast<int>(proxy.interception)) +
+                     (proxy.dns_capture ? "d" : "-") + (proxy.unprivileged ? "u" : "-") +
+                     (proxy.http10 ? "h" : "-");
   for (const std::string& address : proxy.addresses) text += "~" + address;
   for (const model::NetworkId& network : proxy.network_view) text += "^" + network.text();
   for (const auto& [key, value] : proxy.labels) text += "," + key + "=" + value;
@@ -106,15 +109,20 @@ std::shared_ptr<const model::View> Translator::State::Compose(const Parts& parts
 Translator::Translator() : state_(std::make_unique<State>()) {}
 Translator::~Translator() = default;
 
-void Translator::Update(std::shared_ptr<const model::Snapshot> snapshot, const model::ChangeSet& changes) {
+void Translator::Update(std::shared_ptr<const model::Snapshot> snapshot,
+                        const model::ChangeSet& changes) {
   State& state = *state_;
   state.world = BuildWorld(std::move(snapshot), state.world.get());
   ++state.update;
   state.changes.push_back(changes);
   if (state.changes.size() > kKeptChanges) state.changes.pop_front();
   state.views.clear();
-  std::erase_if(state.classes, [&](const auto& entry) { return entry.second->asked + kIdleUpdates < state.update; });
-  std::erase_if(state.proxies, [&](const auto& entry) { return entry.second.updated + kIdleUpdates < state.update; });
+  std::erase_if(state.classes, [&](const auto& entry) {
+    return entry.second->asked + kIdleUpdates < state.update;
+  });
+  std::erase_if(state.proxies, [&](const auto& entry) {
+    return entry.second.updated + kIdleUpdates < state.update;
+  });
   state.workshop.memo.Sweep();
   state.workshop.interned.Sweep();
 }
@@ -126,7 +134,8 @@ std::shared_ptr<const model::View> Translator::ViewFor(const model::Proxy& proxy
   if (entry.updated == state.update) return entry.view;
   const World& world = *state.world;
   const auto workload = WorkloadOf(world, proxy);
-  const bool same = entry.world != nullptr && SameShape(*entry.world, world) && entry.workload == workload;
+  const bool same =
+      entry.world != nullptr && SameShape(*entry.world, world) && entry.workload == workload;
   const bool sidecar = proxy.type == model::ProxyType::kSidecar;
   if (same) {
     entry.in_class = state.Class(entry.in_class->view.proxy());

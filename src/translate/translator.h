@@ -11,10 +11,10 @@ namespace isthmus::translate {
 
 /// Turns snapshots into what each class of proxies sees of them.
 ///
-/// Invariant: the view of a proxy depends on the newest snapshot and the proxy alone; however the snapshot was
-/// reached, the bytes are the same. Proxies that see the same get the same ResourceSet pointers, and what did not
-/// change since the last view keeps its address.
-/// Lazy: a class is brought up to date when one of its proxies asks. Single-threaded.
+/// Invariant: the view of a proxy depends on the newest snapshot and the proxy alone; however the
+/// snapshot was reached, the bytes are the same. Proxies that see the same get the same ResourceSet
+/// pointers, and what did not change since the last view keeps its address. Lazy: a class is
+/// brought up to date when one of its proxies asks. Single-threaded.
 class Translator {
  public:
   Translator();
@@ -22,9 +22,11 @@ class Translator {
   Translator(const Translator&) = delete;
   Translator& operator=(const Translator&) = delete;
 
-  /// `changes` is what differs from the snapshot of the last Update; the first counts as everything.
+  /// `changes` is what differs from the snapshot of the last Update; the first counts as
+  /// everything.
   void Update(std::shared_ptr<const model::Snapshot> snapshot, const model::ChangeSet& changes);
-  /// Null before the first Update. The same pointer for proxies that see the same, until the next Update.
+  /// Null before the first Update. The same pointer for proxies that see the same, until the next
+  /// Update.
   std::shared_ptr<const model::View> ViewFor(const model::Proxy& proxy);
   /// The proxy is gone; what only it needed may be dropped.
   void Forget(const model::Proxy& proxy);

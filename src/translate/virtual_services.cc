@@ -19,7 +19,8 @@ std::string GatewayName(const std::string& name, const std::string& ns) {
   return ns + "/" + name;
 }
 
-void FullDestination(const std::string& ns, const MeshSettings& mesh, v1::Destination* destination) {
+void FullDestination(const std::string& ns, const MeshSettings& mesh,
+                     v1::Destination* destination) {
   destination->set_host(FullHost(destination->host(), ns, mesh.domain_suffix));
 }
 
@@ -29,7 +30,8 @@ void FullNames(const std::string& ns, const MeshSettings& mesh, v1::HTTPRoute* r
     FullDestination(ns, mesh, destination.mutable_destination());
   }
   if (route->has_mirror()) FullDestination(ns, mesh, route->mutable_mirror());
-  for (auto& mirror : *route->mutable_mirrors()) FullDestination(ns, mesh, mirror.mutable_destination());
+  for (auto& mirror : *route->mutable_mirrors())
+    FullDestination(ns, mesh, mirror.mutable_destination());
   for (auto& match : *route->mutable_match()) {
     for (std::string& gateway : *match.mutable_gateways()) gateway = GatewayName(gateway, ns);
   }
@@ -46,8 +48,8 @@ void FullNamesL4(const std::string& ns, const MeshSettings& mesh, Route* route) 
 }
 
 bool SamePattern(const v1::StringMatch& a, const v1::StringMatch& b) {
-  return a.match_type_case() == b.match_type_case() && a.exact() == b.exact() && a.prefix() == b.prefix() &&
-         a.regex() == b.regex();
+  return a.match_type_case() == b.match_type_case() && a.exact() == b.exact() &&
+         a.prefix() == b.prefix() && a.regex() == b.regex();
 }
 
 /// The narrower of two path conditions; false when nothing satisfies both as far as can be told.
@@ -61,8 +63,10 @@ bool JoinUri(const v1::HTTPMatchRequest& root, v1::HTTPMatchRequest* leaf) {
   const v1::StringMatch& inner = leaf->uri();
   if (SamePattern(outer, inner)) return true;
   if (outer.match_type_case() != v1::StringMatch::kPrefix) return false;
-  if (inner.match_type_case() == v1::StringMatch::kPrefix) return inner.prefix().starts_with(outer.prefix());
-  return inner.match_type_case() == v1::StringMatch::kExact && inner.exact().starts_with(outer.prefix());
+  if (inner.match_type_case() == v1::StringMatch::kPrefix)
+    return inner.prefix().starts_with(outer.prefix());
+  return inner.match_type_case() == v1::StringMatch::kExact &&
+         inner.exact().starts_with(outer.prefix());
 }
 
 bool JoinText(const v1::StringMatch& root, bool root_has, bool leaf_has, v1::StringMatch* leaf) {
@@ -88,11 +92,15 @@ bool JoinMap(const Map& root, Map* leaf) {
 /// Both conditions at once; false when they contradict each other.
 bool JoinMatch(const v1::HTTPMatchRequest& root, v1::HTTPMatchRequest* leaf) {
   if (!JoinUri(root, leaf)) return false;
-  if (!JoinText(root.scheme(), root.has_scheme(), leaf->has_scheme(), leaf->mutable_scheme())) return false;
+  if (!JoinText(root.scheme(), root.has_scheme(), leaf->has_scheme(), leaf->mutable_scheme()))
+    return false;
   if (!root.has_scheme() && leaf->scheme().match_type_case() == 0) leaf->clear_scheme();
-  if (!JoinText(root.method(), root.has_method(), leaf->has_method(), leaf->mutable_method())) return false;
+  if (!JoinText(root.method(), root.has_method(), leaf->has_method(), leaf->mutable_method()))
+    return false;
   if (leaf->method().match_type_case() == 0) leaf->clear_method();
-  if (!JoinText(root.authority(), root.has_authority(), leaf->has_authority(), leaf->mutable_authority())) return false;
+  if (!JoinText(root.authority(), root.has_authority(), leaf->has_authority(),
+                leaf->mutable_authority()))
+    return false;
   if (leaf->authority().match_type_case() == 0) leaf->clear_authority();
   if (!JoinMap(root.headers(), leaf->mutable_headers())) return false;
   if (!JoinMap(root.without_headers(), leaf->mutable_without_headers())) return false;
@@ -104,7 +112,8 @@ bool JoinMatch(const v1::HTTPMatchRequest& root, v1::HTTPMatchRequest* leaf) {
     if (!fresh && found->second != value) return false;
   }
   if (!root.source_namespace().empty()) {
-    if (!leaf->source_namespace().empty() && leaf->source_namespace() != root.source_namespace()) return false;
+    if (!leaf->source_namespace().empty() && leaf->source_namespace() != root.source_namespace())
+      return false;
     leaf->set_source_namespace(root.source_namespace());
   }
   if (leaf->gateways().empty()) *leaf->mutable_gateways() = root.gateways();
@@ -118,14 +127,16 @@ void Inherit(const v1::HTTPRoute& root, v1::HTTPRoute* leaf) {
   if (!leaf->has_timeout() && root.has_timeout()) *leaf->mutable_timeout() = root.timeout();
   if (!leaf->has_retries() && root.has_retries()) *leaf->mutable_retries() = root.retries();
   if (!leaf->has_fault() && root.has_fault()) *leaf->mutable_fault() = root.fault();
-  if (!leaf->has_cors_policy() && root.has_cors_policy()) *leaf->mutable_cors_policy() = root.cors_policy();
+  if (!leaf->has_cors_policy() && root.has_cors_policy())
+    *leaf->mutable_cors_policy() = root.cors_policy();
   if (!leaf->has_headers() && root.has_headers()) *leaf->mutable_headers() = root.headers();
   if (!leaf->has_mirror() && root.has_mirror()) *leaf->mutable_mirror() = root.mirror();
   if (leaf->mirrors().empty()) *leaf->mutable_mirrors() = root.mirrors();
 }
 
 /// The routes of a delegate under the conditions of the route that names it.
-std::vector<v1::HTTPRoute> Expand(const v1::HTTPRoute& root, const Object& delegate, const MeshSettings& mesh) {
+std::vector<v1::HTTPRoute> Expand(const v1::HTTPRoute& root, const Object& delegate,
+                                  const MeshSettings& mesh) {
   std::vector<v1::HTTPRoute> result;
   for (v1::HTTPRoute leaf : delegate.spec.http()) {
     if (leaf.has_delegate()) continue;  // One level only.
@@ -146,16 +157,20 @@ std::vector<v1::HTTPRoute> Expand(const v1::HTTPRoute& root, const Object& deleg
     leaf.clear_match();
     for (auto& match : matches) *leaf.add_match() = std::move(match);
     Inherit(root, &leaf);
-    if (!root.name().empty()) leaf.set_name(leaf.name().empty() ? root.name() : root.name() + "-" + leaf.name());
+    if (!root.name().empty())
+      leaf.set_name(leaf.name().empty() ? root.name() : root.name() + "-" + leaf.name());
     result.push_back(std::move(leaf));
   }
   return result;
 }
 
-ObjectPtr FindDelegate(const v1::Delegate& delegate, const std::string& ns, const model::Snapshot& snapshot) {
+ObjectPtr FindDelegate(const v1::Delegate& delegate, const std::string& ns,
+                       const model::Snapshot& snapshot) {
   const std::string& in = delegate.namespace_().empty() ? ns : delegate.namespace_();
   for (const auto& object : *snapshot.configs.virtual_services) {
-    if (object->meta.ns == in && object->meta.name == delegate.name() && object->spec.hosts().empty()) return object;
+    if (object->meta.ns == in && object->meta.name == delegate.name() &&
+        object->spec.hosts().empty())
+      return object;
   }
   return nullptr;
 }
@@ -178,12 +193,14 @@ std::vector<ObjectPtr> ObjectsOf(const ObjectPtr& object, const model::Snapshot&
   std::vector<ObjectPtr> objects = {object};
   for (const auto& route : object->spec.http()) {
     if (!route.has_delegate()) continue;
-    if (auto delegate = FindDelegate(route.delegate(), object->meta.ns, snapshot)) objects.push_back(delegate);
+    if (auto delegate = FindDelegate(route.delegate(), object->meta.ns, snapshot))
+      objects.push_back(delegate);
   }
   return objects;
 }
 
-RulesPtr ReadRules(std::vector<ObjectPtr> objects, const model::Snapshot& snapshot, const MeshSettings& mesh) {
+RulesPtr ReadRules(std::vector<ObjectPtr> objects, const model::Snapshot& snapshot,
+                   const MeshSettings& mesh) {
   const Object& object = *objects.front();
   const std::string& ns = object.meta.ns;
   auto rules = std::make_shared<RoutingRules>();
@@ -194,13 +211,16 @@ RulesPtr ReadRules(std::vector<ObjectPtr> objects, const model::Snapshot& snapsh
     if (!route.has_delegate()) {
       *spec->add_http() = std::move(route);
     } else if (auto delegate = FindDelegate(route.delegate(), ns, snapshot)) {
-      for (v1::HTTPRoute& leaf : Expand(route, *delegate, mesh)) *spec->add_http() = std::move(leaf);
+      for (v1::HTTPRoute& leaf : Expand(route, *delegate, mesh))
+        *spec->add_http() = std::move(leaf);
     }
   }
   for (auto& route : *spec->mutable_tcp()) FullNamesL4(ns, mesh, &route);
   for (auto& route : *spec->mutable_tls()) FullNamesL4(ns, mesh, &route);
-  for (const std::string& host : object.spec.hosts()) rules->hosts.push_back(FullHost(host, ns, mesh.domain_suffix));
-  for (const std::string& gateway : object.spec.gateways()) rules->gateways.insert(GatewayName(gateway, ns));
+  for (const std::string& host : object.spec.hosts())
+    rules->hosts.push_back(FullHost(host, ns, mesh.domain_suffix));
+  for (const std::string& gateway : object.spec.gateways())
+    rules->gateways.insert(GatewayName(gateway, ns));
   if (rules->gateways.empty()) rules->gateways.insert("mesh");
   ReadDestinations(*spec, &rules->destinations);
   rules->export_to = ReadVisibility(object.spec.export_to(), ns, mesh.virtual_service_export_to,

@@ -19,7 +19,7 @@ struct RoutingRules {
   std::vector<std::shared_ptr<const config::Object<Spec>>> objects;
   std::shared_ptr<const Spec> spec;  ///< With the routes of delegates in place.
   std::vector<std::string> hosts;
-  std::set<std::string> gateways;  ///< "namespace/name", or "mesh".
+  std::set<std::string> gateways;      ///< "namespace/name", or "mesh".
   std::set<std::string> destinations;  ///< Full hosts that its routes lead to.
   model::Visibility export_to;
 
@@ -35,7 +35,8 @@ class VirtualServiceIndex {
   VirtualServiceIndex(const model::Snapshot& snapshot, const MeshSettings& mesh,
                       const VirtualServiceIndex* previous);
 
-  /// The one that routes a host for sidecars of `ns`: exact hosts before wildcards, then the oldest. Null: none.
+  /// The one that routes a host for sidecars of `ns`: exact hosts before wildcards, then the
+  /// oldest. Null: none.
   RulesPtr ForMesh(const std::string& host, const std::string& ns) const;
   /// All hosts that sidecars of `ns` have rules for, each with the rules that win.
   std::map<std::string, RulesPtr> MeshHosts(const std::string& ns) const;
@@ -49,7 +50,8 @@ class VirtualServiceIndex {
 
   std::vector<RulesPtr> all_;
   std::map<std::string, std::vector<RulesPtr>, std::less<>> mesh_exact_;
-  std::vector<std::pair<std::string, std::vector<RulesPtr>>> mesh_wildcards_;  ///< Most specific first.
+  std::vector<std::pair<std::string, std::vector<RulesPtr>>>
+      mesh_wildcards_;  ///< Most specific first.
   std::map<std::string, std::vector<RulesPtr>> gateways_;
   std::set<std::string> source_label_keys_;
 };

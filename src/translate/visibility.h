@@ -6,11 +6,11 @@
 
 namespace isthmus::translate {
 
-/// Reads an exportTo list: "." is the own namespace, "*" everybody, "~" nobody. An empty list means the
-/// mesh's default, which for `fallback_private` is the own namespace.
+/// Reads an exportTo list: "." is the own namespace, "*" everybody, "~" nobody. An empty list means
+/// the mesh's default, which for `fallback_private` is the own namespace.
 template <typename List>
-model::Visibility ReadVisibility(const List& export_to, const std::string& ns, const model::Visibility& fallback,
-                                 bool fallback_private) {
+model::Visibility ReadVisibility(const List& export_to, const std::string& ns,
+                                 const model::Visibility& fallback, bool fallback_private) {
   if (export_to.empty()) {
     model::Visibility visibility = fallback;
     if (fallback_private) visibility.namespaces.insert(ns);

@@ -22,13 +22,15 @@ void AddLabel(const char* key, const std::string& value, bool overwrite, model::
 
 }  // namespace
 
-std::shared_ptr<const model::ServiceEndpoints> World::EndpointsOf(const model::Service& service) const {
+std::shared_ptr<const model::ServiceEndpoints> World::EndpointsOf(
+    const model::Service& service) const {
   if (snapshot->endpoints == nullptr) return nullptr;
   auto found = snapshot->endpoints->find(service.hostname + "/" + service.ns);
   return found == snapshot->endpoints->end() ? nullptr : found->second;
 }
 
-std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> snapshot, const World* previous) {
+std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> snapshot,
+                                        const World* previous) {
   auto world = std::make_shared<World>();
   const model::Snapshot* old = previous == nullptr ? nullptr : previous->snapshot.get();
   const bool same_mesh = old != nullptr && old->mesh == snapshot->mesh &&
@@ -38,25 +40,30 @@ std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> s
   world->services = old != nullptr && old->services == snapshot->services
                         ? previous->services
                         : std::make_shared<const ServiceIndex>(snapshot->services);
-  world->rules = same_mesh && old->configs.destination_rules.get() == snapshot->configs.destination_rules.get()
-                     ? previous->rules
-                     : std::make_shared<const DestinationRuleIndex>(
-                           *snapshot, *world->mesh, same_mesh ? previous->rules.get() : nullptr);
-  world->routes = same_mesh && old->configs.virtual_services.get() == snapshot->configs.virtual_services.get()
-                      ? previous->routes
-                      : std::make_shared<const VirtualServiceIndex>(
-                            *snapshot, *world->mesh, same_mesh ? previous->routes.get() : nullptr);
-  world->authentication =
-      same_mesh && old->configs.peer_authentications.get() == snapshot->configs.peer_authentications.get()
-          ? previous->authentication
-          : std::make_shared<const PeerAuthenticationIndex>(snapshot->configs, snapshot->root_namespace);
+  world->rules =
+      same_mesh && old->configs.destination_rules.get() == snapshot->configs.destination_rules.get()
+          ? previous->rules
+          : std::make_shared<const DestinationRuleIndex>(
+                *snapshot, *world->mesh, same_mesh ? previous->rules.get() : nullptr);
+  world->routes =
+      same_mesh && old->configs.virtual_services.get() == snapshot->configs.virtual_services.get()
+          ? previous->routes
+          : std::make_shared<const VirtualServiceIndex>(
+                *snapshot, *world->mesh, same_mesh ? previous->routes.get() : nullptr);
+  world->authentication = same_mesh && old->configs.peer_authentications.get() ==
+                                           snapshot->configs.peer_authentications.get()
+                              ? previous->authentication
+                              : std::make_shared<const PeerAuthenticationIndex>(
+                                    snapshot->configs, snapshot->root_namespace);
   world->authorization =
-      same_mesh && old->configs.authorization_policies.get() == snapshot->configs.authorization_policies.get()
+      same_mesh && old->configs.authorization_policies.get() ==
+                       snapshot->configs.authorization_policies.get()
           ? previous->authorization
           : std::make_shared<const AuthorizationIndex>(snapshot->configs, snapshot->root_namespace);
-  world->sidecars = same_mesh && old->configs.sidecars.get() == snapshot->configs.sidecars.get()
-                        ? previous->sidecars
-                        : std::make_shared<const SidecarIndex>(snapshot->configs, snapshot->root_namespace);
+  world->sidecars =
+      same_mesh && old->configs.sidecars.get() == snapshot->configs.sidecars.get()
+          ? previous->sidecars
+          : std::make_shared<const SidecarIndex>(snapshot->configs, snapshot->root_namespace);
   auto gateways = [](const std::shared_ptr<const model::GatewayIndex>& index,
                      const std::shared_ptr<const model::GatewayIndex>* before) {
     if (index == nullptr) {
@@ -65,17 +72,19 @@ std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> s
     }
     return before != nullptr && **before == *index ? *before : index;
   };
-  world->gateways = gateways(snapshot->gateways, previous == nullptr ? nullptr : &previous->gateways);
+  world->gateways =
+      gateways(snapshot->gateways, previous == nullptr ? nullptr : &previous->gateways);
   world->unresolved_gateways =
-      gateways(snapshot->unresolved_gateways, previous == nullptr ? nullptr : &previous->unresolved_gateways);
+      gateways(snapshot->unresolved_gateways,
+               previous == nullptr ? nullptr : &previous->unresolved_gateways);
   world->snapshot = std::move(snapshot);
   return world;
 }
 
 bool SameShape(const World& a, const World& b) {
-  return a.mesh == b.mesh && a.services == b.services && a.rules == b.rules && a.routes == b.routes &&
-         a.authentication == b.authentication && a.authorization == b.authorization &&
-         a.sidecars == b.sidecars;
+  return a.mesh == b.mesh && a.services == b.services && a.rules == b.rules &&
+         a.routes == b.routes && a.authentication == b.authentication &&
+         a.authorization == b.authorization && a.sidecars == b.sidecars;
 }
 
 std::shared_ptr<const model::Workload> WorkloadOf(const World& world, const model::Proxy& proxy) {
@@ -88,7 +97,8 @@ std::shared_ptr<const model::Workload> WorkloadOf(const World& world, const mode
   return nullptr;
 }
 
-model::Labels LabelsOf(const World& world, const model::Proxy& proxy, const model::Workload* workload) {
+model::Labels LabelsOf(const World& world, const model::Proxy& proxy,
+                       const model::Workload* workload) {
   model::Labels labels = workload == nullptr ? proxy.labels : *workload->labels;
   model::Locality locality = proxy.locality;
   if (workload != nullptr && !workload->locality.empty()) locality = workload->locality;
@@ -97,7 +107,8 @@ model::Labels LabelsOf(const World& world, const model::Proxy& proxy, const mode
   AddLabel("topology.istio.io/subzone", locality.subzone, false, &labels);
   AddLabel("topology.istio.io/cluster", proxy.cluster.text(), true, &labels);
   AddLabel("topology.istio.io/network", proxy.network.text(), false, &labels);
-  AddLabel("kubernetes.io/hostname", workload == nullptr ? proxy.node_name : workload->node, false, &labels);
+  AddLabel("kubernetes.io/hostname", workload == nullptr ? proxy.node_name : workload->node, false,
+           &labels);
   return labels;
 }
 
@@ -110,7 +121,8 @@ ProxyClass ClassOf(const World& world, const model::Proxy& proxy, const model::W
   result.network = proxy.network;
   result.network_view = proxy.network_view;
   result.ipv4 = result.ipv6 = false;
-  for (const std::string& address : proxy.addresses) (IsIpv6(address) ? result.ipv6 : result.ipv4) = true;
+  for (const std::string& address : proxy.addresses)
+    (IsIpv6(address) ? result.ipv6 : result.ipv4) = true;
   if (!result.ipv6) result.ipv4 = true;
   result.dns_capture = proxy.dns_capture;
   result.unprivileged = proxy.unprivileged && result.router();
@@ -119,7 +131,8 @@ ProxyClass ClassOf(const World& world, const model::Proxy& proxy, const model::W
   const bool by_locality = world.rules->uses_locality() || world.services->traffic_distribution() ||
                            MeshUsesLocality(*world.mesh);
   if (by_locality) {
-    result.locality = workload != nullptr && !workload->locality.empty() ? workload->locality : proxy.locality;
+    result.locality =
+        workload != nullptr && !workload->locality.empty() ? workload->locality : proxy.locality;
   }
   if (world.services->node_local() || world.services->traffic_distribution()) {
     result.node = workload != nullptr && !workload->node.empty() ? workload->node : proxy.node_name;
@@ -136,7 +149,8 @@ ProxyClass ClassOf(const World& world, const model::Proxy& proxy, const model::W
   for (const std::string& key : world.rules->failover_labels()) keep(key);
   for (const std::string& key : world.routes->source_label_keys()) keep(key);
   if (world.mesh->locality != nullptr) {
-    for (const std::string& label : world.mesh->locality->failover_priority()) keep(label.substr(0, label.find('=')));
+    for (const std::string& label : world.mesh->locality->failover_priority())
+      keep(label.substr(0, label.find('=')));
   }
   return result;
 }

@@ -16,8 +16,8 @@
 
 namespace isthmus::translate {
 
-/// A snapshot with the indexes that translation asks. Immutable; indexes of lists that did not change are
-/// taken over from the world before.
+/// A snapshot with the indexes that translation asks. Immutable; indexes of lists that did not
+/// change are taken over from the world before.
 struct World {
   std::shared_ptr<const model::Snapshot> snapshot;
   std::shared_ptr<const MeshSettings> mesh;
@@ -34,15 +34,19 @@ struct World {
   std::shared_ptr<const model::ServiceEndpoints> EndpointsOf(const model::Service& service) const;
 };
 
-std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> snapshot, const World* previous);
+std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> snapshot,
+                                        const World* previous);
 
-/// Whether both have the same indexes, so that they differ in endpoints, workloads and credentials at most.
+/// Whether both have the same indexes, so that they differ in endpoints, workloads and credentials
+/// at most.
 bool SameShape(const World& a, const World& b);
 
 /// The proxy's pod or WorkloadEntry as the registry knows it; null when it does not.
 std::shared_ptr<const model::Workload> WorkloadOf(const World& world, const model::Proxy& proxy);
-/// The labels that selectors see: the registry's, else the proxy's own, with those of its place added.
-model::Labels LabelsOf(const World& world, const model::Proxy& proxy, const model::Workload* workload);
+/// The labels that selectors see: the registry's, else the proxy's own, with those of its place
+/// added.
+model::Labels LabelsOf(const World& world, const model::Proxy& proxy,
+                       const model::Workload* workload);
 /// The class whose outbound resources the proxy gets.
 ProxyClass ClassOf(const World& world, const model::Proxy& proxy, const model::Workload* workload,
                    const model::Labels& labels);

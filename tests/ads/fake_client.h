@@ -69,7 +69,8 @@ class FakeClient final : public Sink {
       envoy::service::discovery::v3::DeltaDiscoveryResponse message;
       if (!message.ParseFromString(bytes)) std::abort();
       got = {message.type_url(), message.system_version_info(), message.nonce(), {}, {}};
-      for (const auto& each : message.resources()) got.resources[each.name()] = each.resource().value();
+      for (const auto& each : message.resources())
+        got.resources[each.name()] = each.resource().value();
       for (const auto& name : message.removed_resources()) got.removed.insert(name);
     } else {
       envoy::service::discovery::v3::DiscoveryResponse message;
@@ -83,7 +84,8 @@ class FakeClient final : public Sink {
 
   /// Asks; the node goes with the first request only.
   base::Status Ask(std::string_view type, const Names& names = {}, const Names& unsubscribe = {},
-                   const std::string& nonce = {}, const Names& had = {}, const std::string& error = {}) {
+                   const std::string& nonce = {}, const Names& had = {},
+                   const std::string& error = {}) {
     std::string bytes;
     if (stream.protocol() == Protocol::kDelta) {
       envoy::service::discovery::v3::DeltaDiscoveryRequest request;
@@ -107,7 +109,8 @@ class FakeClient final : public Sink {
     return Ask(type, stream.protocol() == Protocol::kSotw ? names : Names(), {}, LastNonce(type));
   }
   base::Status Nack(std::string_view type, const std::string& why, const Names& names = {}) {
-    return Ask(type, stream.protocol() == Protocol::kSotw ? names : Names(), {}, LastNonce(type), {}, why);
+    return Ask(type, stream.protocol() == Protocol::kSotw ? names : Names(), {}, LastNonce(type),
+               {}, why);
   }
   std::string LastNonce(std::string_view type) const {
     for (auto it = responses.rbegin(); it != responses.rend(); ++it)

@@ -1,8 +1,8 @@
 #include "ads/node.h"
 
 #include <envoy/config/core/v3/base.pb.h>
-#include <google/protobuf/util/json_util.h>
 #include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
 namespace isthmus::ads {
@@ -58,7 +58,8 @@ TEST(NodeTest, MetadataWinsAndAcceptsStringsForBooleansAndNumbers) {
 TEST(NodeTest, WrongIdsAreRefusedWithTheReason) {
   EXPECT_THAT(Parse("").status().message(), HasSubstr("missing node information"));
   EXPECT_THAT(Parse("sidecar~10.0.0.7~web.shop").status().message(), HasSubstr("four parts"));
-  EXPECT_THAT(Parse("ztunnel~10.0.0.7~web.shop~d").status().message(), HasSubstr("'ztunnel' is not served"));
+  EXPECT_THAT(Parse("ztunnel~10.0.0.7~web.shop~d").status().message(),
+              HasSubstr("'ztunnel' is not served"));
   EXPECT_THAT(Parse("sidecar~nowhere~web.shop~d").status().message(), HasSubstr("no valid IP"));
   EXPECT_FALSE(ParseNode("\xff").ok());
 }

@@ -29,7 +29,8 @@ class FakeCall final : public rpc::ServerCall {
   const std::string& method() const override { return method_; }
   const http::Headers& metadata() const override { return metadata_; }
   const http::PeerInfo& peer() const override { return peer_; }
-  void OnMessage(std::function<void(std::string_view)> message, std::function<void()> half_close) override {
+  void OnMessage(std::function<void(std::string_view)> message,
+                 std::function<void()> half_close) override {
     message_ = std::move(message);
     half_close_ = std::move(half_close);
   }
@@ -143,7 +144,8 @@ TEST_F(ServerTest, PushesToAllStreamsAndForgetsThoseThatEnded) {
   }
   EXPECT_NE(first->sent[1].nonce(), second->sent[1].nonce());
   first->HangUp();
-  ASSERT_TRUE(loop_.RunUntil([&] { return server_.connection_count() == 1; }, std::chrono::seconds(5)));
+  ASSERT_TRUE(
+      loop_.RunUntil([&] { return server_.connection_count() == 1; }, std::chrono::seconds(5)));
 }
 
 TEST_F(ServerTest, SlowClientGetsTheNewestStateWhenItHasDrained) {
@@ -180,8 +182,8 @@ TEST_F(ServerTest, UnknownCallerIsRefused) {
 }
 
 TEST_F(ServerTest, CallerOfAnotherNamespaceOrAccountIsRefused) {
-  for (const char* identity : {"spiffe://cluster.local/ns/other/sa/web", "spiffe://cluster.local/ns/shop/sa/db",
-                               "not a spiffe id"}) {
+  for (const char* identity : {"spiffe://cluster.local/ns/other/sa/web",
+                               "spiffe://cluster.local/ns/shop/sa/db", "not a spiffe id"}) {
     auto call = Open(&authenticator_);
     call->Ask(kClusterType, {}, "web");
     authenticator_.Answer(std::vector<std::string>{identity});
@@ -220,7 +222,8 @@ class DebugTest : public ServerTest {
   // A debug client with a proved identity in `ns`.
   std::shared_ptr<FakeCall> Client(const std::string& ns) {
     auto call = Open(&authenticator_);
-    authenticator_.Answer(std::vector<std::string>{"spiffe://cluster.local/ns/" + ns + "/sa/default"});
+    authenticator_.Answer(
+        std::vector<std::string>{"spiffe://cluster.local/ns/" + ns + "/sa/default"});
     node_ = "sidecar~10.0.0.2~istioctl." + ns + "~" + ns + ".svc.cluster.local";
     return call;
   }
@@ -228,7 +231,8 @@ class DebugTest : public ServerTest {
     client.Ask(type, names, "", node_.c_str());
   }
 
-  Debug debug_{server_, views_, "istio-system", [](std::string_view page) -> base::Result<std::string> {
+  Debug debug_{server_, views_, "istio-system",
+               [](std::string_view page) -> base::Result<std::string> {
                  return "page " + std::string(page);
                }};
   std::shared_ptr<FakeCall> proxy_;
@@ -280,7 +284,8 @@ TEST_F(DebugTest, UnknownProxyGivesNoResources) {
   Ask(*client, kDebugDumpType, {"nobody.shop"});
   ASSERT_EQ(client->sent.size(), 1u);
   EXPECT_EQ(client->sent[0].resources_size(), 0);
-  EXPECT_THAT(debug_.ConfigDumpJson("nobody.shop").status().message(), HasSubstr("Proxy not connected to this Pilot"));
+  EXPECT_THAT(debug_.ConfigDumpJson("nobody.shop").status().message(),
+              HasSubstr("Proxy not connected to this Pilot"));
 }
 
 TEST_F(DebugTest, PagesComeAsTheyAre) {

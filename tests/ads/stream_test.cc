@@ -42,7 +42,9 @@ class StreamTest : public testing::TestWithParam<Protocol> {
   StreamContext context_;
 };
 INSTANTIATE_TEST_SUITE_P(Both, StreamTest, testing::Values(Protocol::kSotw, Protocol::kDelta),
-                         [](const auto& info) { return info.param == Protocol::kSotw ? "Sotw" : "Delta"; });
+                         [](const auto& info) {
+                           return info.param == Protocol::kSotw ? "Sotw" : "Delta";
+                         });
 
 TEST_P(StreamTest, WildcardTypeIsAnsweredInFullAndAcknowledgementIsNot) {
   FakeClient client(context_, GetParam());
@@ -61,8 +63,10 @@ TEST_P(StreamTest, NamedTypeGetsOnlyItsNamesAndThenOnlyAddedOnes) {
   FakeClient client(context_, GetParam());
   ASSERT_TRUE(client.Ask(kEndpointType, {"c1"}).ok());
   EXPECT_THAT(Keys(client.TakeOne().resources), ElementsAre("E1"));
-  ASSERT_TRUE(client.Ask(kEndpointType, GetParam() == Protocol::kSotw ? Names{"c1", "c2"} : Names{"c2"}, {},
-                         client.LastNonce(kEndpointType))
+  ASSERT_TRUE(client
+                  .Ask(kEndpointType,
+                       GetParam() == Protocol::kSotw ? Names{"c1", "c2"} : Names{"c2"}, {},
+                       client.LastNonce(kEndpointType))
                   .ok());
   EXPECT_THAT(Keys(client.TakeOne().resources), ElementsAre("E2"));
 }
@@ -72,8 +76,9 @@ TEST_P(StreamTest, OnlyChangedEndpointsArePushed) {
   ASSERT_TRUE(client.Ask(kEndpointType, {"c1", "c2"}).ok());
   client.Take();
   ASSERT_TRUE(client.Ack(kEndpointType, {"c1", "c2"}).ok());
-  views_.Set(kEndpointType, {views_.view->types.at(std::string(kEndpointType))[0]->With(
-                                {MakeResource("c2", "E2b"), MakeResource("c9", "not asked for")}, {})});
+  views_.Set(kEndpointType,
+             {views_.view->types.at(std::string(kEndpointType))[0]->With(
+                 {MakeResource("c2", "E2b"), MakeResource("c9", "not asked for")}, {})});
   client.stream.Pump();
   EXPECT_THAT(Keys(client.TakeOne().resources), ElementsAre("E2b"));
   client.stream.Pump();
@@ -189,7 +194,8 @@ TEST_P(StreamTest, ChangedClusterIsFollowedByItsEndpoints) {
   client.Take();
   ASSERT_TRUE(client.Ack(kClusterType).ok());
   ASSERT_TRUE(client.Ack(kEndpointType, {"c1", "c2"}).ok());
-  views_.Set(kClusterType, {MakeSet({{"c1", "C1"}, {"c2", "C2 with a new policy"}}), MakeSet({{"in", "IN"}})});
+  views_.Set(kClusterType,
+             {MakeSet({{"c1", "C1"}, {"c2", "C2 with a new policy"}}), MakeSet({{"in", "IN"}})});
   client.stream.Pump();
   const auto got = client.Take();
   ASSERT_THAT(Types(got), ElementsAre("CDS", "EDS"));
@@ -280,7 +286,8 @@ TEST_P(StreamTest, RefusedNodeEndsTheStreamWithTheReason) {
 TEST_P(StreamTest, MalformedMessageEndsTheStream) {
   FakeClient client(context_, GetParam());
   const auto admit = [](const Node&) { return base::Status(); };
-  for (const std::string bytes : {"\x0a", "\x0a\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x0b"})
+  for (const std::string bytes :
+       {"\x0a", "\x0a\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x0b"})
     EXPECT_EQ(client.stream.OnMessage(bytes, admit).code(), base::Code::kInvalidArgument);
 }
 
@@ -319,7 +326,8 @@ TEST_P(StreamTest, ResourceOfAnEarlierSetHidesTheLaterOne) {
 }
 
 class DeltaTest : public StreamTest {};
-INSTANTIATE_TEST_SUITE_P(Delta, DeltaTest, testing::Values(Protocol::kDelta), [](const auto&) { return "Only"; });
+INSTANTIATE_TEST_SUITE_P(Delta, DeltaTest, testing::Values(Protocol::kDelta),
+                         [](const auto&) { return "Only"; });
 
 TEST_P(DeltaTest, WithdrawnClusterIsToldByName) {
   FakeClient client(context_, GetParam());
@@ -366,7 +374,8 @@ TEST_P(DeltaTest, UnsubscribedNameIsNotAnsweredAndNotPushed) {
 
 TEST_P(DeltaTest, ReconnectingClientGetsAllNamesItHad) {
   FakeClient client(context_, GetParam());
-  ASSERT_TRUE(client.Ask(kEndpointType, {"c2"}, {"c1"}, "nonce of another stream", {"c1", "gone"}).ok());
+  ASSERT_TRUE(
+      client.Ask(kEndpointType, {"c2"}, {"c1"}, "nonce of another stream", {"c1", "gone"}).ok());
   const Response got = client.TakeOne();
   EXPECT_THAT(got.resources, UnorderedElementsAre(Pair("c2", "E2"), Pair("gone", "\n\4gone")));
 }
@@ -394,7 +403,8 @@ TEST_P(DeltaTest, StarSubscribesAndUnsubscribes) {
 }
 
 class SotwTest : public StreamTest {};
-INSTANTIATE_TEST_SUITE_P(Sotw, SotwTest, testing::Values(Protocol::kSotw), [](const auto&) { return "Only"; });
+INSTANTIATE_TEST_SUITE_P(Sotw, SotwTest, testing::Values(Protocol::kSotw),
+                         [](const auto&) { return "Only"; });
 
 TEST_P(SotwTest, ChangeOfOneClusterResendsAll) {
   FakeClient client(context_, GetParam());

@@ -29,17 +29,20 @@ struct ConfigStoreTest : ::testing::Test {
 
   /// A response goes by; `answer`: what Envoy says to it.
   enum Answer { kAck, kNack, kNone };
-  void Pass(ConfigStore& store, std::string_view type, const std::map<std::string, std::string>& resources,
+  void Pass(ConfigStore& store, std::string_view type,
+            const std::map<std::string, std::string>& resources,
             const std::vector<std::string>& removed = {}, Answer answer = kAck) {
     std::vector<std::string> wholes;
-    for (const auto& [name, value] : resources) wholes.push_back(MakeResource(name, "1", MakeAny(type, value)));
+    for (const auto& [name, value] : resources)
+      wholes.push_back(MakeResource(name, "1", MakeAny(type, value)));
     const std::string nonce = std::to_string(++nonce_);
     const std::string message = MakeXdsResponse(XdsForm::kDelta, type, nonce, "v", wholes, removed);
     store.Stage(Must(ParseXdsResponse(XdsForm::kDelta, message)));
     if (answer == kAck) store.Commit(type, nonce);
     if (answer == kNack) store.Drop(type, nonce);
   }
-  static std::string ValueOf(const ConfigStore& store, std::string_view type, std::string_view name) {
+  static std::string ValueOf(const ConfigStore& store, std::string_view type,
+                             std::string_view name) {
     const std::string whole = store.Read(type, name);
     const std::string message = MakeXdsResponse(XdsForm::kDelta, type, "", "", {whole});
     const XdsResponse response = Must(ParseXdsResponse(XdsForm::kDelta, message));
@@ -114,7 +117,8 @@ TEST_F(ConfigStoreTest, GarbageIsReplaced) {
 TEST_F(ConfigStoreTest, TheFileDoesNotGrowForEver) {
   auto store = Open();
   const std::string big(100 << 10, 'x');
-  for (int i = 0; i < 60; ++i) Pass(*store, kClusterType, {{"a", big + std::to_string(i)}, {"b", "small"}});
+  for (int i = 0; i < 60; ++i)
+    Pass(*store, kClusterType, {{"a", big + std::to_string(i)}, {"b", "small"}});
   EXPECT_LT(store->file_size(), 2u << 20);
   EXPECT_EQ(ValueOf(*store, kClusterType, "a"), big + "59");
   EXPECT_EQ(ValueOf(*store, kClusterType, "b"), "small");

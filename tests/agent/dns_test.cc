@@ -36,10 +36,13 @@ TEST(DnsMessageTest, ReadsAQuestion) {
 TEST(DnsMessageTest, AnswerRepeatsTheQuestionAsItWasWritten) {
   const DnsQuery query = Must(ParseDnsQuery(Query(kSleepSample, kDnsA)));
   const std::string answer =
-      MakeDnsAnswer(query, {{"sleep.sample", kDnsA, 30, std::string("\x0a\x00\x00\x01", 4)}}, DnsCode::kOk, true, 512);
-  EXPECT_EQ(answer.substr(0, 12), std::string("\x12\x34\x85\x80\x00\x01\x00\x01\x00\x00\x00\x00", 12));
+      MakeDnsAnswer(query, {{"sleep.sample", kDnsA, 30, std::string("\x0a\x00\x00\x01", 4)}},
+                    DnsCode::kOk, true, 512);
+  EXPECT_EQ(answer.substr(0, 12),
+            std::string("\x12\x34\x85\x80\x00\x01\x00\x01\x00\x00\x00\x00", 12));
   EXPECT_THAT(answer, HasSubstr("SLeep"));
-  EXPECT_TRUE(answer.ends_with(std::string("\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04\x0a\x00\x00\x01", 14)));
+  EXPECT_TRUE(answer.ends_with(
+      std::string("\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04\x0a\x00\x00\x01", 14)));
 }
 
 TEST(DnsMessageTest, WhatDoesNotFitIsLeftOutAndMarked) {
@@ -53,21 +56,24 @@ TEST(DnsMessageTest, WhatDoesNotFitIsLeftOutAndMarked) {
 
 TEST(DnsMessageTest, HostileMessagesAreRefused) {
   const std::string good = Query(kSleepSample, kDnsA);
-  for (size_t size = 0; size < good.size(); ++size) EXPECT_FALSE(ParseDnsQuery(good.substr(0, size)).ok()) << size;
+  for (size_t size = 0; size < good.size(); ++size)
+    EXPECT_FALSE(ParseDnsQuery(good.substr(0, size)).ok()) << size;
   std::string response = good;
   response[2] = '\x81';
   EXPECT_FALSE(ParseDnsQuery(response).ok());
   std::string two = good;
   two[5] = 2;
   EXPECT_FALSE(ParseDnsQuery(two).ok());
-  EXPECT_FALSE(ParseDnsQuery(Query(std::string("\xc0\x0c", 2), kDnsA)).ok()) << "a pointer to itself";
+  EXPECT_FALSE(ParseDnsQuery(Query(std::string("\xc0\x0c", 2), kDnsA)).ok())
+      << "a pointer to itself";
   std::string long_name;
   for (int i = 0; i < 5; ++i) long_name += '\x3f' + std::string(63, 'a');
   EXPECT_FALSE(ParseDnsQuery(Query(long_name + '\0', kDnsA)).ok());
   EXPECT_EQ(Must(ParseDnsQuery(Query(std::string(1, '\0'), kDnsA))).name, "");
 }
 
-std::string Entry(const std::string& host, const std::vector<std::string>& ips, const std::string& registry) {
+std::string Entry(const std::string& host, const std::vector<std::string>& ips,
+                  const std::string& registry) {
   std::string info;
   for (const std::string& ip : ips) AppendBytes(info, 1, ip);
   AppendBytes(info, 2, registry);
@@ -83,7 +89,8 @@ struct LookUpTest : ::testing::Test {
   NameTable table = Must(NameTable::Parse(
       Entry("helloworld.sample.svc.cluster.local", {"10.1.0.1", "fd00::1", "junk"}, "Kubernetes") +
       Entry("sleep.default.svc.cluster.local", {"10.1.0.2"}, "Kubernetes") +
-      Entry("api.example.com", {"240.240.0.1"}, "External") + Entry("*.wild.example", {"240.240.0.2"}, "External")));
+      Entry("api.example.com", {"240.240.0.1"}, "External") +
+      Entry("*.wild.example", {"240.240.0.2"}, "External")));
   NameScope scope{"default", "svc.cluster.local", "default.svc.cluster.local"};
 
   std::string Address(const std::string& name, uint16_t type = kDnsA) {
@@ -91,7 +98,9 @@ struct LookUpTest : ::testing::Test {
     if (!answer.known) return "upstream";
     if (answer.records.empty()) return "none";
     const DnsRecord& last = answer.records.back();
-    const std::string prefix = answer.records.front().type == kDnsCname ? "cname " + answer.records.front().data + " " : "";
+    const std::string prefix = answer.records.front().type == kDnsCname
+                                   ? "cname " + answer.records.front().data + " "
+                                   : "";
     return prefix + std::to_string(static_cast<uint8_t>(last.data.back()));
   }
 };
@@ -137,7 +146,9 @@ TEST(NameTableTest, RefusesGarbageAndPrintsItself) {
 }
 
 std::string Framed(const std::string& message) {
-  return std::string({static_cast<char>(message.size() >> 8), static_cast<char>(message.size() & 0xff)}) + message;
+  return std::string(
+             {static_cast<char>(message.size() >> 8), static_cast<char>(message.size() & 0xff)}) +
+         message;
 }
 
 /// A proxy with one upstream resolver that is the test's.
@@ -154,17 +165,23 @@ struct DnsProxyTest : NetworkTest {
 
   void SetUp() override {
     NetworkTest::SetUp();
-    table = std::make_shared<const NameTable>(Must(NameTable::Parse(Entry("sleep.sample.svc.cluster.local", {"10.1.0.1"}, "Kubernetes"))));
+    table = std::make_shared<const NameTable>(Must(
+        NameTable::Parse(Entry("sleep.sample.svc.cluster.local", {"10.1.0.1"}, "Kubernetes"))));
     const base::SocketAddress any = Must(base::SocketAddress::From("127.0.0.1", 0));
-    resolver = Must(base::UdpSocket::Bind(loop, any, [this](std::string_view query, const base::SocketAddress& from) {
-      asked.emplace_back(query);
-      if (!silent) (void)resolver->Send(Reply(query), from);
-    }));
-    tcp_resolver = Must(http::TcpListener::Listen(loop, "127.0.0.1", resolver->local().port(), [this](std::unique_ptr<http::ByteStream> stream, const std::string&) {
-      auto* raw = stream.get();
-      tcp_streams.push_back(std::move(stream));
-      raw->OnData([this, raw](std::string_view bytes) { raw->Write(base::Slice(Framed(Reply(bytes.substr(2))))); });
-    }));
+    resolver = Must(base::UdpSocket::Bind(
+        loop, any, [this](std::string_view query, const base::SocketAddress& from) {
+          asked.emplace_back(query);
+          if (!silent) (void)resolver->Send(Reply(query), from);
+        }));
+    tcp_resolver = Must(http::TcpListener::Listen(
+        loop, "127.0.0.1", resolver->local().port(),
+        [this](std::unique_ptr<http::ByteStream> stream, const std::string&) {
+          auto* raw = stream.get();
+          tcp_streams.push_back(std::move(stream));
+          raw->OnData([this, raw](std::string_view bytes) {
+            raw->Write(base::Slice(Framed(Reply(bytes.substr(2)))));
+          });
+        }));
     DnsProxyOptions options;
     options.listen = {any};
     options.upstreams = {Must(base::SocketAddress::From("127.0.0.1", 1)), resolver->local()};
@@ -174,7 +191,10 @@ struct DnsProxyTest : NetworkTest {
     proxy = std::make_unique<DnsProxy>(loop, metrics, std::move(options));
     const base::Status status = proxy->Start();
     ASSERT_TRUE(status.ok()) << status.message();
-    client = Must(base::UdpSocket::Bind(loop, any, [this](std::string_view answer, const base::SocketAddress&) { answers.emplace_back(answer); }));
+    client = Must(base::UdpSocket::Bind(
+        loop, any, [this](std::string_view answer, const base::SocketAddress&) {
+          answers.emplace_back(answer);
+        }));
   }
   void TearDown() override {
     proxy.reset();
@@ -235,10 +255,12 @@ TEST_F(DnsProxyTest, GarbageIsNotAnswered) {
 TEST_F(DnsProxyTest, TheSameOverTcp) {
   std::unique_ptr<http::ByteStream> stream;
   std::string received;
-  const auto dial = http::DialTcp(loop, {"127.0.0.1", proxy->tcp_port()}, 5s, [&](base::Result<std::unique_ptr<http::ByteStream>> result) {
-    stream = Must(std::move(result));
-    stream->OnData([&](std::string_view bytes) { received += bytes; });
-  });
+  const auto dial =
+      http::DialTcp(loop, {"127.0.0.1", proxy->tcp_port()}, 5s,
+                    [&](base::Result<std::unique_ptr<http::ByteStream>> result) {
+                      stream = Must(std::move(result));
+                      stream->OnData([&](std::string_view bytes) { received += bytes; });
+                    });
   ASSERT_TRUE(Until([&] { return stream != nullptr; }));
   const std::string known = Framed(Query(std::string("\x05sleep\x06sample\x00", 14), kDnsA));
   // In two pieces, with the next question right behind.
@@ -251,7 +273,9 @@ TEST_F(DnsProxyTest, TheSameOverTcp) {
 }
 
 TEST(ResolvConfTest, SearchDomain) {
-  EXPECT_EQ(FirstSearchDomain("nameserver 1.1.1.1\nsearch Sample.svc.cluster.local svc.cluster.local\noptions ndots:5\n"), "sample.svc.cluster.local");
+  EXPECT_EQ(FirstSearchDomain("nameserver 1.1.1.1\nsearch Sample.svc.cluster.local "
+                              "svc.cluster.local\noptions ndots:5\n"),
+            "sample.svc.cluster.local");
   EXPECT_EQ(FirstSearchDomain("nameserver 1.1.1.1\n"), "");
 }
 

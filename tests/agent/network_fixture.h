@@ -21,7 +21,8 @@ namespace isthmus::agent {
 using pki::Must;
 using namespace std::chrono_literals;
 
-/// A loop, a folder for sockets and files, and a gRPC server in plaintext that stands for the control plane.
+/// A loop, a folder for sockets and files, and a gRPC server in plaintext that stands for the
+/// control plane.
 struct NetworkTest : ::testing::Test {
   base::Loop loop;
   base::ManualClock clock{pki::TestTime()};
@@ -50,9 +51,9 @@ struct NetworkTest : ::testing::Test {
   void StartUpstream() {
     http::ServerOptions options;
     options.port = upstream_port;
-    upstream = std::make_unique<http::Server>(loop, std::move(options), [this](std::shared_ptr<http::ServerStream> stream) {
-      router.Serve(std::move(stream));
-    });
+    upstream = std::make_unique<http::Server>(
+        loop, std::move(options),
+        [this](std::shared_ptr<http::ServerStream> stream) { router.Serve(std::move(stream)); });
     const base::Status status = upstream->Start();
     ASSERT_TRUE(status.ok()) << status.message();
     upstream_port = upstream->port();
@@ -64,8 +65,10 @@ struct NetworkTest : ::testing::Test {
     options.url = origin;
     http::Client client(loop, std::move(options));
     std::optional<base::Result<http::Response>> answer;
-    client.Fetch(std::move(request), 5s, [&](base::Result<http::Response> response) { answer = std::move(response); });
-    if (!Until([&] { return answer.has_value(); })) return base::Error(base::Code::kDeadlineExceeded, "test");
+    client.Fetch(std::move(request), 5s,
+                 [&](base::Result<http::Response> response) { answer = std::move(response); });
+    if (!Until([&] { return answer.has_value(); }))
+      return base::Error(base::Code::kDeadlineExceeded, "test");
     return std::move(*answer);
   }
   base::Result<http::Response> Get(const std::string& origin, const std::string& path) {

@@ -26,10 +26,12 @@ struct SecretTest : NetworkTest {
 
   void SetUp() override {
     NetworkTest::SetUp();
-    router.Add("/istio.v1.auth.IstioCertificateService/CreateCertificate", [this](std::shared_ptr<rpc::ServerCall> call) {
-      auto* raw = call.get();
-      raw->OnMessage([this, call](std::string_view message) { Answer(*call, message); }, [] {});
-    });
+    router.Add("/istio.v1.auth.IstioCertificateService/CreateCertificate",
+               [this](std::shared_ptr<rpc::ServerCall> call) {
+                 auto* raw = call.get();
+                 raw->OnMessage([this, call](std::string_view message) { Answer(*call, message); },
+                                [] {});
+               });
     ca_client = std::make_unique<CaClient>(loop, *control_plane, "");
   }
   void TearDown() override {
@@ -57,7 +59,8 @@ struct SecretTest : NetworkTest {
     signer.clock = clock;
     const pki::Csr csr = Must(pki::Csr::FromPem(csr_pem));
     EXPECT_EQ(csr.names().uri_sans, std::vector<std::string>{kSleep});
-    const pki::Certificate leaf = Must(signer.ca.SignWorkload(csr, {kSleep}, std::chrono::seconds(ttl)));
+    const pki::Certificate leaf =
+        Must(signer.ca.SignWorkload(csr, {kSleep}, std::chrono::seconds(ttl)));
     std::string response;
     AppendBytes(response, 1, leaf.pem());
     AppendBytes(response, 1, signer.intermediate.chain.front().pem());
@@ -87,7 +90,8 @@ TEST_F(SecretTest, AsksForItsOwnIdentity) {
 }
 
 TEST_F(SecretTest, FailuresThatMayPassAreTriedAgainAtOnce) {
-  failures = {base::Error(base::Code::kUnavailable, "busy"), base::Error(base::Code::kInternal, "not ready")};
+  failures = {base::Error(base::Code::kUnavailable, "busy"),
+              base::Error(base::Code::kInternal, "not ready")};
   StartSource();
   ASSERT_TRUE(Until([&] { return source->current() != nullptr; }));
   EXPECT_EQ(calls, 3);
@@ -137,7 +141,9 @@ struct SdsTest : SecretTest {
     const base::Status status = server->Start();
     ASSERT_TRUE(status.ok()) << status.message();
   }
-  static XdsResponse Read(XdsForm form, const std::string& message) { return Must(ParseXdsResponse(form, message)); }
+  static XdsResponse Read(XdsForm form, const std::string& message) {
+    return Must(ParseXdsResponse(form, message));
+  }
 };
 
 TEST_F(SdsTest, StateOfTheWorldGetsKeyAndRoots) {
@@ -146,7 +152,8 @@ TEST_F(SdsTest, StateOfTheWorldGetsKeyAndRoots) {
   StartServer();
   TestCall call(loop, socket, "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets");
   call.Send(MakeXdsRequest(XdsForm::kStateOfTheWorld, kSecretType, "", "", "", {"default"}));
-  ASSERT_TRUE(Until([&] { return !call.received.empty(); })) << "answered when the certificate comes";
+  ASSERT_TRUE(Until([&] { return !call.received.empty(); }))
+      << "answered when the certificate comes";
   const XdsResponse response = Read(XdsForm::kStateOfTheWorld, call.received[0]);
   EXPECT_EQ(response.type_url, kSecretType);
   ASSERT_EQ(response.resources.size(), 1u);
@@ -154,8 +161,10 @@ TEST_F(SdsTest, StateOfTheWorldGetsKeyAndRoots) {
   EXPECT_THAT(std::string(secret), HasSubstr("BEGIN PRIVATE KEY"));
   EXPECT_THAT(std::string(secret), HasSubstr("BEGIN CERTIFICATE"));
   // An acknowledgement is not answered; another name is.
-  call.Send(MakeXdsRequest(XdsForm::kStateOfTheWorld, kSecretType, response.nonce, "v", "", {"default"}));
-  call.Send(MakeXdsRequest(XdsForm::kStateOfTheWorld, kSecretType, response.nonce, "v", "", {"ROOTCA"}));
+  call.Send(
+      MakeXdsRequest(XdsForm::kStateOfTheWorld, kSecretType, response.nonce, "v", "", {"default"}));
+  call.Send(
+      MakeXdsRequest(XdsForm::kStateOfTheWorld, kSecretType, response.nonce, "v", "", {"ROOTCA"}));
   ASSERT_TRUE(Until([&] { return call.received.size() == 2; }));
   EXPECT_THAT(call.received[1], HasSubstr("ROOTCA"));
   EXPECT_THAT(call.received[1], ::testing::Not(HasSubstr("PRIVATE KEY")));
@@ -166,7 +175,8 @@ TEST_F(SdsTest, DeltaTellsUnknownNamesAsAbsent) {
   ASSERT_TRUE(Until([&] { return source->current() != nullptr; }));
   StartServer();
   TestCall call(loop, socket, "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets");
-  call.Send(MakeXdsRequest(XdsForm::kDelta, kSecretType, "", "", "", {"default", "ROOTCA", "kubernetes://x"}));
+  call.Send(MakeXdsRequest(XdsForm::kDelta, kSecretType, "", "", "",
+                           {"default", "ROOTCA", "kubernetes://x"}));
   ASSERT_TRUE(Until([&] { return !call.received.empty(); }));
   const XdsResponse response = Read(XdsForm::kDelta, call.received[0]);
   EXPECT_EQ(response.resources.size(), 2u);

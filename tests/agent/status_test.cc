@@ -21,14 +21,20 @@ using ::testing::HasSubstr;
 
 TEST(EnvoyStatsTest, ReadyOnceEverythingHasCome) {
   EXPECT_THAT(NotReadyBecause(ParseEnvoyStats("")), HasSubstr("cds updates: 0 successful"));
-  EXPECT_THAT(NotReadyBecause(ParseEnvoyStats("cluster_manager.cds.update_success: 1\nlistener_manager.lds.update_success: 0\n"
-                                              "listener_manager.lds.update_rejected: 3\n")),
+  EXPECT_THAT(NotReadyBecause(ParseEnvoyStats(
+                  "cluster_manager.cds.update_success: 1\nlistener_manager.lds.update_success: 0\n"
+                  "listener_manager.lds.update_rejected: 3\n")),
               HasSubstr("3 rejected"));
-  const std::string loaded = "cluster_manager.cds.update_success: 1\nlistener_manager.lds.update_success: 2\n";
-  EXPECT_THAT(NotReadyBecause(ParseEnvoyStats(loaded + "server.state: 2\n")), HasSubstr("not live"));
+  const std::string loaded =
+      "cluster_manager.cds.update_success: 1\nlistener_manager.lds.update_success: 2\n";
+  EXPECT_THAT(NotReadyBecause(ParseEnvoyStats(loaded + "server.state: 2\n")),
+              HasSubstr("not live"));
   EXPECT_THAT(NotReadyBecause(ParseEnvoyStats(loaded + "server.state: 0\n")), HasSubstr("workers"));
-  EXPECT_EQ(NotReadyBecause(ParseEnvoyStats(loaded + "server.state: 0\nlistener_manager.workers_started: 1\n")), "");
-  EXPECT_EQ(ParseEnvoyStats("server.state: -4\nserver.state: junk\nserver.state\n").server_state, 0u);
+  EXPECT_EQ(NotReadyBecause(
+                ParseEnvoyStats(loaded + "server.state: 0\nlistener_manager.workers_started: 1\n")),
+            "");
+  EXPECT_EQ(ParseEnvoyStats("server.state: -4\nserver.state: junk\nserver.state\n").server_state,
+            0u);
 }
 
 TEST(DrainTest, OnlyClientsConnectionsCount) {
@@ -50,7 +56,8 @@ TEST(MetricsTest, TargetsOfTheApplication) {
   ASSERT_EQ(one.size(), 1u);
   EXPECT_EQ(one[0].port, 9100);
   EXPECT_EQ(one[0].path, "/metrics");
-  const auto several = Must(ParseScrapeTargets(R"({"scrape":"true","targets":[{"port":1,"path":"/a"},{"port":"2"}]})"));
+  const auto several = Must(
+      ParseScrapeTargets(R"({"scrape":"true","targets":[{"port":1,"path":"/a"},{"port":"2"}]})"));
   ASSERT_EQ(several.size(), 2u);
   EXPECT_EQ(several[1].path, "/metrics");
   EXPECT_FALSE(ParseScrapeTargets(R"({"scrape":"true","port":"many"})").ok());
@@ -65,7 +72,8 @@ TEST(FlagsTest, GoStyle) {
   Flags flags;
   flags.Add("name", 'n', "none", "NAME");
   flags.AddSwitch("loud", 'l');
-  EXPECT_THAT(Must(flags.Parse({"a", "--name", "x", "--loud", "b", "--", "--name"}, {}, Flags::Unknown::kRefuse)),
+  EXPECT_THAT(Must(flags.Parse({"a", "--name", "x", "--loud", "b", "--", "--name"}, {},
+                               Flags::Unknown::kRefuse)),
               ElementsAre("a", "b", "--name"));
   EXPECT_EQ(flags.Get("name"), "x");
   EXPECT_TRUE(flags.Is("loud"));
@@ -73,7 +81,8 @@ TEST(FlagsTest, GoStyle) {
   Flags other;
   other.Add("name", 'n', "none", "NAME");
   other.AddSwitch("loud", 'l');
-  EXPECT_THAT(Must(other.Parse({"--unknown", "value", "--unknown2=3", "kept", "--loud=false"}, {{"NAME", "env"}}, Flags::Unknown::kSkip)),
+  EXPECT_THAT(Must(other.Parse({"--unknown", "value", "--unknown2=3", "kept", "--loud=false"},
+                               {{"NAME", "env"}}, Flags::Unknown::kSkip)),
               ElementsAre("kept"));
   EXPECT_EQ(other.Get("name"), "env");
   EXPECT_FALSE(other.Is("loud"));
@@ -98,7 +107,8 @@ TEST(AppProbeTest, ReadsProbesOfAllKinds) {
 
 /// The status port of an agent whose Envoy and application are the test's.
 struct StatusTest : NetworkTest {
-  std::unique_ptr<http::Server> peer;  // Envoy's admin port, its metrics and the application in one.
+  std::unique_ptr<http::Server>
+      peer;  // Envoy's admin port, its metrics and the application in one.
   std::vector<std::string> asked;
   bool envoy_ready = false;
   std::string missing;
@@ -111,21 +121,29 @@ struct StatusTest : NetworkTest {
 
   void SetUp() override {
     NetworkTest::SetUp();
-    peer = std::make_unique<http::Server>(loop, http::ServerOptions{}, [this](std::shared_ptr<http::ServerStream> stream) { Serve(*stream); });
+    peer = std::make_unique<http::Server>(
+        loop, http::ServerOptions{},
+        [this](std::shared_ptr<http::ServerStream> stream) { Serve(*stream); });
     ASSERT_TRUE(peer->Start().ok());
     const std::string origin = "http://127.0.0.1:" + std::to_string(peer->port());
     readiness = std::make_unique<Readiness>(loop, origin, [this] { return missing; });
-    merger = std::make_unique<MetricsMerger>(loop, metrics, peer->port(), std::vector<ScrapeTarget>{{peer->port(), "/app"}, {1, "/gone"}});
+    merger = std::make_unique<MetricsMerger>(
+        loop, metrics, peer->port(),
+        std::vector<ScrapeTarget>{{peer->port(), "/app"}, {1, "/gone"}});
     const std::string port = std::to_string(peer->port());
     prober = std::make_unique<AppProber>(
         loop,
-        Must(ParseAppProbes(R"({"/app-health/a/readyz":{"httpGet":{"path":"/ok","host":"app.example","port":)" + port +
-                            R"(}},"/app-health/a/livez":{"tcpSocket":{"port":)" + port +
-                            R"(}},"/app-health/b/readyz":{"httpGet":{"path":"/redirect","port":)" + port +
-                            R"(}},"/app-health/b/livez":{"tcpSocket":{"port":1}},"/app-health/c/readyz":{"httpGet":{"path":"/broken","port":)" + port + "}}}")),
+        Must(ParseAppProbes(
+            R"({"/app-health/a/readyz":{"httpGet":{"path":"/ok","host":"app.example","port":)" +
+            port + R"(}},"/app-health/a/livez":{"tcpSocket":{"port":)" + port +
+            R"(}},"/app-health/b/readyz":{"httpGet":{"path":"/redirect","port":)" + port +
+            R"(}},"/app-health/b/livez":{"tcpSocket":{"port":1}},"/app-health/c/readyz":{"httpGet":{"path":"/broken","port":)" +
+            port + "}}}")),
         "127.0.0.1", "127.0.0.6");
-    status = std::make_unique<StatusServer>(loop, "127.0.0.1", 0,
-                                            StatusActions{*readiness, *merger, *prober, [this] { return table; }, [this] { ++quits; }, [this] { ++drains; }});
+    status = std::make_unique<StatusServer>(
+        loop, "127.0.0.1", 0,
+        StatusActions{*readiness, *merger, *prober, [this] { return table; }, [this] { ++quits; },
+                      [this] { ++drains; }});
     ASSERT_TRUE(status->Start().ok());
   }
   void TearDown() override {
@@ -138,11 +156,15 @@ struct StatusTest : NetworkTest {
   }
   void Serve(http::ServerStream& stream) {
     const std::string path = stream.head().path();
-    asked.push_back(path + " " + stream.head().authority + " " + stream.peer().address.substr(0, stream.peer().address.rfind(':')));
+    asked.push_back(path + " " + stream.head().authority + " " +
+                    stream.peer().address.substr(0, stream.peer().address.rfind(':')));
     if (path == "/stats")
-      return stream.Respond(200, "text/plain",
-                            envoy_ready ? "cluster_manager.cds.update_success: 1\nlistener_manager.lds.update_success: 1\nserver.state: 0\nlistener_manager.workers_started: 1\n"
-                                        : "server.state: 2\n");
+      return stream.Respond(
+          200, "text/plain",
+          envoy_ready
+              ? "cluster_manager.cds.update_success: 1\nlistener_manager.lds.update_success: "
+                "1\nserver.state: 0\nlistener_manager.workers_started: 1\n"
+              : "server.state: 2\n");
     if (path == "/stats/prometheus") return stream.Respond(200, "text/plain", "envoy_up 1\n");
     if (path == "/app") return stream.Respond(200, "text/plain", "app_up 1\n# EOF\n");
     if (path == "/ok") return stream.Respond(200, "text/plain", "fine");
@@ -182,7 +204,8 @@ TEST_F(StatusTest, MetricsOfAllPartsThatAnswer) {
   EXPECT_THAT(response.body, HasSubstr("istio_agent_own 1\n"));
   EXPECT_THAT(response.body, HasSubstr("envoy_up 1\napp_up 1\n"));
   EXPECT_THAT(response.body, ::testing::Not(HasSubstr("# EOF")));
-  EXPECT_THAT(Ask("/metrics").body, HasSubstr(R"(istio_agent_scrape_failures_total{type="application"})"));
+  EXPECT_THAT(Ask("/metrics").body,
+              HasSubstr(R"(istio_agent_scrape_failures_total{type="application"})"));
 }
 
 TEST_F(StatusTest, ProbesGoToTheApplicationFromTheFreeAddress) {
@@ -212,9 +235,10 @@ struct EnvoyProcessTest : NetworkTest {
   int starts = 0;
   std::optional<base::ExitStatus> gave_up;
   void Run(const std::string& script) {
-    envoy = std::make_unique<EnvoyProcess>(loop, std::vector<std::string>{"/bin/sh", "-c", script},
-                                           EnvoyProcess::Events{.started = [this] { ++starts; },
-                                                                .gave_up = [this](base::ExitStatus status) { gave_up = status; }});
+    envoy = std::make_unique<EnvoyProcess>(
+        loop, std::vector<std::string>{"/bin/sh", "-c", script},
+        EnvoyProcess::Events{.started = [this] { ++starts; },
+                             .gave_up = [this](base::ExitStatus status) { gave_up = status; }});
     envoy->Start();
   }
 };
@@ -240,7 +264,8 @@ TEST_F(EnvoyProcessTest, StopKillsWhatDoesNotEnd) {
 }
 
 TEST_F(EnvoyProcessTest, AProgramThatIsNotThereIsTriedAgain) {
-  envoy = std::make_unique<EnvoyProcess>(loop, std::vector<std::string>{"/no/such/envoy"}, EnvoyProcess::Events{});
+  envoy = std::make_unique<EnvoyProcess>(loop, std::vector<std::string>{"/no/such/envoy"},
+                                         EnvoyProcess::Events{});
   envoy->Start();
   EXPECT_EQ(envoy->pid(), 0);
   bool stopped = false;

@@ -46,8 +46,9 @@ TEST(WireTest, EveryTruncationIsMalformedOrShorter) {
     while (in.Next()) ++fields;
     EXPECT_TRUE(!in.ok() || size == 8) << size;
   }
-  for (const std::string& bad : {std::string("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), std::string("\x03"), std::string("\x00\x00", 2),
-                                 std::string("\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f")}) {
+  for (const std::string& bad :
+       {std::string("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), std::string("\x03"),
+        std::string("\x00\x00", 2), std::string("\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f")}) {
     Fields in(bad);
     while (in.Next()) {
     }
@@ -56,7 +57,8 @@ TEST(WireTest, EveryTruncationIsMalformedOrShorter) {
 }
 
 TEST(XdsMessageTest, DeltaRequestsOfOursAreReadBack) {
-  const std::string text = MakeXdsRequest(XdsForm::kDelta, kNameTableType, "n1", "", "bad table", {"a", "b"});
+  const std::string text =
+      MakeXdsRequest(XdsForm::kDelta, kNameTableType, "n1", "", "bad table", {"a", "b"});
   const XdsRequest request = Must(ParseXdsRequest(XdsForm::kDelta, text));
   EXPECT_EQ(request.type_url, kNameTableType);
   EXPECT_EQ(request.nonce, "n1");
@@ -76,8 +78,8 @@ TEST(XdsMessageTest, InitialVersionsAreSeen) {
 
 TEST(XdsMessageTest, BothFormsOfResponses) {
   const std::string any = MakeAny(kSecretType, "value");
-  const std::string delta =
-      MakeXdsResponse(XdsForm::kDelta, kSecretType, "n", "v", {MakeResource("default", "1", any)}, {"gone"});
+  const std::string delta = MakeXdsResponse(XdsForm::kDelta, kSecretType, "n", "v",
+                                            {MakeResource("default", "1", any)}, {"gone"});
   const XdsResponse response = Must(ParseXdsResponse(XdsForm::kDelta, delta));
   ASSERT_EQ(response.resources.size(), 1u);
   EXPECT_EQ(response.resources[0].name, "default");
@@ -85,7 +87,8 @@ TEST(XdsMessageTest, BothFormsOfResponses) {
   EXPECT_EQ(AnyValue(response.resources[0].any), "value");
   EXPECT_THAT(response.removed, ElementsAre("gone"));
   const std::string full = MakeXdsResponse(XdsForm::kStateOfTheWorld, kSecretType, "n", "v", {any});
-  EXPECT_EQ(AnyValue(Must(ParseXdsResponse(XdsForm::kStateOfTheWorld, full)).resources.at(0).any), "value");
+  EXPECT_EQ(AnyValue(Must(ParseXdsResponse(XdsForm::kStateOfTheWorld, full)).resources.at(0).any),
+            "value");
   EXPECT_TRUE(Must(ParseXdsResponseHead(XdsForm::kDelta, delta)).resources.empty());
   EXPECT_FALSE(ParseXdsResponse(XdsForm::kDelta, delta.substr(0, delta.size() - 1)).ok());
   EXPECT_FALSE(ParseXdsRequest(XdsForm::kDelta, "\x12\x7f").ok());

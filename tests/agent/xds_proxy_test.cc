@@ -10,7 +10,8 @@ namespace isthmus::agent {
 namespace {
 
 using ::testing::HasSubstr;
-constexpr char kDelta[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+constexpr char kDelta[] =
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
 std::string NameTableAny(const std::string& host) {
   std::string info;
@@ -40,7 +41,8 @@ struct XdsProxyTest : NetworkTest {
       requests.clear();
       upstream_call = call;
       auto* raw = call.get();
-      raw->OnMessage([this, call](std::string_view message) { requests.emplace_back(message); }, [] {});
+      raw->OnMessage([this, call](std::string_view message) { requests.emplace_back(message); },
+                     [] {});
     });
     store = Must(ConfigStore::Open(folder + "/store"));
     MakeProxy();
@@ -54,7 +56,8 @@ struct XdsProxyTest : NetworkTest {
     options.socket_path = socket;
     options.name_table = true;
     options.patience = 200ms;
-    proxy = std::make_unique<XdsProxy>(loop, *control_plane, store.get(), metrics, std::move(options));
+    proxy =
+        std::make_unique<XdsProxy>(loop, *control_plane, store.get(), metrics, std::move(options));
     const base::Status status = proxy->Start();
     ASSERT_TRUE(status.ok()) << status.message();
   }
@@ -67,7 +70,8 @@ struct XdsProxyTest : NetworkTest {
   void TeachOneListener(TestCall& envoy) {
     envoy.Send(MakeXdsRequest(XdsForm::kDelta, kListenerType, "", "", ""));
     ASSERT_TRUE(Until([&] { return requests.size() >= 1; }));
-    Respond(MakeXdsResponse(XdsForm::kDelta, kListenerType, "n1", "v", {MakeResource("l", "1", MakeAny(kListenerType, "config"))}));
+    Respond(MakeXdsResponse(XdsForm::kDelta, kListenerType, "n1", "v",
+                            {MakeResource("l", "1", MakeAny(kListenerType, "config"))}));
     ASSERT_TRUE(Until([&] { return envoy.received.size() == 1; }));
     envoy.Send(MakeXdsRequest(XdsForm::kDelta, kListenerType, "n1", "", ""));
     ASSERT_TRUE(Until([&] { return !store->Names(kListenerType).empty(); }));
@@ -103,13 +107,15 @@ TEST_F(XdsProxyTest, NameTableIsAskedForAfterListenersAndKept) {
   envoy.Send(MakeXdsRequest(XdsForm::kDelta, kListenerType, "", "", ""));
   ASSERT_TRUE(Until([&] { return requests.size() == 2; }));
   EXPECT_EQ(Must(ParseXdsRequest(XdsForm::kDelta, requests[1])).type_url, kNameTableType);
-  Respond(MakeXdsResponse(XdsForm::kDelta, kNameTableType, "n7", "v", {MakeResource("t", "1", NameTableAny("a.example"))}));
+  Respond(MakeXdsResponse(XdsForm::kDelta, kNameTableType, "n7", "v",
+                          {MakeResource("t", "1", NameTableAny("a.example"))}));
   ASSERT_TRUE(Until([&] { return requests.size() == 3; }));
   EXPECT_EQ(Must(ParseXdsRequest(XdsForm::kDelta, requests[2])).nonce, "n7");
   ASSERT_NE(proxy->name_table(), nullptr);
   EXPECT_TRUE(proxy->name_table()->hosts().contains("a.example"));
   EXPECT_TRUE(envoy.received.empty()) << "Envoy knows no name table";
-  Respond(MakeXdsResponse(XdsForm::kDelta, kNameTableType, "n8", "v", {MakeResource("t", "1", MakeAny(kNameTableType, "\x0a\x7f"))}));
+  Respond(MakeXdsResponse(XdsForm::kDelta, kNameTableType, "n8", "v",
+                          {MakeResource("t", "1", MakeAny(kNameTableType, "\x0a\x7f"))}));
   ASSERT_TRUE(Until([&] { return requests.size() == 4; }));
   EXPECT_TRUE(Must(ParseXdsRequest(XdsForm::kDelta, requests[3])).rejected);
   EXPECT_TRUE(proxy->name_table()->hosts().contains("a.example")) << "the last good one stays";
@@ -151,7 +157,8 @@ TEST_F(XdsProxyTest, ANewerStreamTakesThePlaceOfTheOld) {
 TEST_F(XdsProxyTest, RejectedConfigurationIsNotKept) {
   TestCall envoy(loop, socket, kDelta);
   TeachOneListener(envoy);
-  Respond(MakeXdsResponse(XdsForm::kDelta, kListenerType, "n2", "v", {MakeResource("l", "2", MakeAny(kListenerType, "broken"))}));
+  Respond(MakeXdsResponse(XdsForm::kDelta, kListenerType, "n2", "v",
+                          {MakeResource("l", "2", MakeAny(kListenerType, "broken"))}));
   ASSERT_TRUE(Until([&] { return envoy.received.size() == 2; }));
   envoy.Send(MakeXdsRequest(XdsForm::kDelta, kListenerType, "n2", "", "no such filter"));
   ASSERT_TRUE(Until([&] { return requests.size() >= 4; }));
@@ -171,7 +178,8 @@ TEST_F(XdsProxyTest, AFreshEnvoyIsServedFromDiskAndAKnowingOneIsNot) {
   // Names that are not stored are told as absent, so that nothing waits for them.
   fresh.Send(MakeXdsRequest(XdsForm::kDelta, kClusterType, "", "", "", {"none"}));
   ASSERT_TRUE(Until([&] { return fresh.received.size() == 2; }));
-  EXPECT_THAT(Must(ParseXdsResponse(XdsForm::kDelta, fresh.received[1])).removed, ::testing::ElementsAre("none"));
+  EXPECT_THAT(Must(ParseXdsResponse(XdsForm::kDelta, fresh.received[1])).removed,
+              ::testing::ElementsAre("none"));
 
   TestCall knowing(loop, socket, kDelta);
   std::string request = MakeXdsRequest(XdsForm::kDelta, kListenerType, "", "", "");

@@ -16,7 +16,8 @@ constexpr char kSleep[] = "spiffe://cluster.local/ns/sample/sa/sleep";
 /// The answer of an authenticator that answers at once.
 base::Result<Caller> Ask(Authenticator& authenticator, const http::PeerInfo& peer) {
   std::optional<base::Result<Caller>> answer;
-  authenticator.Authenticate(peer, {}, [&](base::Result<Caller> caller) { answer = std::move(caller); });
+  authenticator.Authenticate(peer, {},
+                             [&](base::Result<Caller> caller) { answer = std::move(caller); });
   if (!answer) return base::Error(base::Code::kInternal, "no answer");
   return std::move(*answer);
 }
@@ -34,17 +35,22 @@ TEST(ClientCertificateTest, OneSpiffeIdOfTheMeshIsBelieved) {
   const Caller caller = Must(Ask(authenticator, PeerWith(test, {.uri_sans = {kSleep}})));
   EXPECT_EQ(caller.identities, std::vector<std::string>{kSleep});
   EXPECT_EQ(caller.proof, Caller::Proof::kClientCertificate);
-  EXPECT_TRUE(Ask(authenticator, PeerWith(test, {.uri_sans = {"spiffe://old.local/ns/a/sa/b"}})).ok());
+  EXPECT_TRUE(
+      Ask(authenticator, PeerWith(test, {.uri_sans = {"spiffe://old.local/ns/a/sa/b"}})).ok());
 }
 
 TEST(ClientCertificateTest, AnythingElseIsRefused) {
   pki::TestCa test;
   ClientCertificateAuthenticator authenticator({"cluster.local"});
   EXPECT_FALSE(Ask(authenticator, {}).ok());
-  EXPECT_FALSE(Ask(authenticator, PeerWith(test, {.common_name = "x", .dns_sans = {"sleep"}})).ok());
-  EXPECT_FALSE(Ask(authenticator, PeerWith(test, {.uri_sans = {kSleep, "spiffe://cluster.local/ns/a/sa/b"}})).ok());
+  EXPECT_FALSE(
+      Ask(authenticator, PeerWith(test, {.common_name = "x", .dns_sans = {"sleep"}})).ok());
+  EXPECT_FALSE(
+      Ask(authenticator, PeerWith(test, {.uri_sans = {kSleep, "spiffe://cluster.local/ns/a/sa/b"}}))
+          .ok());
   EXPECT_FALSE(Ask(authenticator, PeerWith(test, {.uri_sans = {"https://x/ns/a/sa/b"}})).ok());
-  const base::Status foreign = Ask(authenticator, PeerWith(test, {.uri_sans = {"spiffe://other/ns/a/sa/b"}})).status();
+  const base::Status foreign =
+      Ask(authenticator, PeerWith(test, {.uri_sans = {"spiffe://other/ns/a/sa/b"}})).status();
   EXPECT_EQ(foreign.code(), base::Code::kUnauthenticated);
   EXPECT_THAT(foreign.message(), HasSubstr("another mesh"));
   http::PeerInfo plain = PeerWith(test, {.uri_sans = {kSleep}});
@@ -55,13 +61,16 @@ TEST(ClientCertificateTest, AnythingElseIsRefused) {
 class Fixed final : public Authenticator {
  public:
   explicit Fixed(base::Result<Caller> answer) : answer_(std::move(answer)) {}
-  void Authenticate(const http::PeerInfo&, const http::Headers&, Done done) override { done(answer_); }
+  void Authenticate(const http::PeerInfo&, const http::Headers&, Done done) override {
+    done(answer_);
+  }
 
  private:
   base::Result<Caller> answer_;
 };
 
-AuthenticatorChain Chain(AuthenticatorChain::Plaintext plaintext, std::vector<base::Result<Caller>> answers) {
+AuthenticatorChain Chain(AuthenticatorChain::Plaintext plaintext,
+                         std::vector<base::Result<Caller>> answers) {
   std::vector<std::unique_ptr<Authenticator>> members;
   for (auto& answer : answers) members.push_back(std::make_unique<Fixed>(std::move(answer)));
   return AuthenticatorChain(std::move(members), plaintext);
@@ -79,7 +88,8 @@ TEST(AuthenticatorChainTest, TheFirstSuccessCounts) {
                        {no, base::Error(base::Code::kUnauthenticated, "no bearer token")});
   const base::Status status = Ask(failing, peer).status();
   EXPECT_EQ(status.code(), base::Code::kUnauthenticated);
-  EXPECT_THAT(status.message(), ::testing::AllOf(HasSubstr("no certificate"), HasSubstr("no bearer token")));
+  EXPECT_THAT(status.message(),
+              ::testing::AllOf(HasSubstr("no certificate"), HasSubstr("no bearer token")));
 }
 
 TEST(AuthenticatorChainTest, NobodyIsBelievedInPlaintext) {

@@ -15,7 +15,8 @@ constexpr char kSleep[] = "spiffe://cluster.local/ns/sample/sa/sleep";
 TEST(AuthorityTest, AnswerIsLeafChainRoots) {
   pki::TestCa test;
   Authority authority;
-  EXPECT_EQ(authority.Sign(CsrPem(), {kSleep}, pki::kDay).status().code(), base::Code::kInternal) << "not ready";
+  EXPECT_EQ(authority.Sign(CsrPem(), {kSleep}, pki::kDay).status().code(), base::Code::kInternal)
+      << "not ready";
   authority.Use(Material(test));
   const std::vector<std::string> answer = Must(authority.Sign(CsrPem(), {kSleep}, pki::kDay));
   ASSERT_EQ(answer.size(), 4u);
@@ -32,8 +33,10 @@ TEST(AuthorityTest, ErrorsHaveTheCodesOfTheContract) {
   pki::TestCa test;
   Authority authority;
   authority.Use(Material(test));
-  EXPECT_EQ(authority.Sign("junk", {kSleep}, pki::kDay).status().code(), base::Code::kInvalidArgument);
-  EXPECT_EQ(authority.Sign(CsrPem(), {kSleep}, 91 * pki::kDay).status().code(), base::Code::kInvalidArgument);
+  EXPECT_EQ(authority.Sign("junk", {kSleep}, pki::kDay).status().code(),
+            base::Code::kInvalidArgument);
+  EXPECT_EQ(authority.Sign(CsrPem(), {kSleep}, 91 * pki::kDay).status().code(),
+            base::Code::kInvalidArgument);
   test.clock.Advance(366 * pki::kDay);
   EXPECT_EQ(authority.Sign(CsrPem(), {kSleep}, pki::kDay).status().code(), base::Code::kInternal);
 }
@@ -53,11 +56,15 @@ TEST(AuthorityTest, ListenersHearOfChangesWhileTheyHoldTheirHandle) {
 }
 
 TEST(ServingCertificateTest, NamesAreThoseThatProxiesUse) {
-  EXPECT_EQ(DnsNamesOf({.ns = "istio-system", .revision = "default", .custom_hosts = "z.example, a.example",
+  EXPECT_EQ(DnsNamesOf({.ns = "istio-system",
+                        .revision = "default",
+                        .custom_hosts = "z.example, a.example",
                         .discovery_address = "istiod.mesh.example:15012"}),
-            (std::vector<std::string>{"a.example", "istio-pilot.istio-system.svc", "istiod-remote.istio-system.svc",
-                                      "istiod.istio-system.svc", "istiod.mesh.example", "z.example"}));
-  const auto revised = DnsNamesOf({.ns = "n", .revision = "v2", .discovery_address = "10.0.0.1:15012"});
+            (std::vector<std::string>{"a.example", "istio-pilot.istio-system.svc",
+                                      "istiod-remote.istio-system.svc", "istiod.istio-system.svc",
+                                      "istiod.mesh.example", "z.example"}));
+  const auto revised =
+      DnsNamesOf({.ns = "n", .revision = "v2", .discovery_address = "10.0.0.1:15012"});
   EXPECT_THAT(revised, ::testing::Contains("istiod-v2.n.svc"));
   EXPECT_THAT(revised, ::testing::Not(::testing::Contains("10.0.0.1")));
 }
@@ -71,8 +78,10 @@ TEST(ServingCertificateTest, FollowsTheAuthority) {
   EXPECT_EQ(serving.Get(), nullptr);
   authority.Use(Material(test));
   ASSERT_NE(serving.Get(), nullptr);
-  EXPECT_EQ(serving.Get()->chain.front().dns_sans(), std::vector<std::string>{"istiod.istio-system.svc"});
-  EXPECT_EQ(serving.Get()->chain.front().not_after(), test.ca.not_after()) << "no longer than its signer";
+  EXPECT_EQ(serving.Get()->chain.front().dns_sans(),
+            std::vector<std::string>{"istiod.istio-system.svc"});
+  EXPECT_EQ(serving.Get()->chain.front().not_after(), test.ca.not_after())
+      << "no longer than its signer";
   EXPECT_TRUE(test.roots.Verify(serving.Get()->chain, test.clock.Now()).ok());
   authority.Use(Material(other));
   EXPECT_TRUE(other.roots.Verify(serving.Get()->chain, test.clock.Now()).ok());

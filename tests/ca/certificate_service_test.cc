@@ -19,7 +19,8 @@ class FakeCall final : public rpc::ServerCall {
   const std::string& method() const override { return method_; }
   const http::Headers& metadata() const override { return metadata_; }
   const http::PeerInfo& peer() const override { return peer_; }
-  void OnMessage(std::function<void(std::string_view)> message, std::function<void()> half_close) override {
+  void OnMessage(std::function<void(std::string_view)> message,
+                 std::function<void()> half_close) override {
     message_ = std::move(message);
     half_close_ = std::move(half_close);
   }
@@ -50,7 +51,9 @@ class FakeCall final : public rpc::ServerCall {
 /// Answers when the test says so.
 class Later final : public Authenticator {
  public:
-  void Authenticate(const http::PeerInfo&, const http::Headers&, Done done) override { pending = std::move(done); }
+  void Authenticate(const http::PeerInfo&, const http::Headers&, Done done) override {
+    pending = std::move(done);
+  }
   Done pending;
 };
 
@@ -73,7 +76,9 @@ struct CertificateServiceTest : ::testing::Test {
     (*request.mutable_metadata()->mutable_fields())["CertSigner"].set_string_value("");
     return request.SerializeAsString();
   }
-  void Answer(base::Result<Caller> caller) { std::exchange(authenticator.pending, nullptr)(std::move(caller)); }
+  void Answer(base::Result<Caller> caller) {
+    std::exchange(authenticator.pending, nullptr)(std::move(caller));
+  }
   static Caller Sleep() {
     Caller caller;
     caller.identities = {kSleep};
@@ -91,7 +96,8 @@ TEST_F(CertificateServiceTest, TheProvenIdentityIsSigned) {
   istio::v1::auth::IstioCertificateResponse response;
   ASSERT_TRUE(response.ParseFromString(call->sent));
   ASSERT_EQ(response.cert_chain_size(), 4);
-  EXPECT_EQ(Must(pki::Certificate::FromPem(response.cert_chain(0))).uri_sans(), std::vector<std::string>{kSleep});
+  EXPECT_EQ(Must(pki::Certificate::FromPem(response.cert_chain(0))).uri_sans(),
+            std::vector<std::string>{kSleep});
   EXPECT_THAT(metrics.Text(), HasSubstr("citadel_server_success_cert_issuance_count 1"));
 }
 
@@ -125,7 +131,8 @@ TEST_F(CertificateServiceTest, MalformedBytesAreRefused) {
 TEST_F(CertificateServiceTest, NobodyGetsTheIdentityOfAnother) {
   istio::v1::auth::IstioCertificateRequest request;
   request.set_csr(CsrPem());
-  (*request.mutable_metadata()->mutable_fields())["ImpersonatedIdentity"].set_string_value("spiffe://x/ns/a/sa/b");
+  (*request.mutable_metadata()->mutable_fields())["ImpersonatedIdentity"].set_string_value(
+      "spiffe://x/ns/a/sa/b");
   call->Receive(request.SerializeAsString());
   Answer(Sleep());
   EXPECT_EQ(call->finished->code(), base::Code::kUnauthenticated);

@@ -16,15 +16,18 @@ namespace isthmus::ca {
 
 using kubeapi::Json;
 
-/// The least of an API server that the CA needs: objects by path, with list, watch, create, replace, merge
-/// patch and delete. What a test wants refused is refused.
+/// The least of an API server that the CA needs: objects by path, with list, watch, create,
+/// replace, merge patch and delete. What a test wants refused is refused.
 class FakeApi {
  public:
   explicit FakeApi(base::Loop& loop) : loop_(loop) {
-    server_ = std::make_unique<http::Server>(loop, http::ServerOptions{}, [this](std::shared_ptr<http::ServerStream> stream) {
-      http::ServerStream* raw = stream.get();
-      raw->ReadBody(1 << 20, [this, stream = std::move(stream)](std::string body) { Handle(stream, body); });
-    });
+    server_ = std::make_unique<http::Server>(
+        loop, http::ServerOptions{}, [this](std::shared_ptr<http::ServerStream> stream) {
+          http::ServerStream* raw = stream.get();
+          raw->ReadBody(1 << 20, [this, stream = std::move(stream)](std::string body) {
+            Handle(stream, body);
+          });
+        });
     const base::Status status = server_->Start();
     EXPECT_TRUE(status.ok()) << status.message();
   }
@@ -40,7 +43,8 @@ class FakeApi {
     const bool is_new = !objects.contains(path);
     object["metadata"]["resourceVersion"] = std::to_string(++version_);
     object["metadata"]["name"] = path.substr(path.rfind('/') + 1);
-    if (const size_t at = path.find("/namespaces/"); at != path.npos && path.find('/', at + 12) != path.npos)
+    if (const size_t at = path.find("/namespaces/");
+        at != path.npos && path.find('/', at + 12) != path.npos)
       object["metadata"]["namespace"] = path.substr(at + 12, path.find('/', at + 12) - at - 12);
     objects[path] = object;
     Tell(path, is_new ? "ADDED" : "MODIFIED", object);
@@ -51,14 +55,17 @@ class FakeApi {
     objects.erase(path);
     Tell(path, "DELETED", object);
   }
-  static std::string RootMap(const std::string& ns) { return "/api/v1/namespaces/" + ns + "/configmaps/istio-ca-root-cert"; }
+  static std::string RootMap(const std::string& ns) {
+    return "/api/v1/namespaces/" + ns + "/configmaps/istio-ca-root-cert";
+  }
   std::string RootsIn(const std::string& ns) const {
     const auto at = objects.find(RootMap(ns));
     return at == objects.end() ? "" : kubeapi::StringAt(at->second, {"data", "root-cert.pem"});
   }
 
   std::map<std::string, Json> objects;
-  std::map<std::string, int> refuse;  ///< "METHOD path" to a status, answered once for each entry made.
+  std::map<std::string, int>
+      refuse;  ///< "METHOD path" to a status, answered once for each entry made.
   std::vector<std::string> writes;
   std::function<Json(const Json&)> review;  ///< Answers TokenReviews.
 
@@ -74,12 +81,14 @@ class FakeApi {
     Json text;
   };
 
-  /// "/api/v1/namespaces/x/configmaps/y" is in "/api/v1/configmaps" as well as in its own namespace's.
+  /// "/api/v1/namespaces/x/configmaps/y" is in "/api/v1/configmaps" as well as in its own
+  /// namespace's.
   static bool IsIn(const std::string& path, const std::string& collection) {
     const std::string parent = path.substr(0, path.rfind('/'));
     if (parent == collection) return true;
     const std::string kind = parent.substr(parent.rfind('/'));
-    return path.find("/namespaces/") != path.npos && parent.size() > kind.size() + 8 && collection == "/api/v1" + kind && kind != "/namespaces";
+    return path.find("/namespaces/") != path.npos && parent.size() > kind.size() + 8 &&
+           collection == "/api/v1" + kind && kind != "/namespaces";
   }
 
   void Tell(const std::string& path, const std::string& type, const Json& object) {
@@ -93,7 +102,13 @@ class FakeApi {
     stream.Respond(status, "application/json", body.dump());
   }
   static void Fail(http::ServerStream& stream, int status, const std::string& reason) {
-    Answer(stream, status, {{"kind", "Status"}, {"apiVersion", "v1"}, {"status", "Failure"}, {"code", status}, {"reason", reason}, {"message", reason}});
+    Answer(stream, status,
+           {{"kind", "Status"},
+            {"apiVersion", "v1"},
+            {"status", "Failure"},
+            {"code", status},
+            {"reason", reason},
+            {"message", reason}});
   }
 
   void Handle(const std::shared_ptr<http::ServerStream>& stream, const std::string& text) {
@@ -103,27 +118,34 @@ class FakeApi {
     if (const auto at = refuse.find(method + " " + path); at != refuse.end()) {
       const int status = at->second;
       refuse.erase(at);
-      return Fail(*stream, status, status == 403 ? "Forbidden" : status == 409 ? "AlreadyExists" : "InternalError");
+      return Fail(*stream, status,
+                  status == 403   ? "Forbidden"
+                  : status == 409 ? "AlreadyExists"
+                                  : "InternalError");
     }
     const base::Result<Json> body = text.empty() ? Json() : kubeapi::ParseJson(text);
     if (path.ends_with("/tokenreviews")) return Answer(*stream, 201, review(*body));
-    if (method == "POST") return Create(*stream, path + "/" + kubeapi::StringAt(*body, {"metadata", "name"}), *body);
+    if (method == "POST")
+      return Create(*stream, path + "/" + kubeapi::StringAt(*body, {"metadata", "name"}), *body);
     const bool is_object = objects.contains(path);
     if (method == "GET" && stream->head().query_value("watch") == "true") {
       stream->SendHeaders(200, {{"content-type", "application/json"}});
       watches_.push_back({path, stream});
       const std::string since = stream->head().query_value("resourceVersion");
       for (const Event& event : history_)
-        if (event.version > std::atoi(since.c_str()) && IsIn(event.path, path)) stream->SendData(base::Slice(event.text.dump() + "\n"));
+        if (event.version > std::atoi(since.c_str()) && IsIn(event.path, path))
+          stream->SendData(base::Slice(event.text.dump() + "\n"));
       return;
     }
     if (method == "GET" && is_object) return Answer(*stream, 200, objects[path]);
     const std::string last = path.substr(path.rfind('/') + 1);
-    if (method == "GET" && (last == "namespaces" || last == "configmaps")) return List(*stream, path);
+    if (method == "GET" && (last == "namespaces" || last == "configmaps"))
+      return List(*stream, path);
     if (!is_object) return Fail(*stream, 404, "NotFound");
     if (method == "PUT") {
       const std::string given = kubeapi::StringAt(*body, {"metadata", "resourceVersion"});
-      if (!given.empty() && given != kubeapi::StringAt(objects[path], {"metadata", "resourceVersion"}))
+      if (!given.empty() &&
+          given != kubeapi::StringAt(objects[path], {"metadata", "resourceVersion"}))
         return Fail(*stream, 409, "Conflict");
       Put(path, *body);
     } else if (method == "PATCH") {
@@ -144,7 +166,10 @@ class FakeApi {
     Json items = Json::array();
     for (const auto& [path, object] : objects)
       if (IsIn(path, collection)) items.push_back(object);
-    Answer(stream, 200, {{"kind", "List"}, {"metadata", {{"resourceVersion", std::to_string(version_)}}}, {"items", items}});
+    Answer(stream, 200,
+           {{"kind", "List"},
+            {"metadata", {{"resourceVersion", std::to_string(version_)}}},
+            {"items", items}});
   }
 
   base::Loop& loop_;

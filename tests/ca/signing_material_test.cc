@@ -39,7 +39,9 @@ TEST(PluggedInTest, TlsFormIsTaken) {
 TEST(PluggedInTest, NothingMeansSelfSigned) {
   pki::TestCa test;
   EXPECT_FALSE(Must(ParsePluggedIn({}, test.clock, {})).has_value());
-  EXPECT_FALSE(Must(ParsePluggedIn({{"other", "x"}, {"root-cert.pem", test.root.chain_pem()}}, test.clock, {})).has_value());
+  EXPECT_FALSE(Must(ParsePluggedIn({{"other", "x"}, {"root-cert.pem", test.root.chain_pem()}},
+                                   test.clock, {}))
+                   .has_value());
 }
 
 TEST(PluggedInTest, APartialSetNamesWhatIsMissing) {
@@ -51,7 +53,8 @@ TEST(PluggedInTest, APartialSetNamesWhatIsMissing) {
     EXPECT_EQ(status.code(), base::Code::kInvalidArgument) << gone;
     EXPECT_THAT(status.message(), ::testing::StartsWith(gone + " missing")) << gone;
   }
-  const KeySet tls = {{"tls.crt", test.intermediate.chain.front().pem()}, {"tls.key", test.intermediate.key.pem()}};
+  const KeySet tls = {{"tls.crt", test.intermediate.chain.front().pem()},
+                      {"tls.key", test.intermediate.key.pem()}};
   EXPECT_THAT(ParsePluggedIn(tls, test.clock, {}).status().message(), HasSubstr("ca.crt missing"));
 }
 
@@ -74,9 +77,11 @@ TEST(PluggedInTest, EveryPartIsChecked) {
   KeySet as_leaf = PluggedKeys(test);
   as_leaf["ca-cert.pem"] = leaf.chain.front().pem();
   as_leaf["ca-key.pem"] = leaf.key.pem();
-  EXPECT_THAT(ParsePluggedIn(as_leaf, test.clock, {}).status().message(), HasSubstr("CA:true is missing"));
+  EXPECT_THAT(ParsePluggedIn(as_leaf, test.clock, {}).status().message(),
+              HasSubstr("CA:true is missing"));
   test.clock.Advance(366 * pki::kDay);
-  EXPECT_THAT(ParsePluggedIn(PluggedKeys(test), test.clock, {}).status().message(), HasSubstr("expired"));
+  EXPECT_THAT(ParsePluggedIn(PluggedKeys(test), test.clock, {}).status().message(),
+              HasSubstr("expired"));
 }
 
 TEST(PluggedInTest, ReadsAFolder) {
@@ -85,7 +90,8 @@ TEST(PluggedInTest, ReadsAFolder) {
   const std::string folder = ::mkdtemp(pattern);
   EXPECT_FALSE(Must(LoadPluggedIn(folder, test.clock, {})).has_value());
   EXPECT_FALSE(Must(LoadPluggedIn(folder + "/absent", test.clock, {})).has_value());
-  for (const auto& [name, content] : PluggedKeys(test)) std::ofstream(folder + "/" + name) << content;
+  for (const auto& [name, content] : PluggedKeys(test))
+    std::ofstream(folder + "/" + name) << content;
   EXPECT_TRUE(Must(LoadPluggedIn(folder, test.clock, {})).has_value());
   std::filesystem::remove(folder + "/ca-key.pem");
   const std::string message = LoadPluggedIn(folder, test.clock, {}).status().message();
@@ -95,12 +101,15 @@ TEST(PluggedInTest, ReadsAFolder) {
 
 TEST(SelfSignedMaterialTest, ReadsTheSecretsKeys) {
   pki::TestCa test;
-  const KeySet keys = {{"ca-cert.pem", test.root.chain_pem()}, {"ca-key.pem", test.root.key.pem()}, {"key.pem", ""}};
+  const KeySet keys = {
+      {"ca-cert.pem", test.root.chain_pem()}, {"ca-key.pem", test.root.key.pem()}, {"key.pem", ""}};
   const SigningMaterial plain = Must(ParseSelfSigned(keys, "", test.clock, {}));
   EXPECT_TRUE(plain.chain_pem.empty());
   EXPECT_EQ(plain.roots_pem, test.root.chain_pem());
   pki::TestCa other;
-  EXPECT_EQ(Must(ParseSelfSigned(keys, other.root.chain_pem(), test.clock, {})).ca.roots().roots().size(), 2u);
+  EXPECT_EQ(
+      Must(ParseSelfSigned(keys, other.root.chain_pem(), test.clock, {})).ca.roots().roots().size(),
+      2u);
   EXPECT_FALSE(ParseSelfSigned({}, "", test.clock, {}).ok());
 }
 

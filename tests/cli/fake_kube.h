@@ -17,16 +17,18 @@ namespace isthmus::cli {
 
 using kubeapi::Json;
 
-/// An API server that gives out objects by path and answers exec with what the test says. It runs on a thread of its own,
-/// since the commands under test have their own loop.
+/// An API server that gives out objects by path and answers exec with what the test says. It runs
+/// on a thread of its own, since the commands under test have their own loop.
 class FakeKube {
  public:
   FakeKube();
   ~FakeKube();
 
-  /// Before the first command: what a GET of `path` gives; lists are made of the objects below their path.
+  /// Before the first command: what a GET of `path` gives; lists are made of the objects below
+  /// their path.
   std::map<std::string, Json> objects;
-  /// Answers "pod/container: command words" with standard output; an empty function or result of "!text" fails.
+  /// Answers "pod/container: command words" with standard output; an empty function or result of
+  /// "!text" fails.
   std::function<std::string(const std::string& what)> exec;
 
   /// Runs a command line against it; fills out and err.

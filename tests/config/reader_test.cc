@@ -87,7 +87,8 @@ configPatches:
 }
 
 TEST(ReaderTest, DecodesBytes) {
-  const auto vs = Read<VirtualService>("http: [{directResponse: {status: 200, body: {bytes: aGVsbG8=}}}]");
+  const auto vs =
+      Read<VirtualService>("http: [{directResponse: {status: 200, body: {bytes: aGVsbG8=}}}]");
   EXPECT_EQ(vs.http(0).direct_response().body().bytes(), "hello");
   ReadReport report;
   Read<VirtualService>("http: [{directResponse: {body: {bytes: '!'}}}]", &report);

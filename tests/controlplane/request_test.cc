@@ -14,7 +14,8 @@ TEST(MakeRequest, PrintsTheBodyOrSaysWhyNot) {
   base::Loop loop;
   http::Server server(loop, {}, [](std::shared_ptr<http::ServerStream> stream) {
     const http::RequestHead& head = stream->head();
-    if (head.target == "/debug/syncz?x=1") return stream->Respond(200, "application/json", head.method + " []");
+    if (head.target == "/debug/syncz?x=1")
+      return stream->Respond(200, "application/json", head.method + " []");
     stream->Respond(404, "text/plain", "no such page\n");
   });
   ASSERT_TRUE(server.Start().ok());
@@ -31,7 +32,11 @@ TEST(MakeRequest, PrintsTheBodyOrSaysWhyNot) {
 
 TEST(MakeRequest, RefusesWhatItDoesNotUnderstand) {
   for (const std::vector<std::string>& words :
-       std::vector<std::vector<std::string>>{{}, {"GET"}, {"GET", "/a", "/b"}, {"--debug-port=x", "GET", "/a"}, {"--debug-port=99999", "GET", "/"}})
+       std::vector<std::vector<std::string>>{{},
+                                             {"GET"},
+                                             {"GET", "/a", "/b"},
+                                             {"--debug-port=x", "GET", "/a"},
+                                             {"--debug-port=99999", "GET", "/"}})
     EXPECT_EQ(MakeRequest(words).status().code(), base::Code::kInvalidArgument);
 }
 

@@ -16,9 +16,13 @@ TEST(SettingsTest, PlaintextPortOpensOnlyWhenAskedFor) {
 }
 
 TEST(SettingsTest, FlagsWinOverEnvironmentAndBothFormsWork) {
-  const auto settings = ReadSettings({"--clusterID=c1", "-n", "mesh", "--log_as_json", "--log_output_level=default:debug"},
-                                     {{"CLUSTER_ID", "c2"}, {"POD_NAMESPACE", "other"}, {"REVISION", "default"},
-                                      {"TOKEN_AUDIENCES", "a, b"}, {"XDS_AUTH", "false"}});
+  const auto settings = ReadSettings(
+      {"--clusterID=c1", "-n", "mesh", "--log_as_json", "--log_output_level=default:debug"},
+      {{"CLUSTER_ID", "c2"},
+       {"POD_NAMESPACE", "other"},
+       {"REVISION", "default"},
+       {"TOKEN_AUDIENCES", "a, b"},
+       {"XDS_AUTH", "false"}});
   ASSERT_TRUE(settings.ok()) << settings.status().message();
   EXPECT_EQ(settings->cluster_id, "c1");
   EXPECT_EQ(settings->ns, "mesh");
@@ -31,9 +35,10 @@ TEST(SettingsTest, FlagsWinOverEnvironmentAndBothFormsWork) {
 }
 
 TEST(SettingsTest, ArgumentsOfTheDeploymentAreUnderstood) {
-  const auto settings = ReadSettings({"--monitoringAddr=:15014", "--log_output_level=default:info", "--domain",
-                                      "cluster.local", "--keepaliveMaxServerConnectionAge", "30m", "--ctrlz_port=9876"},
-                                     {{"KUBECONFIG", "/var/run/secrets/remote/no such file"}});
+  const auto settings = ReadSettings(
+      {"--monitoringAddr=:15014", "--log_output_level=default:info", "--domain", "cluster.local",
+       "--keepaliveMaxServerConnectionAge", "30m", "--ctrlz_port=9876"},
+      {{"KUBECONFIG", "/var/run/secrets/remote/no such file"}});
   ASSERT_TRUE(settings.ok()) << settings.status().message();
   EXPECT_EQ(settings->max_connection_age, std::chrono::minutes(30));
   EXPECT_EQ(settings->kubeconfig, "") << "the file is not there, so this runs in its cluster";

@@ -10,11 +10,13 @@ namespace {
 
 using kubeclient::Json;
 
-const Json kObject = {{"metadata", {{"name", "istio-sidecar-injector"}}},
-                      {"webhooks",
-                       {{{"name", "rev.namespace.sidecar-injector.istio.io"}, {"clientConfig", {{"caBundle", "old"}}}},
-                        {{"name", "other.example.com"}, {"clientConfig", Json::object()}},
-                        {{"name", "object.sidecar-injector.istio.io"}, {"clientConfig", Json::object()}}}}};
+const Json kObject = {
+    {"metadata", {{"name", "istio-sidecar-injector"}}},
+    {"webhooks",
+     {{{"name", "rev.namespace.sidecar-injector.istio.io"},
+       {"clientConfig", {{"caBundle", "old"}}}},
+      {{"name", "other.example.com"}, {"clientConfig", Json::object()}},
+      {{"name", "object.sidecar-injector.istio.io"}, {"clientConfig", Json::object()}}}}};
 
 TEST(WebhookPatchTest, EntriesOfOursGetTheBundleAndOthersAreLeftAlone) {
   const Json patch = BundlePatch(kObject, "sidecar-injector.istio.io", "PEM");
@@ -30,7 +32,9 @@ TEST(WebhookPatchTest, EntriesOfOursGetTheBundleAndOthersAreLeftAlone) {
 TEST(WebhookPatchTest, PatchFailsWhenTheListHasChangedMeanwhile) {
   Json changed = kObject;
   changed["webhooks"].erase(0);
-  EXPECT_FALSE(kubeapi::ApplyJsonPatch(changed, BundlePatch(kObject, "sidecar-injector.istio.io", "PEM")).ok());
+  EXPECT_FALSE(
+      kubeapi::ApplyJsonPatch(changed, BundlePatch(kObject, "sidecar-injector.istio.io", "PEM"))
+          .ok());
 }
 
 TEST(WebhookPatchTest, FailurePolicyBecomesFailWhereItIsNot) {

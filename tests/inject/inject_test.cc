@@ -41,7 +41,9 @@ Json Yaml(std::string_view text) {
 }
 
 Json Pod(std::string_view more = "") {
-  return Yaml("metadata: {name: p, labels: {app: a}}\nspec: {containers: [{name: app, image: i}]}\n" + std::string(more));
+  return Yaml(
+      "metadata: {name: p, labels: {app: a}}\nspec: {containers: [{name: app, image: i}]}\n" +
+      std::string(more));
 }
 
 Outcome Must(const Json& pod, const InjectorConfig& config = Config(), const Params& params = {},
@@ -73,7 +75,8 @@ std::vector<std::string> Names(const Json& pod, const char* list) {
 
 // Goldens: <name>.in.yaml gives <name>.golden.yaml; ISTHMUS_REWRITE_GOLDENS=1 writes them anew.
 class GoldenTest : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(All, GoldenTest, testing::Values("deployment-pod", "gateway-pod", "annotated-pod"),
+INSTANTIATE_TEST_SUITE_P(All, GoldenTest,
+                         testing::Values("deployment-pod", "gateway-pod", "annotated-pod"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -102,15 +105,23 @@ TEST_P(GoldenTest, PodIsInjectedAsRecorded) {
 TEST(PolicyTest, LabelsDecideBeforeThePolicy) {
   const InjectorConfig off = Config("policy: disabled");
   EXPECT_FALSE(Decide(Pod(), "sample", off).inject);
-  EXPECT_TRUE(Decide(Yaml("metadata: {labels: {sidecar.istio.io/inject: 'true'}}"), "sample", off).inject);
-  EXPECT_TRUE(Decide(Yaml("metadata: {annotations: {sidecar.istio.io/inject: 'true'}}"), "sample", off).inject);
-  EXPECT_FALSE(Decide(Yaml("metadata: {labels: {sidecar.istio.io/inject: 'false'}}"), "sample", Config()).inject);
-  EXPECT_TRUE(Decide(Yaml("metadata: {labels: {sidecar.istio.io/inject: maybe}}"), "sample", Config()).inject);
+  EXPECT_TRUE(
+      Decide(Yaml("metadata: {labels: {sidecar.istio.io/inject: 'true'}}"), "sample", off).inject);
+  EXPECT_TRUE(
+      Decide(Yaml("metadata: {annotations: {sidecar.istio.io/inject: 'true'}}"), "sample", off)
+          .inject);
+  EXPECT_FALSE(
+      Decide(Yaml("metadata: {labels: {sidecar.istio.io/inject: 'false'}}"), "sample", Config())
+          .inject);
+  EXPECT_TRUE(
+      Decide(Yaml("metadata: {labels: {sidecar.istio.io/inject: maybe}}"), "sample", Config())
+          .inject);
   EXPECT_FALSE(Decide(Pod(), "sample", Config("policy: sometimes")).inject);
 }
 
 TEST(PolicyTest, HostNetworkAndSystemNamespacesAreLeftAlone) {
-  const Json host = Yaml("metadata: {labels: {sidecar.istio.io/inject: 'true'}}\nspec: {hostNetwork: true}");
+  const Json host =
+      Yaml("metadata: {labels: {sidecar.istio.io/inject: 'true'}}\nspec: {hostNetwork: true}");
   EXPECT_FALSE(Decide(host, "sample", Config()).inject);
   EXPECT_FALSE(Decide(Pod(), "kube-system", Config()).inject);
 }
@@ -121,7 +132,8 @@ TEST(PolicyTest, SelectorsComeBetweenLabelsAndPolicyNeverFirst) {
       "neverInjectSelector: [{matchExpressions: [{key: job, operator: Exists}]}]");
   EXPECT_TRUE(Decide(Yaml("metadata: {labels: {app: a}}"), "sample", config).inject);
   EXPECT_FALSE(Decide(Yaml("metadata: {labels: {app: a, job: x}}"), "sample", config).inject);
-  EXPECT_FALSE(Decide(Yaml("metadata: {labels: {app: b}}"), "sample", config).inject) << "{} picks nothing here";
+  EXPECT_FALSE(Decide(Yaml("metadata: {labels: {app: b}}"), "sample", config).inject)
+      << "{} picks nothing here";
 }
 
 TEST(ParamsTest, PathGivesClusterNetworkAndFurtherVariables) {
@@ -152,7 +164,8 @@ TEST(InjectTest, ProxyConfigOfThePodIsLaidOverTheMeshs) {
   MeshSettings mesh = MeshSettings::Default();
   mesh.default_config["proxyMetadata"] = {{"A", "mesh"}, {"B", "mesh"}};
   Json pod = Pod();
-  kubeapi::SetAnnotation(pod, "proxy.istio.io/config", "proxyMetadata: {B: pod}\nterminationDrainDuration: 9s");
+  kubeapi::SetAnnotation(pod, "proxy.istio.io/config",
+                         "proxyMetadata: {B: pod}\nterminationDrainDuration: 9s");
   const Outcome outcome = Must(pod, Config(), {}, mesh);
   const Json& proxy = Container(outcome.pod, "istio-proxy");
   EXPECT_EQ(EnvOf(proxy, "A"), "mesh");
@@ -165,9 +178,11 @@ TEST(InjectTest, ProxyConfigOfThePodIsLaidOverTheMeshs) {
 TEST(InjectTest, NativeSidecarIsAnInitContainerThatStays) {
   Params params;
   params.native_sidecars = true;
-  const Json pod = Yaml("metadata: {name: p}\nspec: {containers: [{name: app}], initContainers: [{name: first}]}");
+  const Json pod = Yaml(
+      "metadata: {name: p}\nspec: {containers: [{name: app}], initContainers: [{name: first}]}");
   const Outcome outcome = Must(pod, Config(), params);
-  EXPECT_THAT(Names(outcome.pod, "initContainers"), ElementsAre("istio-init", "istio-proxy", "first"));
+  EXPECT_THAT(Names(outcome.pod, "initContainers"),
+              ElementsAre("istio-init", "istio-proxy", "first"));
   EXPECT_THAT(Names(outcome.pod, "containers"), ElementsAre("app"));
   const Json& proxy = Container(outcome.pod, "istio-proxy");
   EXPECT_EQ(StringAt(proxy, {"restartPolicy"}), "Always");
@@ -176,7 +191,8 @@ TEST(InjectTest, NativeSidecarIsAnInitContainerThatStays) {
 
   Json opted_out = pod;
   kubeapi::SetAnnotation(opted_out, "sidecar.istio.io/nativeSidecar", "false");
-  EXPECT_THAT(Names(Must(opted_out, Config(), params).pod, "containers"), ElementsAre("app", "istio-proxy"));
+  EXPECT_THAT(Names(Must(opted_out, Config(), params).pod, "containers"),
+              ElementsAre("app", "istio-proxy"));
 }
 
 TEST(InjectTest, NoCaptureWithoutInterception) {
@@ -205,7 +221,8 @@ TEST(InjectTest, WrongAnnotationsRefuseThePodAndNameTheReason) {
   for (const auto& [name, value] : wrong) {
     Json pod = Pod();
     kubeapi::SetAnnotation(pod, name, value);
-    if (std::string_view(name) == "prometheus.io/port") kubeapi::SetAnnotation(pod, "prometheus.io/scrape", "true");
+    if (std::string_view(name) == "prometheus.io/port")
+      kubeapi::SetAnnotation(pod, "prometheus.io/scrape", "true");
     const auto outcome = Inject(pod, "sample", Config(), MeshSettings::Default(), {});
     ASSERT_FALSE(outcome.ok()) << name;
     EXPECT_THAT(outcome.status().message(), HasSubstr(name));
@@ -214,25 +231,29 @@ TEST(InjectTest, WrongAnnotationsRefuseThePodAndNameTheReason) {
 }
 
 TEST(InjectTest, HostilePodsAreNoExceptions) {
-  for (const char* text : {"[]", "{spec: {containers: 3}}", "{spec: {containers: [1, null, {name: 3}]}}",
-                           "{metadata: [], spec: {containers: []}}",
-                           "{metadata: {annotations: {sidecar.istio.io/status: '[]'}}, spec: {containers: [{}]}}",
-                           "{metadata: {labels: 3, annotations: 3}, spec: {containers: [{env: 3, ports: {}}]}}"}) {
+  for (const char* text :
+       {"[]", "{spec: {containers: 3}}", "{spec: {containers: [1, null, {name: 3}]}}",
+        "{metadata: [], spec: {containers: []}}",
+        "{metadata: {annotations: {sidecar.istio.io/status: '[]'}}, spec: {containers: [{}]}}",
+        "{metadata: {labels: 3, annotations: 3}, spec: {containers: [{env: 3, ports: {}}]}}"}) {
     (void)Inject(Yaml(text), "sample", Config(), MeshSettings::Default(), {});
   }
 }
 
 std::string Review(const Json& pod, const char* version = "admission.k8s.io/v1") {
-  return kubeapi::ToJson({{"apiVersion", version},
-                          {"kind", "AdmissionReview"},
-                          {"request", {{"uid", "u1"}, {"namespace", "sample"}, {"operation", "CREATE"}, {"object", pod}}}});
+  return kubeapi::ToJson(
+      {{"apiVersion", version},
+       {"kind", "AdmissionReview"},
+       {"request",
+        {{"uid", "u1"}, {"namespace", "sample"}, {"operation", "CREATE"}, {"object", pod}}}});
 }
 
 TEST(WebhookTest, PatchLeadsToTheInjectedPod) {
   InjectionStats stats;
   for (const char* version : {"admission.k8s.io/v1", "admission.k8s.io/v1beta1"}) {
-    const HttpAnswer answer = AnswerInjection("/inject/cluster/c9", "application/json", Review(Pod(), version),
-                                              Config(), MeshSettings::Default(), false, stats);
+    const HttpAnswer answer =
+        AnswerInjection("/inject/cluster/c9", "application/json", Review(Pod(), version), Config(),
+                        MeshSettings::Default(), false, stats);
     ASSERT_EQ(answer.status, 200);
     const Json review = Yaml(answer.body);
     EXPECT_EQ(StringAt(review, {"apiVersion"}), version);
@@ -252,8 +273,8 @@ TEST(WebhookTest, SkippedPodIsAllowedWithoutPatchAndWrongOneRefused) {
   Json out = Pod();
   kubeapi::SetLabel(out, "sidecar.istio.io/inject", "false");
   const auto ask = [&](const Json& pod) {
-    return Yaml(AnswerInjection("/inject", "application/json", Review(pod), Config(), MeshSettings::Default(), false,
-                                stats)
+    return Yaml(AnswerInjection("/inject", "application/json", Review(pod), Config(),
+                                MeshSettings::Default(), false, stats)
                     .body);
   };
   const Json skipped = ask(out);
@@ -271,7 +292,8 @@ TEST(WebhookTest, SkippedPodIsAllowedWithoutPatchAndWrongOneRefused) {
 TEST(WebhookTest, WhatIsNoReviewIsAnsweredAsHttpError) {
   InjectionStats stats;
   const auto status = [&](std::string_view type, std::string_view body) {
-    return AnswerInjection("/inject", type, body, Config(), MeshSettings::Default(), false, stats).status;
+    return AnswerInjection("/inject", type, body, Config(), MeshSettings::Default(), false, stats)
+        .status;
   };
   EXPECT_EQ(status("text/plain", "{}"), 415);
   EXPECT_EQ(status("application/json", ""), 400);
@@ -282,28 +304,33 @@ TEST(WebhookTest, WhatIsNoReviewIsAnsweredAsHttpError) {
 TEST(WebhookTest, ValidationRefusesWhatIsWrongAndLetsTheRestPass) {
   ValidationStats stats;
   const auto ask = [&](const char* operation, const char* kind, const char* object) {
-    const Json review = {{"apiVersion", "admission.k8s.io/v1"},
-                         {"kind", "AdmissionReview"},
-                         {"request",
-                          {{"uid", "u"},
-                           {"operation", operation},
-                           {"kind", {{"group", "networking.istio.io"}, {"version", "v1"}, {"kind", kind}}},
-                           {"object", Yaml(object)}}}};
-    return Yaml(AnswerValidation("application/json", kubeapi::ToJson(review), stats).body)["response"];
+    const Json review = {
+        {"apiVersion", "admission.k8s.io/v1"},
+        {"kind", "AdmissionReview"},
+        {"request",
+         {{"uid", "u"},
+          {"operation", operation},
+          {"kind", {{"group", "networking.istio.io"}, {"version", "v1"}, {"kind", kind}}},
+          {"object", Yaml(object)}}}};
+    return Yaml(
+        AnswerValidation("application/json", kubeapi::ToJson(review), stats).body)["response"];
   };
   const char* good =
-      "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: d, namespace: n}, spec: {host: h}}";
+      "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: d, namespace: "
+      "n}, spec: {host: h}}";
   EXPECT_EQ(ask("CREATE", "DestinationRule", good)["allowed"], true);
   const Json bad = ask("UPDATE", "DestinationRule",
-                       "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: d}, spec: {hots: h}}");
+                       "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: "
+                       "{name: d}, spec: {hots: h}}");
   EXPECT_EQ(bad["allowed"], false);
   EXPECT_THAT(StringAt(bad, {"status", "message"}), HasSubstr("hots"));
   EXPECT_EQ(ask("CREATE", "Nonesuch", good)["allowed"], false);
   EXPECT_EQ(ask("DELETE", "Nonesuch", "{}")["allowed"], true);
-  EXPECT_EQ(ask("CREATE", "Gateway",
-                "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: g, annotations: "
-                "{internal.istio.io/webhook-always-reject: 'true'}}, spec: {}}")["allowed"],
-            false);
+  EXPECT_EQ(
+      ask("CREATE", "Gateway",
+          "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: g, annotations: "
+          "{internal.istio.io/webhook-always-reject: 'true'}}, spec: {}}")["allowed"],
+      false);
   EXPECT_EQ(stats.passed, 1u);
   EXPECT_EQ(stats.failed, 3u);
 }

@@ -6,18 +6,22 @@ namespace isthmus::install {
 namespace {
 
 Json Service(const char* ns, const char* name) {
-  return {{"metadata", {{"namespace", ns}, {"name", name}}},
-          {"spec", {{"clusterIP", "10.0.0.1"}, {"ports", Json::array({{{"name", "http"}, {"port", 80}}})}}}};
+  return {
+      {"metadata", {{"namespace", ns}, {"name", name}}},
+      {"spec",
+       {{"clusterIP", "10.0.0.1"}, {"ports", Json::array({{{"name", "http"}, {"port", 80}}})}}}};
 }
 
 Json Slice(const char* ns, const char* service, const char* ip, bool ready = true) {
   return {{"metadata", {{"namespace", ns}, {"labels", {{"kubernetes.io/service-name", service}}}}},
           {"ports", Json::array({{{"name", "http"}, {"port", 8080}}})},
-          {"endpoints", Json::array({{{"addresses", Json::array({ip})}, {"conditions", {{"ready", ready}}}}})}};
+          {"endpoints",
+           Json::array({{{"addresses", Json::array({ip})}, {"conditions", {{"ready", ready}}}}})}};
 }
 
 Json Pod(const char* ip) {
-  return {{"metadata", {{"labels", {{"security.istio.io/tlsMode", "istio"}}}}}, {"status", {{"podIP", ip}}}};
+  return {{"metadata", {{"labels", {{"security.istio.io/tlsMode", "istio"}}}}},
+          {"status", {{"podIP", ip}}}};
 }
 
 Json Gateway(const char* address) {
@@ -49,8 +53,10 @@ std::set<std::string> Addresses(const std::set<ExpectedEndpoint>& endpoints) {
 constexpr char kName[] = "outbound|80||web.app.svc.cluster.local";
 
 std::map<std::string, ClusterFacts> Facts() {
-  return {{"c1", ReadFacts({Service("app", "web"), Gateway("1.1.1.1")}, {Slice("app", "web", "172.20.0.5")}, {Pod("172.20.0.5")})},
-          {"c2", ReadFacts({Service("app", "web"), Gateway("2.2.2.2")}, {Slice("app", "web", "172.21.0.5")}, {Pod("172.21.0.5")})}};
+  return {{"c1", ReadFacts({Service("app", "web"), Gateway("1.1.1.1")},
+                           {Slice("app", "web", "172.20.0.5")}, {Pod("172.20.0.5")})},
+          {"c2", ReadFacts({Service("app", "web"), Gateway("2.2.2.2")},
+                           {Slice("app", "web", "172.21.0.5")}, {Pod("172.21.0.5")})}};
 }
 
 TEST(ExpectedViewsTest, OwnPodsAndTheOtherNetworksGateway) {
@@ -70,12 +76,14 @@ TEST(ExpectedViewsTest, OneNetworkSeesAllPods) {
 TEST(ExpectedViewsTest, PodsWithoutMtlsAreNotReachedThroughAGateway) {
   auto facts = Facts();
   facts["c2"].mtls_ips.clear();
-  EXPECT_EQ(Addresses(ExpectedViews(TwoNetworks(), facts, "c1")[kName]), (std::set<std::string>{"172.20.0.5:8080"}));
+  EXPECT_EQ(Addresses(ExpectedViews(TwoNetworks(), facts, "c1")[kName]),
+            (std::set<std::string>{"172.20.0.5:8080"}));
 }
 
 TEST(ExpectedViewsTest, PodsThatAreNotReadyAndLocalHostsAreLeftOut) {
-  ClusterFacts facts = ReadFacts({Service("app", "web"), Service("kube-system", "dns"), Service("default", "kubernetes")},
-                                 {Slice("app", "web", "172.20.0.5", false), Slice("kube-system", "dns", "172.20.0.6")}, {});
+  ClusterFacts facts = ReadFacts(
+      {Service("app", "web"), Service("kube-system", "dns"), Service("default", "kubernetes")},
+      {Slice("app", "web", "172.20.0.5", false), Slice("kube-system", "dns", "172.20.0.6")}, {});
   auto views = ExpectedViews(TwoNetworks(), {{"c1", facts}}, "c1");
   EXPECT_EQ(views.size(), 1u);
   EXPECT_TRUE(views[kName].empty());

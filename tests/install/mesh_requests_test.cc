@@ -23,7 +23,9 @@ std::vector<std::string> Judge(std::string_view lines, int count) {
   return JudgeAnswers(CountAnswers(lines, {"v1", "v2"}), Request(count));
 }
 
-TEST(AnswersTest, EvenSharesAreRight) { EXPECT_THAT(Judge("200 Hello v1\n200 Hello v2\n", 2), IsEmpty()); }
+TEST(AnswersTest, EvenSharesAreRight) {
+  EXPECT_THAT(Judge("200 Hello v1\n200 Hello v2\n", 2), IsEmpty());
+}
 
 TEST(AnswersTest, AFailureIsToldWithItsText) {
   EXPECT_THAT(Judge("200 v1\n200 v2\n503 upstream connect error\n200 v1\n200 v2\n", 5),
@@ -35,7 +37,8 @@ TEST(AnswersTest, MissingAnswersAreCounted) {
 }
 
 TEST(AnswersTest, OneSidedAnswersAreWrong) {
-  EXPECT_THAT(Judge("200 v1\n200 v1\n", 2), ElementsAre(HasSubstr("\"v1\" answered 100"), HasSubstr("\"v2\" never")));
+  EXPECT_THAT(Judge("200 v1\n200 v1\n", 2),
+              ElementsAre(HasSubstr("\"v1\" answered 100"), HasSubstr("\"v2\" never")));
 }
 
 TEST(AnswersTest, NothingAtAllIsWrong) { EXPECT_FALSE(Judge("", 2).empty()); }

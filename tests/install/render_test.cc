@@ -19,7 +19,8 @@ using testing::Not;
 
 Installation Resolve(const std::string& yaml, std::vector<std::string> sets = {}) {
   OperatorInput input;
-  input.files.push_back({"test.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\n" + yaml});
+  input.files.push_back(
+      {"test.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\n" + yaml});
   input.sets = std::move(sets);
   auto installation = ResolveInstallation(input);
   EXPECT_TRUE(installation.ok()) << installation.status().message();
@@ -56,26 +57,39 @@ std::string EnvOf(const Json& deployment, const std::string& name) {
 TEST(RenderTest, DefaultProfileHasTheControlPlaneAndAnIngressGateway) {
   std::vector<Json> objects = All(Resolve("spec: {}"));
   EXPECT_THAT(Names(objects),
-              IsSupersetOf({"ServiceAccount/istio-reader-service-account", "ClusterRole/istio-reader-clusterrole-istio-system",
-                            "ClusterRoleBinding/istio-reader-clusterrole-istio-system", "ServiceAccount/istiod",
-                            "Role/istiod", "RoleBinding/istiod", "ClusterRole/istiod-clusterrole-istio-system",
-                            "ClusterRole/istiod-gateway-controller-istio-system", "ConfigMap/istio",
-                            "ConfigMap/istio-sidecar-injector", "ConfigMap/values", "Deployment/istiod", "Service/istiod",
-                            "HorizontalPodAutoscaler/istiod", "MutatingWebhookConfiguration/istio-sidecar-injector",
+              IsSupersetOf({"ServiceAccount/istio-reader-service-account",
+                            "ClusterRole/istio-reader-clusterrole-istio-system",
+                            "ClusterRoleBinding/istio-reader-clusterrole-istio-system",
+                            "ServiceAccount/istiod",
+                            "Role/istiod",
+                            "RoleBinding/istiod",
+                            "ClusterRole/istiod-clusterrole-istio-system",
+                            "ClusterRole/istiod-gateway-controller-istio-system",
+                            "ConfigMap/istio",
+                            "ConfigMap/istio-sidecar-injector",
+                            "ConfigMap/values",
+                            "Deployment/istiod",
+                            "Service/istiod",
+                            "HorizontalPodAutoscaler/istiod",
+                            "MutatingWebhookConfiguration/istio-sidecar-injector",
                             "ValidatingWebhookConfiguration/istio-validator-istio-system",
-                            "Deployment/istio-ingressgateway", "Service/istio-ingressgateway",
-                            "ServiceAccount/istio-ingressgateway-service-account", "Role/istio-ingressgateway-sds",
+                            "Deployment/istio-ingressgateway",
+                            "Service/istio-ingressgateway",
+                            "ServiceAccount/istio-ingressgateway-service-account",
+                            "Role/istio-ingressgateway-sds",
                             "HorizontalPodAutoscaler/istio-ingressgateway"}));
   EXPECT_THAT(Names(objects), Not(Contains("Deployment/istio-egressgateway")));
   size_t definitions = 0;
-  for (const Json& object : objects) definitions += StringAt(object, {"kind"}) == "CustomResourceDefinition";
+  for (const Json& object : objects)
+    definitions += StringAt(object, {"kind"}) == "CustomResourceDefinition";
   EXPECT_GE(definitions, 14u);
 }
 
 TEST(RenderTest, DemoProfileAddsEgressAndDropsAutoscalers) {
   std::vector<Json> objects = All(Resolve("spec: {profile: demo}"));
   EXPECT_THAT(Names(objects), Contains("Deployment/istio-egressgateway"));
-  for (const std::string& name : Names(objects)) EXPECT_THAT(name, Not(HasSubstr("HorizontalPodAutoscaler")));
+  for (const std::string& name : Names(objects))
+    EXPECT_THAT(name, Not(HasSubstr("HorizontalPodAutoscaler")));
   Json ingress = Object(objects, "Service", "istio-ingressgateway");
   EXPECT_EQ(ingress["spec"]["ports"].size(), 5u);
   EXPECT_EQ(ingress["spec"]["type"], "LoadBalancer");
@@ -103,9 +117,11 @@ spec:
   auto mesh = kubeapi::ParseYaml(StringAt(Object(objects, "ConfigMap", "istio"), {"data", "mesh"}));
   ASSERT_TRUE(mesh.ok());
   EXPECT_EQ(StringAt(*mesh, {"defaultConfig", "meshId"}), "mesh1");
-  EXPECT_EQ(StringAt(*mesh, {"defaultConfig", "discoveryAddress"}), "istiod.istio-system.svc:15012");
+  EXPECT_EQ(StringAt(*mesh, {"defaultConfig", "discoveryAddress"}),
+            "istiod.istio-system.svc:15012");
   EXPECT_EQ(StringAt(*mesh, {"accessLogFile"}), "/dev/stdout");
-  auto values = kubeapi::ParseJson(StringAt(Object(objects, "ConfigMap", "istio-sidecar-injector"), {"data", "values"}));
+  auto values = kubeapi::ParseJson(
+      StringAt(Object(objects, "ConfigMap", "istio-sidecar-injector"), {"data", "values"}));
   ASSERT_TRUE(values.ok());
   EXPECT_EQ(StringAt(*values, {"global", "network"}), "network1");
 }
@@ -130,19 +146,26 @@ spec:
     gateways: {istio-ingressgateway: {injectionTemplate: gateway}}
     global: {network: network1}
 )"));
-  EXPECT_EQ(Names(objects), (std::set<std::string>{"ServiceAccount/istio-eastwestgateway-service-account",
-                                                   "Role/istio-eastwestgateway-sds", "RoleBinding/istio-eastwestgateway-sds",
-                                                   "Service/istio-eastwestgateway", "Deployment/istio-eastwestgateway",
-                                                   "HorizontalPodAutoscaler/istio-eastwestgateway"}));
+  EXPECT_EQ(
+      Names(objects),
+      (std::set<std::string>{
+          "ServiceAccount/istio-eastwestgateway-service-account", "Role/istio-eastwestgateway-sds",
+          "RoleBinding/istio-eastwestgateway-sds", "Service/istio-eastwestgateway",
+          "Deployment/istio-eastwestgateway", "HorizontalPodAutoscaler/istio-eastwestgateway"}));
   Json deployment = Object(objects, "Deployment", "istio-eastwestgateway");
   EXPECT_EQ(deployment["spec"]["template"]["spec"]["containers"][0]["image"], "auto");
-  EXPECT_EQ(StringAt(deployment, {"spec", "template", "metadata", "annotations", "inject.istio.io/templates"}), "gateway");
-  EXPECT_EQ(StringAt(deployment, {"spec", "template", "metadata", "labels", "topology.istio.io/network"}), "network1");
+  EXPECT_EQ(StringAt(deployment,
+                     {"spec", "template", "metadata", "annotations", "inject.istio.io/templates"}),
+            "gateway");
+  EXPECT_EQ(
+      StringAt(deployment, {"spec", "template", "metadata", "labels", "topology.istio.io/network"}),
+      "network1");
   EXPECT_EQ(EnvOf(deployment, "ISTIO_META_REQUESTED_NETWORK_VIEW"), "network1");
   Json service = Object(objects, "Service", "istio-eastwestgateway");
   EXPECT_EQ(StringAt(service, {"metadata", "labels", "topology.istio.io/network"}), "network1");
   EXPECT_EQ(service["spec"]["ports"].size(), 2u);
-  EXPECT_EQ(StringAt(service, {"metadata", "labels", "install.operator.istio.io/owning-resource"}), "eastwest");
+  EXPECT_EQ(StringAt(service, {"metadata", "labels", "install.operator.istio.io/owning-resource"}),
+            "eastwest");
 }
 
 TEST(RenderTest, RemoteProfileLeadsToThePrimary) {
@@ -156,7 +179,8 @@ spec:
   Json slice = Object(objects, "EndpointSlice", "istiod");
   EXPECT_EQ(slice["endpoints"][0]["addresses"][0], "192.168.229.100");
   Json webhook = Object(objects, "MutatingWebhookConfiguration", "istio-sidecar-injector");
-  EXPECT_EQ(StringAt(webhook["webhooks"][0], {"clientConfig", "service", "path"}), "/inject/cluster/cluster2/net/network2");
+  EXPECT_EQ(StringAt(webhook["webhooks"][0], {"clientConfig", "service", "path"}),
+            "/inject/cluster/cluster2/net/network2");
 }
 
 TEST(RenderTest, DemoWithRemotePilotAddressKeepsALocalInjector) {
@@ -165,23 +189,32 @@ spec:
   profile: demo
   values: {global: {remotePilotAddress: 192.168.229.100, multiCluster: {clusterName: cluster2}}}
 )"));
-  EXPECT_THAT(Names(objects), IsSupersetOf({"Deployment/istiod", "Service/istiod", "Service/istiod-remote",
-                                            "EndpointSlice/istiod-remote"}));
+  EXPECT_THAT(Names(objects),
+              IsSupersetOf({"Deployment/istiod", "Service/istiod", "Service/istiod-remote",
+                            "EndpointSlice/istiod-remote"}));
   auto mesh = kubeapi::ParseYaml(StringAt(Object(objects, "ConfigMap", "istio"), {"data", "mesh"}));
   ASSERT_TRUE(mesh.ok());
-  EXPECT_EQ(StringAt(*mesh, {"defaultConfig", "discoveryAddress"}), "istiod-remote.istio-system.svc:15012");
+  EXPECT_EQ(StringAt(*mesh, {"defaultConfig", "discoveryAddress"}),
+            "istiod-remote.istio-system.svc:15012");
 }
 
 TEST(RenderTest, HostNameAddressBecomesAnExternalName) {
-  std::vector<Json> objects = All(Resolve("spec: {profile: remote, values: {global: {remotePilotAddress: pilot.example}}}"));
-  EXPECT_EQ(StringAt(Object(objects, "Service", "istiod"), {"spec", "externalName"}), "pilot.example");
+  std::vector<Json> objects = All(
+      Resolve("spec: {profile: remote, values: {global: {remotePilotAddress: pilot.example}}}"));
+  EXPECT_EQ(StringAt(Object(objects, "Service", "istiod"), {"spec", "externalName"}),
+            "pilot.example");
 }
 
 TEST(RenderTest, RevisionRenamesTheControlPlane) {
   std::vector<Json> objects = All(Resolve("spec: {revision: canary}"));
-  EXPECT_THAT(Names(objects), IsSupersetOf({"Deployment/istiod-canary", "Service/istiod-canary", "ConfigMap/istio-canary",
-                                            "MutatingWebhookConfiguration/istio-sidecar-injector-canary"}));
-  EXPECT_EQ(Object(objects, "MutatingWebhookConfiguration", "istio-sidecar-injector-canary")["webhooks"].size(), 2u);
+  EXPECT_THAT(
+      Names(objects),
+      IsSupersetOf({"Deployment/istiod-canary", "Service/istiod-canary", "ConfigMap/istio-canary",
+                    "MutatingWebhookConfiguration/istio-sidecar-injector-canary"}));
+  EXPECT_EQ(
+      Object(objects, "MutatingWebhookConfiguration", "istio-sidecar-injector-canary")["webhooks"]
+          .size(),
+      2u);
 }
 
 TEST(RenderTest, KubernetesOverridesAndOverlaysReachTheObjects) {
@@ -220,8 +253,9 @@ spec:
 
 TEST(ResolveInstallationTest, UnknownFieldsAreNamed) {
   OperatorInput input;
-  input.files.push_back({"c1.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\n"
-                                    "spec: {values: {global: {netwrok: n}}, profil: demo}"});
+  input.files.push_back({"c1.yaml",
+                         "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\n"
+                         "spec: {values: {global: {netwrok: n}}, profil: demo}"});
   auto result = ResolveInstallation(input);
   ASSERT_FALSE(result.ok());
   EXPECT_THAT(result.status().message(), HasSubstr("spec.values.global.netwrok"));
@@ -231,8 +265,9 @@ TEST(ResolveInstallationTest, UnknownFieldsAreNamed) {
 }
 
 TEST(ResolveInstallationTest, RefusesWhatIsNoIstioOperator) {
-  for (const char* text : {"", "kind: Pod\napiVersion: v1", "- a", "kind: IstioOperator\napiVersion: v1", "a: [",
-                           "kind: IstioOperator\napiVersion: install.istio.io/v1alpha1\nspec: 3"}) {
+  for (const char* text :
+       {"", "kind: Pod\napiVersion: v1", "- a", "kind: IstioOperator\napiVersion: v1", "a: [",
+        "kind: IstioOperator\napiVersion: install.istio.io/v1alpha1\nspec: 3"}) {
     OperatorInput input;
     input.files.push_back({"bad.yaml", text});
     auto result = ResolveInstallation(input);
@@ -251,8 +286,11 @@ TEST(ResolveInstallationTest, UnknownProfileListsTheKnownOnes) {
 
 TEST(ResolveInstallationTest, LaterFilesAndFlagsWin) {
   OperatorInput input;
-  input.files = {{"a", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {hub: one, profile: minimal}"},
-                 {"b", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {hub: two}"}};
+  input.files = {
+      {"a",
+       "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {hub: one, profile: "
+       "minimal}"},
+      {"b", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {hub: two}"}};
   input.sets = {"values.global.tag=9.9"};
   auto result = ResolveInstallation(input);
   ASSERT_TRUE(result.ok()) << result.status().message();

@@ -3,10 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/files.h"
 #include "install/ip_range.h"
 #include "install/topology_manifests.h"
 #include "install/trust.h"
-#include "base/files.h"
 
 namespace isthmus::install {
 namespace {
@@ -14,7 +14,8 @@ namespace {
 using testing::HasSubstr;
 
 std::string File(const std::string& clusters) {
-  return "apiVersion: isthmus.dev/v1\nkind: Topology\nmetadata: {name: t}\nspec:\n  clusters:\n" + clusters;
+  return "apiVersion: isthmus.dev/v1\nkind: Topology\nmetadata: {name: t}\nspec:\n  clusters:\n" +
+         clusters;
 }
 
 std::string ErrorOf(const std::string& text) {
@@ -23,7 +24,8 @@ std::string ErrorOf(const std::string& text) {
 }
 
 constexpr char kTwo[] =
-    "    - {name: c1, network: n1, context: k1, eastWestGateway: {externalIPs: [10.9.0.1], exposes: [services]}}\n"
+    "    - {name: c1, network: n1, context: k1, eastWestGateway: {externalIPs: [10.9.0.1], "
+    "exposes: [services]}}\n"
     "    - {name: c2, network: n2, context: k2, eastWestGateway: {exposes: [services, istiod]}}\n";
 
 TEST(TopologyTest, ReadsClustersWithTheirDefaults) {
@@ -45,7 +47,9 @@ TEST(TopologyTest, TheDemoIsValid) {
 }
 
 TEST(TopologyTest, ReportsEverythingThatIsWrongAtOnce) {
-  std::string error = ErrorOf(File("    - {name: C_1, context: k, netwrok: n}\n    - {name: C_1, context: k, controlPlane: c9}\n"));
+  std::string error =
+      ErrorOf(File("    - {name: C_1, context: k, netwrok: n}\n    - {name: C_1, context: k, "
+                   "controlPlane: c9}\n"));
   EXPECT_THAT(error, HasSubstr("netwrok"));
   EXPECT_THAT(error, HasSubstr("two clusters named C_1"));
   EXPECT_THAT(error, HasSubstr("DNS label"));
@@ -54,26 +58,34 @@ TEST(TopologyTest, ReportsEverythingThatIsWrongAtOnce) {
 
 TEST(TopologyTest, OverlappingPodRangesOfOneNetworkAreRefused) {
   auto lab = [](const char* name, const char* network, const char* pods) {
-    return fmt::format("    - {{name: {}, network: {}, eastWestGateway: {{exposes: [services]}}, lab: {{apiServer: '1.2.3.4:6443', "
-                       "nodes: [{{name: {}-n, address: 1.2.3.4, podCIDR: {}}}]}}}}\n", name, network, name, pods);
+    return fmt::format(
+        "    - {{name: {}, network: {}, eastWestGateway: {{exposes: [services]}}, lab: "
+        "{{apiServer: '1.2.3.4:6443', "
+        "nodes: [{{name: {}-n, address: 1.2.3.4, podCIDR: {}}}]}}}}\n",
+        name, network, name, pods);
   };
-  EXPECT_THAT(ErrorOf(File(lab("c1", "n1", "172.20.0.0/16") + lab("c2", "n1", "172.20.3.0/24"))), HasSubstr("overlap"));
+  EXPECT_THAT(ErrorOf(File(lab("c1", "n1", "172.20.0.0/16") + lab("c2", "n1", "172.20.3.0/24"))),
+              HasSubstr("overlap"));
   EXPECT_EQ(ErrorOf(File(lab("c1", "n1", "172.20.0.0/16") + lab("c2", "n2", "172.20.3.0/24"))), "");
 }
 
 TEST(TopologyTest, ANetworkWithoutAGatewayIsRefused) {
-  EXPECT_THAT(ErrorOf(File("    - {name: c1, network: n1, context: a}\n    - {name: c2, network: n2, context: b, "
-                           "eastWestGateway: {exposes: [services]}}\n")),
-              HasSubstr("network n1 has no gateway"));
+  EXPECT_THAT(
+      ErrorOf(File(
+          "    - {name: c1, network: n1, context: a}\n    - {name: c2, network: n2, context: b, "
+          "eastWestGateway: {exposes: [services]}}\n")),
+      HasSubstr("network n1 has no gateway"));
 }
 
 TEST(TopologyTest, ARemoteNeedsAWayToItsPrimary) {
-  EXPECT_THAT(ErrorOf(File("    - {name: c1, network: n1, context: a}\n    - {name: c2, network: n1, context: b, controlPlane: c1}\n")),
+  EXPECT_THAT(ErrorOf(File("    - {name: c1, network: n1, context: a}\n    - {name: c2, network: "
+                           "n1, context: b, controlPlane: c1}\n")),
               HasSubstr("expose istiod"));
 }
 
 TEST(TopologyTest, MissingFilesAndContextsAreNamed) {
-  std::string error = ErrorOf(File("    - {name: c1, workloads: [{namespace: x, files: [no/such.yaml]}]}\n"));
+  std::string error =
+      ErrorOf(File("    - {name: c1, workloads: [{namespace: x, files: [no/such.yaml]}]}\n"));
   EXPECT_THAT(error, HasSubstr("no/such.yaml"));
   EXPECT_THAT(error, HasSubstr("context"));
 }
@@ -81,8 +93,12 @@ TEST(TopologyTest, MissingFilesAndContextsAreNamed) {
 TEST(TopologyTest, OtherDocumentsAreRefused) {
   EXPECT_THAT(ErrorOf("kind: Pod"), HasSubstr("no Topology"));
   EXPECT_THAT(ErrorOf("a: [1"), HasSubstr("t.yaml"));
-  EXPECT_NE(ErrorOf("apiVersion: isthmus.dev/v1\nkind: Topology\nmetadata: {name: t}\nspec: {clusters: 3}"), "");
-  EXPECT_NE(ErrorOf("apiVersion: isthmus.dev/v1\nkind: Topology\nmetadata: {name: t}\nspec: [1]"), "");
+  EXPECT_NE(
+      ErrorOf(
+          "apiVersion: isthmus.dev/v1\nkind: Topology\nmetadata: {name: t}\nspec: {clusters: 3}"),
+      "");
+  EXPECT_NE(ErrorOf("apiVersion: isthmus.dev/v1\nkind: Topology\nmetadata: {name: t}\nspec: [1]"),
+            "");
 }
 
 TEST(IpRangeTest, OverlapsAndErrors) {
@@ -90,7 +106,8 @@ TEST(IpRangeTest, OverlapsAndErrors) {
   EXPECT_TRUE(range("10.0.0.0/8")->Overlaps(*range("10.200.0.0/16")));
   EXPECT_FALSE(range("10.0.0.0/24")->Overlaps(*range("10.0.1.0/24")));
   EXPECT_TRUE(range("0.0.0.0/0")->Overlaps(*range("255.255.255.255/32")));
-  for (const char* wrong : {"", "10.0.0.0", "10.0.0.0/33", "10.0.0/8", "a/8", "10.0.0.0/x", "10.0.0.0/8x"})
+  for (const char* wrong :
+       {"", "10.0.0.0", "10.0.0.0/33", "10.0.0/8", "a/8", "10.0.0.0/x", "10.0.0.0/8x"})
     EXPECT_FALSE(range(wrong).ok()) << wrong;
 }
 
@@ -99,7 +116,8 @@ TEST(TopologyManifestsTest, OperatorsCarryMeshClusterAndNetwork) {
   ASSERT_TRUE(topology.ok());
   Json iop = OperatorOf(*topology, topology->clusters[0], "");
   EXPECT_EQ(kubeapi::StringAt(iop, {"spec", "values", "global", "network"}), "n1");
-  EXPECT_EQ(kubeapi::StringAt(iop, {"spec", "values", "global", "multiCluster", "clusterName"}), "c1");
+  EXPECT_EQ(kubeapi::StringAt(iop, {"spec", "values", "global", "multiCluster", "clusterName"}),
+            "c1");
   auto gateway = RenderOperator(EastWestOperatorOf(*topology, topology->clusters[0]), "gateway");
   ASSERT_TRUE(gateway.ok()) << gateway.status().message();
   bool found = false;
@@ -115,7 +133,8 @@ TEST(TopologyManifestsTest, OperatorsCarryMeshClusterAndNetwork) {
 
 class TrustTest : public testing::Test {
  protected:
-  std::string folder_ = testing::TempDir() + "/isthmus-trust-" + testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::string folder_ = testing::TempDir() + "/isthmus-trust-" +
+                        testing::UnitTest::GetInstance()->current_test_info()->name();
   base::SystemClock clock_;
   void SetUp() override { ASSERT_EQ(std::system(("rm -rf " + folder_).c_str()), 0); }
 };

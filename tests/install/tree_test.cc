@@ -34,8 +34,10 @@ TEST(ApplySetTest, TypesFollowSyntax) {
 
 TEST(ApplySetTest, TagsAndProxyMetadataStayText) {
   EXPECT_EQ(Set({}, "tag=1.20"), (Json{{"tag", "1.20"}}));
-  EXPECT_EQ(Set({}, "meshConfig.defaultConfig.proxyMetadata.ISTIO_META_DNS_CAPTURE=true"),
-            (Json{{"meshConfig", {{"defaultConfig", {{"proxyMetadata", {{"ISTIO_META_DNS_CAPTURE", "true"}}}}}}}}));
+  EXPECT_EQ(
+      Set({}, "meshConfig.defaultConfig.proxyMetadata.ISTIO_META_DNS_CAPTURE=true"),
+      (Json{{"meshConfig",
+             {{"defaultConfig", {{"proxyMetadata", {{"ISTIO_META_DNS_CAPTURE", "true"}}}}}}}}));
 }
 
 TEST(ApplySetTest, EscapedDotIsPartOfTheKey) {
@@ -61,7 +63,8 @@ TEST(ApplySetTest, TellsWhatIsWrongWithAFlag) {
 TEST(FindUnknownKeysTest, ReportsPathsAndLetsFreeMapsBe) {
   std::vector<std::string> unknown;
   Json known = {{"a", {{"b", nullptr}, {"free", Json::object()}}}};
-  FindUnknownKeys({{"a", {{"b", {{"any", 1}}}, {"free", {{"x", 1}}}, {"typo", 1}}}}, known, "spec", unknown);
+  FindUnknownKeys({{"a", {{"b", {{"any", 1}}}, {"free", {{"x", 1}}}, {"typo", 1}}}}, known, "spec",
+                  unknown);
   EXPECT_EQ(unknown, (std::vector<std::string>{"spec.a.typo"}));
 }
 

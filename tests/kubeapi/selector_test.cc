@@ -13,12 +13,12 @@ bool Picks(std::string_view selector, const Json& labels) {
 
 TEST(LabelSelector, EqualityAndSets) {
   const Json labels = {{"app", "x"}, {"tier", "web"}, {"n", "5"}, {"empty", ""}};
-  for (const char* yes : {"", " ", "app=x", "app==x", "app = x , tier=web", "app!=y", "none!=x", "app in (x, y)",
-                          "app notin (y,z)", "none notin (y)", "app", "!none", "n>4", "n<6", "empty=", "empty in ()",
-                          "tier in (web),!gone"})
+  for (const char* yes : {"", " ", "app=x", "app==x", "app = x , tier=web", "app!=y", "none!=x",
+                          "app in (x, y)", "app notin (y,z)", "none notin (y)", "app", "!none",
+                          "n>4", "n<6", "empty=", "empty in ()", "tier in (web),!gone"})
     EXPECT_TRUE(Picks(yes, labels)) << yes;
-  for (const char* no : {"app=y", "app!=x", "app in (y)", "app notin (x)", "none", "!app", "n>5", "n<5", "none=",
-                         "app=x,tier=db", "app>1", "none in (x)"})
+  for (const char* no : {"app=y", "app!=x", "app in (y)", "app notin (x)", "none", "!app", "n>5",
+                         "n<5", "none=", "app=x,tier=db", "app>1", "none in (x)"})
     EXPECT_FALSE(Picks(no, labels)) << no;
   EXPECT_TRUE(Picks("!a", nullptr));
 }
@@ -37,20 +37,25 @@ TEST(LabelSelector, PrintsWhatItReads) {
 
 TEST(LabelSelector, FromObject) {
   const Json object = {{"matchLabels", {{"a", "b"}}},
-                       {"matchExpressions", {{{"key", "c"}, {"operator", "In"}, {"values", {"x", "y"}}},
-                                             {{"key", "d"}, {"operator", "DoesNotExist"}}}}};
+                       {"matchExpressions",
+                        {{{"key", "c"}, {"operator", "In"}, {"values", {"x", "y"}}},
+                         {{"key", "d"}, {"operator", "DoesNotExist"}}}}};
   const auto selector = LabelSelector::FromObject(object);
   ASSERT_TRUE(selector.ok());
   EXPECT_TRUE(selector->Matches({{"a", "b"}, {"c", "y"}}));
   EXPECT_FALSE(selector->Matches({{"a", "b"}, {"c", "y"}, {"d", ""}}));
   EXPECT_TRUE(LabelSelector::FromObject(Json::object())->Matches(nullptr));
   EXPECT_FALSE(LabelSelector::FromObject(nullptr).ok());
-  EXPECT_FALSE(LabelSelector::FromObject({{"matchExpressions", {{{"key", "c"}, {"operator", "Has"}}}}}).ok());
-  EXPECT_FALSE(LabelSelector::FromObject({{"matchExpressions", {{{"key", "c"}, {"operator", "In"}}}}}).ok());
+  EXPECT_FALSE(
+      LabelSelector::FromObject({{"matchExpressions", {{{"key", "c"}, {"operator", "Has"}}}}})
+          .ok());
+  EXPECT_FALSE(
+      LabelSelector::FromObject({{"matchExpressions", {{{"key", "c"}, {"operator", "In"}}}}}).ok());
 }
 
 TEST(FieldSelector, MatchesFields) {
-  const Json pod = {{"metadata", {{"name", "p"}}}, {"spec", {{"nodeName", "n1"}, {"hostNetwork", true}}}};
+  const Json pod = {{"metadata", {{"name", "p"}}},
+                    {"spec", {{"nodeName", "n1"}, {"hostNetwork", true}}}};
   const auto picks = [&](std::string_view text) {
     const auto selector = FieldSelector::Parse(text);
     return selector.ok() && selector->Matches(pod);

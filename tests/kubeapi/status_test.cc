@@ -18,15 +18,19 @@ TEST(Resource, Paths) {
 
 TEST(ApiError, SpeaksAsKubernetesDoes) {
   EXPECT_EQ(NotFound(kDeployments, "x").message, "deployments.apps \"x\" not found");
-  EXPECT_EQ(AlreadyExists(kPods, "x").ToStatus(), base::Status(base::Code::kAlreadyExists, "pods \"x\" already exists"));
-  EXPECT_EQ(Invalid(kPods, "x", {{"FieldValueRequired", "Required value", "spec.containers"}}).message,
-            "Pod \"x\" is invalid: spec.containers: Required value");
+  EXPECT_EQ(AlreadyExists(kPods, "x").ToStatus(),
+            base::Status(base::Code::kAlreadyExists, "pods \"x\" already exists"));
+  EXPECT_EQ(
+      Invalid(kPods, "x", {{"FieldValueRequired", "Required value", "spec.containers"}}).message,
+      "Pod \"x\" is invalid: spec.containers: Required value");
   EXPECT_EQ(Conflict(kPods, "x").ToStatus().code(), base::Code::kAborted);
   EXPECT_EQ(Forbidden(kPods, "", "no").message, "pods is forbidden: no");
 }
 
 TEST(ApiError, RoundTrips) {
-  const ApiError error = Invalid(kDeployments, "x", {{"FieldValueInvalid", "bad", "spec.a"}, {"FieldValueRequired", "gone", "spec.b"}});
+  const ApiError error =
+      Invalid(kDeployments, "x",
+              {{"FieldValueInvalid", "bad", "spec.a"}, {"FieldValueRequired", "gone", "spec.b"}});
   const ApiError read = ParseApiError(422, ToJson(error.ToJson()));
   EXPECT_EQ(read.message, "Deployment.apps \"x\" is invalid: [spec.a: bad, spec.b: gone]");
   EXPECT_EQ(read.causes.size(), 2u);
@@ -34,20 +38,31 @@ TEST(ApiError, RoundTrips) {
 }
 
 TEST(ApiError, ReadsAnswersThatAreNoStatus) {
-  EXPECT_EQ(ParseApiError(503, "upstream gone\n").ToStatus(), base::Status(base::Code::kUnavailable, "HTTP 503: upstream gone"));
+  EXPECT_EQ(ParseApiError(503, "upstream gone\n").ToStatus(),
+            base::Status(base::Code::kUnavailable, "HTTP 503: upstream gone"));
   EXPECT_EQ(ParseApiError(404, "").ToStatus().code(), base::Code::kNotFound);
-  EXPECT_EQ(FromStatusObject(410, Json({{"kind", "Status"}, {"code", 410}, {"message", "too old"}})).ToStatus().code(),
+  EXPECT_EQ(FromStatusObject(410, Json({{"kind", "Status"}, {"code", 410}, {"message", "too old"}}))
+                .ToStatus()
+                .code(),
             base::Code::kOutOfRange);
 }
 
 TEST(Meta, Quantities) {
-  for (const auto& [text, milli] : std::vector<std::pair<std::string, int64_t>>{
-           {"100m", 100}, {"2", 2000}, {"1.5", 1500}, {"1Gi", 1073741824000}, {"128Mi", 134217728000}, {"1e3", 1000000},
-           {"0", 0}, {"1u", 1}, {"-1", -1000}}) {
+  for (const auto& [text, milli] :
+       std::vector<std::pair<std::string, int64_t>>{{"100m", 100},
+                                                    {"2", 2000},
+                                                    {"1.5", 1500},
+                                                    {"1Gi", 1073741824000},
+                                                    {"128Mi", 134217728000},
+                                                    {"1e3", 1000000},
+                                                    {"0", 0},
+                                                    {"1u", 1},
+                                                    {"-1", -1000}}) {
     ASSERT_TRUE(ParseQuantityMilli(text).ok()) << text;
     EXPECT_EQ(*ParseQuantityMilli(text), milli) << text;
   }
-  for (const char* bad : {"", "x", "1Q", "1 Gi", "0x10", "nan", "1E", "--1"}) EXPECT_FALSE(ParseQuantityMilli(bad).ok()) << bad;
+  for (const char* bad : {"", "x", "1Q", "1 Gi", "0x10", "nan", "1E", "--1"})
+    EXPECT_FALSE(ParseQuantityMilli(bad).ok()) << bad;
 }
 
 TEST(Meta, Names) {
@@ -62,8 +77,12 @@ TEST(Meta, Names) {
 }
 
 TEST(Meta, OwnersAndConditions) {
-  const Json owner = {{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"metadata", {{"name", "r"}, {"uid", "u1"}}}};
-  Json pod = {{"kind", "Pod"}, {"metadata", {{"name", "p"}, {"namespace", "n"}, {"ownerReferences", {OwnerReference(owner)}}}},
+  const Json owner = {{"apiVersion", "apps/v1"},
+                      {"kind", "ReplicaSet"},
+                      {"metadata", {{"name", "r"}, {"uid", "u1"}}}};
+  Json pod = {{"kind", "Pod"},
+              {"metadata",
+               {{"name", "p"}, {"namespace", "n"}, {"ownerReferences", {OwnerReference(owner)}}}},
               {"status", {{"conditions", {{{"type", "Ready"}, {"status", "True"}}}}}}};
   EXPECT_TRUE(IsOwnedBy(pod, "u1"));
   EXPECT_EQ(StringAt(*ControllerOf(pod), {"name"}), "r");

@@ -12,7 +12,8 @@ Json Yaml(std::string_view text) {
 }
 
 TEST(Yaml, ResolvesPlainScalarsAsKubectlDoes) {
-  EXPECT_EQ(Yaml("[true, yes, On, y, false, no, n]"), Json({true, true, true, true, false, false, false}));
+  EXPECT_EQ(Yaml("[true, yes, On, y, false, no, n]"),
+            Json({true, true, true, true, false, false, false}));
   EXPECT_EQ(Yaml("[1, -2, 0x1f, 017, 0b11, 1_000]"), Json({1, -2, 31, 15, 3, 1000}));
   EXPECT_EQ(Yaml("[1.5, 1e3, .5]"), Json({1.5, 1000.0, 0.5}));
   EXPECT_EQ(Yaml("[null, ~, Null]"), Json({nullptr, nullptr, nullptr}));
@@ -49,7 +50,8 @@ TEST(Yaml, ErrorsNameThePlace) {
            {"? [a]\n: b\n", "a key must be a scalar"}}) {
     const auto result = ParseYaml(text);
     ASSERT_FALSE(result.ok()) << text;
-    EXPECT_NE(result.status().message().find(words), std::string::npos) << result.status().message();
+    EXPECT_NE(result.status().message().find(words), std::string::npos)
+        << result.status().message();
   }
 }
 
@@ -66,22 +68,62 @@ TEST(Yaml, RefusesAliasBombs) {
 }
 
 TEST(Yaml, PrintsAsKubectlDoes) {
-  const Json value = {{"kind", "ConfigMap"},
-                      {"metadata", {{"name", "x"}, {"labels", Json::object()}}},
-                      {"data", {{"mesh", "a: 1\nb: 2\n"}, {"on", "true"}, {"n", "1"}, {"e", ""}, {"url", "http://x:1/"}}},
-                      {"list", {1, "a b", {{"p", 1}, {"q", {"z"}}}, Json::array()}},
-                      {"none", nullptr}};
+  const Json value = {
+      {"kind", "ConfigMap"},
+      {"metadata", {{"name", "x"}, {"labels", Json::object()}}},
+      {"data",
+       {{"mesh", "a: 1\nb: 2\n"}, {"on", "true"}, {"n", "1"}, {"e", ""}, {"url", "http://x:1/"}}},
+      {"list", {1, "a b", {{"p", 1}, {"q", {"z"}}}, Json::array()}},
+      {"none", nullptr}};
   EXPECT_EQ(ToYaml(value),
-            "data:\n  e: \"\"\n  mesh: |\n    a: 1\n    b: 2\n  \"n\": \"1\"\n  \"on\": \"true\"\n  url: http://x:1/\n"
-            "kind: ConfigMap\nlist:\n- 1\n- a b\n- p: 1\n  q:\n  - z\n- []\nmetadata:\n  labels: {}\n  name: x\n"
+            "data:\n  e: \"\"\n  mesh: |\n    a: 1\n    b: 2\n  \"n\": \"1\"\n  \"on\": \"true\"\n "
+            " url: http://x:1/\n"
+            "kind: ConfigMap\nlist:\n- 1\n- a b\n- p: 1\n  q:\n  - z\n- []\nmetadata:\n  labels: "
+            "{}\n  name: x\n"
             "none: null\n");
 }
 
 TEST(Yaml, PrintedTextReadsBackTheSame) {
-  const Json value = {"", " x", "x ", "- a", "-a", "a: b", "a #b", "a#b", "@x", "*", "{}", "yes", "0x1", "1e5", "null",
-                      "a\nb", "a\nb\n", "a\n\n", "\na", " a\nb", "tab\there", "tab\n\tx\n", "\x01", "ü", "'q'", "\"q\"",
-                      "2020-01-01", "---", "key:", "%d", "a\\b", "x\n  y\nz", ".inf", "?", "? a", "=", "a\r\nb", "trail \nx",
-                      Json({{"k: v", 1}, {"", 2}, {"multi\nline", "multi\nline"}}), Json({Json({1, 2}), Json({"a\nb", {{"c", "d\ne\n"}}})})};
+  const Json value = {"",
+                      " x",
+                      "x ",
+                      "- a",
+                      "-a",
+                      "a: b",
+                      "a #b",
+                      "a#b",
+                      "@x",
+                      "*",
+                      "{}",
+                      "yes",
+                      "0x1",
+                      "1e5",
+                      "null",
+                      "a\nb",
+                      "a\nb\n",
+                      "a\n\n",
+                      "\na",
+                      " a\nb",
+                      "tab\there",
+                      "tab\n\tx\n",
+                      "\x01",
+                      "ü",
+                      "'q'",
+                      "\"q\"",
+                      "2020-01-01",
+                      "---",
+                      "key:",
+                      "%d",
+                      "a\\b",
+                      "x\n  y\nz",
+                      ".inf",
+                      "?",
+                      "? a",
+                      "=",
+                      "a\r\nb",
+                      "trail \nx",
+                      Json({{"k: v", 1}, {"", 2}, {"multi\nline", "multi\nline"}}),
+                      Json({Json({1, 2}), Json({"a\nb", {{"c", "d\ne\n"}}})})};
   EXPECT_EQ(Yaml(ToYaml(value)), value) << ToYaml(value);
   const Json wrapped = {{"x", value}, {"y", {{"z", value}}}};
   EXPECT_EQ(Yaml(ToYaml(wrapped)), wrapped) << ToYaml(wrapped);

@@ -22,7 +22,8 @@ class FakeServer {
   explicit FakeServer(base::Loop& loop, uint16_t port = 0) {
     http::ServerOptions options;
     options.port = port;
-    server_ = std::make_unique<http::Server>(loop, options, [this](std::shared_ptr<http::ServerStream> stream) { Handle(stream); });
+    server_ = std::make_unique<http::Server>(
+        loop, options, [this](std::shared_ptr<http::ServerStream> stream) { Handle(stream); });
     const base::Status started = server_->Start();
     EXPECT_TRUE(started.ok()) << started.message();
   }
@@ -37,7 +38,10 @@ class FakeServer {
 
   void Put(const std::string& name, int version) { pods[name] = version; }
   void Event(const std::string& type, const std::string& name, int version) {
-    Json object = {{"kind", "Pod"}, {"metadata", {{"name", name}, {"namespace", "n"}, {"resourceVersion", std::to_string(version)}}}};
+    Json object = {
+        {"kind", "Pod"},
+        {"metadata",
+         {{"name", name}, {"namespace", "n"}, {"resourceVersion", std::to_string(version)}}}};
     Send({{"type", type}, {"object", object}});
   }
   void Send(const Json& event) {
@@ -55,7 +59,8 @@ class FakeServer {
  private:
   void Handle(std::shared_ptr<http::ServerStream> stream) {
     const bool watching = stream->head().query_value("watch") == "true";
-    requests.push_back(watching ? "watch " + stream->head().query_value("resourceVersion") : "list " + stream->head().query_value("continue"));
+    requests.push_back(watching ? "watch " + stream->head().query_value("resourceVersion")
+                                : "list " + stream->head().query_value("continue"));
     const int failure = watching ? fail_watches_with : fail_lists_with;
     if (failure != 0) {
       stream->Respond(failure, "text/plain", "no");
@@ -67,11 +72,15 @@ class FakeServer {
       return;
     }
     // Pages of one item each, so that continuation is always exercised.
-    Json list = {{"kind", "PodList"}, {"metadata", {{"resourceVersion", std::to_string(list_version)}}}, {"items", Json::array()}};
+    Json list = {{"kind", "PodList"},
+                 {"metadata", {{"resourceVersion", std::to_string(list_version)}}},
+                 {"items", Json::array()}};
     const std::string from = stream->head().query_value("continue");
     for (const auto& [name, version] : pods) {
       if (name <= from) continue;
-      list["items"].push_back({{"metadata", {{"name", name}, {"namespace", "n"}, {"resourceVersion", std::to_string(version)}}}});
+      list["items"].push_back(
+          {{"metadata",
+            {{"name", name}, {"namespace", "n"}, {"resourceVersion", std::to_string(version)}}}});
       if (name != pods.rbegin()->first) list["metadata"]["continue"] = name;
       break;
     }
@@ -93,7 +102,8 @@ class InformerTest : public ::testing::Test {
     };
     events.synced = [this] { log_.push_back("synced"); };
     events.health = [this](const base::Status& status) { health_.push_back(status.ok()); };
-    informer_ = std::make_unique<Informer>(loop_, *client_, kPods, "n", ListOptions(), std::move(events));
+    informer_ =
+        std::make_unique<Informer>(loop_, *client_, kPods, "n", ListOptions(), std::move(events));
   }
   bool Until(const std::function<bool()>& done) { return loop_.RunUntil(done, 10s); }
   bool UntilWatch() {
@@ -130,7 +140,8 @@ TEST_F(InformerTest, GoneMeansANewListWithTheDifference) {
   server_->pods = {{"b", 2}, {"c", 9}};
   auto watch = std::exchange(server_->watch, nullptr);
   watch->SendData(base::Slice(std::string(
-      R"({"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}})" "\n")));
+      R"({"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}})"
+      "\n")));
   ASSERT_TRUE(UntilWatch());
   EXPECT_THAT(log_, ElementsAre("+n/a", "+n/b", "synced", "+n/c", "-n/a"));
   EXPECT_TRUE(health_.empty());
@@ -139,7 +150,8 @@ TEST_F(InformerTest, GoneMeansANewListWithTheDifference) {
 TEST_F(InformerTest, BookmarksMoveTheVersionOn) {
   Start();
   ASSERT_TRUE(UntilWatch());
-  server_->Send({{"type", "BOOKMARK"}, {"object", {{"kind", "Pod"}, {"metadata", {{"resourceVersion", "555"}}}}}});
+  server_->Send({{"type", "BOOKMARK"},
+                 {"object", {{"kind", "Pod"}, {"metadata", {{"resourceVersion", "555"}}}}}});
   auto watch = std::exchange(server_->watch, nullptr);
   watch->SendData(base::Slice(), true);
   ASSERT_TRUE(UntilWatch());
@@ -204,7 +216,8 @@ TEST_F(InformerTest, MayBeDestroyedByItsCallback) {
     ++calls;
     informer_.reset();
   };
-  informer_ = std::make_unique<Informer>(loop_, **client, kPods, "n", ListOptions(), std::move(events));
+  informer_ =
+      std::make_unique<Informer>(loop_, **client, kPods, "n", ListOptions(), std::move(events));
   ASSERT_TRUE(Until([&] { return informer_ == nullptr; }));
   loop_.RunUntil([] { return false; }, 50ms);
   EXPECT_EQ(calls, 1);

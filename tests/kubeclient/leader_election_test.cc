@@ -15,9 +15,10 @@ using namespace std::chrono_literals;
 class OneObjectServer {
  public:
   explicit OneObjectServer(base::Loop& loop) {
-    server_ = std::make_unique<http::Server>(loop, http::ServerOptions(), [this](std::shared_ptr<http::ServerStream> stream) {
-      stream->ReadBody(1 << 20, [this, stream](std::string body) { Handle(*stream, body); });
-    });
+    server_ = std::make_unique<http::Server>(
+        loop, http::ServerOptions(), [this](std::shared_ptr<http::ServerStream> stream) {
+          stream->ReadBody(1 << 20, [this, stream](std::string body) { Handle(*stream, body); });
+        });
     EXPECT_TRUE(server_->Start().ok());
   }
   RestConfig config() const {
@@ -37,8 +38,10 @@ class OneObjectServer {
     if (method != "GET") {
       Json given = *kubeapi::ParseJson(body);
       if (method == "POST" && !object.is_null()) return stream.Respond(409, "text/plain", "exists");
-      if (method == "PATCH") given = kubeapi::ApplyMergePatch(object, given);
-      else if (method == "PUT" && kubeapi::ResourceVersionOf(given) != kubeapi::ResourceVersionOf(object))
+      if (method == "PATCH")
+        given = kubeapi::ApplyMergePatch(object, given);
+      else if (method == "PUT" &&
+               kubeapi::ResourceVersionOf(given) != kubeapi::ResourceVersionOf(object))
         return stream.Respond(409, "text/plain", "conflict");
       object = given;
       object["metadata"]["resourceVersion"] = std::to_string(++version_);
@@ -64,8 +67,9 @@ class LeaderElectionTest : public ::testing::TestWithParam<LeaderElectionOptions
     options.identity = identity;
     options.lease = 1s;
     options.renew_every = 50ms;
-    return std::make_unique<LeaderElection>(loop_, *client_, clock_, options,
-                                            [this, identity](bool leading) { log_.push_back((leading ? "+" : "-") + identity); });
+    return std::make_unique<LeaderElection>(
+        loop_, *client_, clock_, options,
+        [this, identity](bool leading) { log_.push_back((leading ? "+" : "-") + identity); });
   }
   bool Until(const std::function<bool()>& done) { return loop_.RunUntil(done, 5s); }
 
@@ -113,7 +117,8 @@ TEST_P(LeaderElectionTest, TakesOverFromASilentLeaderOnlyAfterItsLease) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Locks, LeaderElectionTest,
-                         ::testing::Values(LeaderElectionOptions::Lock::kConfigMap, LeaderElectionOptions::Lock::kLease));
+                         ::testing::Values(LeaderElectionOptions::Lock::kConfigMap,
+                                           LeaderElectionOptions::Lock::kLease));
 
 }  // namespace
 }  // namespace isthmus::kubeclient

@@ -74,21 +74,28 @@ struct RealCluster::Impl {
     folder = mkdtemp(name);
     const uint16_t etcd_port = FreePort(), peer_port = FreePort();
     port = FreePort();
-    ASSERT_TRUE(base::WriteFile(folder + "/tokens", fmt::format("{},admin,1,\"system:masters\"\n", kToken)).ok());
+    ASSERT_TRUE(
+        base::WriteFile(folder + "/tokens", fmt::format("{},admin,1,\"system:masters\"\n", kToken))
+            .ok());
     const auto key = pki::PrivateKey::GenerateRsa(2048);
     ASSERT_TRUE(key.ok());
     ASSERT_TRUE(base::WriteFile(folder + "/sa.key", key->pem()).ok());
-    etcd = Spawn({assets + "/etcd", "--data-dir=" + folder + "/etcd", "--unsafe-no-fsync", "--logger=zap", "--log-level=error",
-                  fmt::format("--listen-client-urls=http://127.0.0.1:{}", etcd_port),
-                  fmt::format("--advertise-client-urls=http://127.0.0.1:{}", etcd_port),
-                  fmt::format("--listen-peer-urls=http://127.0.0.1:{}", peer_port)},
-                 folder + "/etcd.log");
-    server = Spawn({assets + "/kube-apiserver", fmt::format("--etcd-servers=http://127.0.0.1:{}", etcd_port),
-                    fmt::format("--secure-port={}", port), "--bind-address=127.0.0.1", "--cert-dir=" + folder + "/certs",
-                    "--token-auth-file=" + folder + "/tokens", "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount",
-                    "--service-account-issuer=https://test", "--service-account-key-file=" + folder + "/sa.key",
-                    "--service-account-signing-key-file=" + folder + "/sa.key", "--service-cluster-ip-range=10.96.0.0/16"},
-                   folder + "/apiserver.log");
+    etcd = Spawn(
+        {assets + "/etcd", "--data-dir=" + folder + "/etcd", "--unsafe-no-fsync", "--logger=zap",
+         "--log-level=error", fmt::format("--listen-client-urls=http://127.0.0.1:{}", etcd_port),
+         fmt::format("--advertise-client-urls=http://127.0.0.1:{}", etcd_port),
+         fmt::format("--listen-peer-urls=http://127.0.0.1:{}", peer_port)},
+        folder + "/etcd.log");
+    server = Spawn(
+        {assets + "/kube-apiserver", fmt::format("--etcd-servers=http://127.0.0.1:{}", etcd_port),
+         fmt::format("--secure-port={}", port), "--bind-address=127.0.0.1",
+         "--cert-dir=" + folder + "/certs", "--token-auth-file=" + folder + "/tokens",
+         "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount",
+         "--service-account-issuer=https://test",
+         "--service-account-key-file=" + folder + "/sa.key",
+         "--service-account-signing-key-file=" + folder + "/sa.key",
+         "--service-cluster-ip-range=10.96.0.0/16"},
+        folder + "/apiserver.log");
   }
 };
 

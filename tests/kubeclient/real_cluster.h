@@ -9,8 +9,9 @@
 
 namespace isthmus::kubeclient {
 
-/// A real kube-apiserver with its etcd on loopback, from the folder that KUBEBUILDER_ASSETS names. One for the whole
-/// test program; it is killed and its files are removed at the end. Null when the variable is not set.
+/// A real kube-apiserver with its etcd on loopback, from the folder that KUBEBUILDER_ASSETS names.
+/// One for the whole test program; it is killed and its files are removed at the end. Null when the
+/// variable is not set.
 class RealCluster {
  public:
   static RealCluster* Get();

@@ -25,12 +25,18 @@ class RealServer : public ::testing::Test {
     client_ = std::move(*client);
   }
 
-  base::Result<Json> Call(const std::function<void(Client::Done)>& start) { return Await<Json>(loop_, 20s, start); }
+  base::Result<Json> Call(const std::function<void(Client::Done)>& start) {
+    return Await<Json>(loop_, 20s, start);
+  }
   Json Map(const std::string& name, const std::string& value) {
-    return {{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"metadata", {{"name", name}}}, {"data", {{"k", value}}}};
+    return {{"apiVersion", "v1"},
+            {"kind", "ConfigMap"},
+            {"metadata", {{"name", name}}},
+            {"data", {{"k", value}}}};
   }
   base::Status Create(const std::string& name) {
-    return Call([&](auto done) { client_->Create(kMaps, "default", Map(name, "1"), done); }).status();
+    return Call([&](auto done) { client_->Create(kMaps, "default", Map(name, "1"), done); })
+        .status();
   }
 
   RealCluster* cluster_ = nullptr;
@@ -40,7 +46,8 @@ class RealServer : public ::testing::Test {
 
 TEST_F(RealServer, CreatesReadsPatchesDeletes) {
   ASSERT_TRUE(Create("crud").ok());
-  EXPECT_EQ(Create("crud"), base::Status(Code::kAlreadyExists, "configmaps \"crud\" already exists"));
+  EXPECT_EQ(Create("crud"),
+            base::Status(Code::kAlreadyExists, "configmaps \"crud\" already exists"));
   auto got = Call([&](auto done) { client_->Get(kMaps, "default", "crud", done); });
   ASSERT_TRUE(got.ok());
   Json stale = *got;
@@ -62,10 +69,12 @@ TEST_F(RealServer, CreatesReadsPatchesDeletes) {
 }
 
 TEST_F(RealServer, TellsWhatIsInvalid) {
-  auto bad = Call([&](auto done) { client_->Create(kMaps, "default", Map("Not_A_Name", "1"), done); });
+  auto bad =
+      Call([&](auto done) { client_->Create(kMaps, "default", Map("Not_A_Name", "1"), done); });
   ASSERT_FALSE(bad.ok());
   EXPECT_EQ(bad.status().code(), Code::kInvalidArgument);
-  EXPECT_NE(bad.status().message().find("metadata.name"), std::string::npos) << bad.status().message();
+  EXPECT_NE(bad.status().message().find("metadata.name"), std::string::npos)
+      << bad.status().message();
   RestConfig nobody = cluster_->admin();
   nobody.token = "wrong";
   auto other = Client::Create(loop_, nobody);
@@ -90,16 +99,19 @@ TEST_F(RealServer, ListsInChunks) {
   constexpr int kCount = 620;
   int left = kCount;
   for (int i = 0; i < kCount; ++i)
-    client_->Create(kMaps, "kube-public", Map("m" + std::to_string(i), "x"), [&](base::Result<Json> made) {
-      EXPECT_TRUE(made.ok()) << made.status().message();
-      --left;
-    });
+    client_->Create(kMaps, "kube-public", Map("m" + std::to_string(i), "x"),
+                    [&](base::Result<Json> made) {
+                      EXPECT_TRUE(made.ok()) << made.status().message();
+                      --left;
+                    });
   ASSERT_TRUE(loop_.RunUntil([&] { return left == 0; }, 60s));
   auto list = Call([&](auto done) { client_->List(kMaps, "kube-public", {}, done); });
   ASSERT_TRUE(list.ok()) << list.status().message();
   EXPECT_GE(kubeapi::ItemsAt(*list, {"items"}).size(), static_cast<size_t>(kCount));
   EXPECT_EQ(kubeapi::KindOf(kubeapi::ItemsAt(*list, {"items"})[0]), "ConfigMap");
-  auto one = Call([&](auto done) { client_->List(kMaps, "kube-public", {"", "metadata.name=m7"}, done); });
+  auto one = Call([&](auto done) {
+    client_->List(kMaps, "kube-public", {"", "metadata.name=m7"}, done);
+  });
   EXPECT_EQ(kubeapi::ItemsAt(*one, {"items"}).size(), 1u);
 }
 
@@ -109,8 +121,10 @@ TEST_F(RealServer, InformerKeepsUp) {
   std::vector<base::Status> health;
   InformerEvents events;
   events.changed = [&](const std::string& key, const Json* now) {
-    if (now == nullptr) seen.erase(key);
-    else seen[key] = kubeapi::StringAt(*now, {"data", "k"});
+    if (now == nullptr)
+      seen.erase(key);
+    else
+      seen[key] = kubeapi::StringAt(*now, {"data", "k"});
   };
   events.synced = [&] { synced = true; };
   events.health = [&](const base::Status& status) { health.push_back(status); };
@@ -121,12 +135,14 @@ TEST_F(RealServer, InformerKeepsUp) {
   ASSERT_TRUE(Create("later").ok());
   EXPECT_TRUE(loop_.RunUntil([&] { return seen.contains("default/later"); }, 10s));
   ASSERT_TRUE(Call([&](auto done) {
-                client_->Patch(kMaps, "default", "later", PatchType::kMerge, {{"data", {{"k", "9"}}}}, done);
+                client_->Patch(kMaps, "default", "later", PatchType::kMerge,
+                               {{"data", {{"k", "9"}}}}, done);
               }).ok());
   EXPECT_TRUE(loop_.RunUntil([&] { return seen["default/later"] == "9"; }, 10s));
   for (const char* name : {"before", "later"})
     ASSERT_TRUE(Call([&](auto done) { client_->Delete(kMaps, "default", name, done); }).ok());
-  EXPECT_TRUE(loop_.RunUntil([&] { return !seen.contains("default/later") && !seen.contains("default/before"); }, 10s));
+  EXPECT_TRUE(loop_.RunUntil(
+      [&] { return !seen.contains("default/later") && !seen.contains("default/before"); }, 10s));
   EXPECT_TRUE(health.empty());
   EXPECT_EQ(informer.stale_for(), base::Duration::zero());
 }
@@ -135,7 +151,8 @@ TEST_F(RealServer, InformerOfAnUnknownKindIsEmpty) {
   bool synced = false;
   InformerEvents events;
   events.synced = [&] { synced = true; };
-  Informer informer(loop_, *client_, {"none.example.com", "v1", "things", "Thing", true}, "", {}, std::move(events));
+  Informer informer(loop_, *client_, {"none.example.com", "v1", "things", "Thing", true}, "", {},
+                    std::move(events));
   EXPECT_TRUE(loop_.RunUntil([&] { return synced; }, 10s));
 }
 

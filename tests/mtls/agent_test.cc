@@ -42,7 +42,8 @@ void UseSds(tls::SdsSecretConfig* secret, const std::string& name) {
   source->set_resource_api_version(envoy::config::core::v3::V3);
   source->mutable_api_config_source()->set_api_type(envoy::config::core::v3::ApiConfigSource::GRPC);
   source->mutable_api_config_source()->set_transport_api_version(envoy::config::core::v3::V3);
-  source->mutable_api_config_source()->add_grpc_services()->mutable_envoy_grpc()->set_cluster_name("sds-grpc");
+  source->mutable_api_config_source()->add_grpc_services()->mutable_envoy_grpc()->set_cluster_name(
+      "sds-grpc");
 }
 
 /// A listener that answers `body` to clients whom ROOTCA proves.
@@ -62,8 +63,13 @@ std::shared_ptr<const model::Resource> MtlsListener(uint16_t port, const std::st
   tls::DownstreamTlsContext context;
   context.mutable_require_client_certificate()->set_value(true);
   UseSds(context.mutable_common_tls_context()->add_tls_certificate_sds_secret_configs(), "default");
-  UseSds(context.mutable_common_tls_context()->mutable_combined_validation_context()->mutable_validation_context_sds_secret_config(), "ROOTCA");
-  context.mutable_common_tls_context()->mutable_combined_validation_context()->mutable_default_validation_context();
+  UseSds(context.mutable_common_tls_context()
+             ->mutable_combined_validation_context()
+             ->mutable_validation_context_sds_secret_config(),
+         "ROOTCA");
+  context.mutable_common_tls_context()
+      ->mutable_combined_validation_context()
+      ->mutable_default_validation_context();
   envoy::config::listener::v3::Listener listener;
   listener.set_name("test");
   listener.mutable_address()->mutable_socket_address()->set_address("127.0.0.1");
@@ -110,8 +116,11 @@ struct AgentTest : ::testing::Test {
     auto view = std::make_shared<model::View>();
     view->version = 1;
     view->types["type.googleapis.com/envoy.config.listener.v3.Listener"] = {
-        std::make_shared<const model::ResourceSet>(std::vector<std::shared_ptr<const model::Resource>>{MtlsListener(listener_port, body)})};
-    view->types["type.googleapis.com/envoy.config.cluster.v3.Cluster"] = {std::make_shared<const model::ResourceSet>()};
+        std::make_shared<const model::ResourceSet>(
+            std::vector<std::shared_ptr<const model::Resource>>{
+                MtlsListener(listener_port, body)})};
+    view->types["type.googleapis.com/envoy.config.cluster.v3.Cluster"] = {
+        std::make_shared<const model::ResourceSet>()};
     plane.views.view = view;
     plane.ads->Changed();
   }
@@ -125,8 +134,9 @@ struct AgentTest : ::testing::Test {
         {"ENVOY_STATUS_PORT", std::to_string(envoy_status_port)},
         {"ENVOY_PROMETHEUS_PORT", std::to_string(prometheus_port)},
         {"PROXY_CONFIG",
-         fmt::format(R"({{"discoveryAddress":"127.0.0.1:{}","proxyAdminPort":{},"statusPort":{},"binaryPath":"{}/envoy/envoy","concurrency":1,"terminationDrainDuration":"0.1s"}})",
-                     plane.port, admin_port, status_port, ISTHMUS_THIRD_PARTY)}};
+         fmt::format(
+             R"({{"discoveryAddress":"127.0.0.1:{}","proxyAdminPort":{},"statusPort":{},"binaryPath":"{}/envoy/envoy","concurrency":1,"terminationDrainDuration":"0.1s"}})",
+             plane.port, admin_port, status_port, ISTHMUS_THIRD_PARTY)}};
     for (auto& [name, value] : more) env[name] = value;
     agent::Agent::Options options;
     options.settings = Must(agent::LoadSettings({}, agent::Environment(std::move(env)), {}));
@@ -136,7 +146,8 @@ struct AgentTest : ::testing::Test {
     ASSERT_TRUE(status.ok()) << status.message();
   }
 
-  base::Result<http::Response> Get(const std::string& origin, const std::string& path, std::optional<http::TlsClientOptions> tls = {}) {
+  base::Result<http::Response> Get(const std::string& origin, const std::string& path,
+                                   std::optional<http::TlsClientOptions> tls = {}) {
     http::ClientOptions options;
     options.url = origin;
     options.tls = std::move(tls);
@@ -144,8 +155,10 @@ struct AgentTest : ::testing::Test {
     http::Request request;
     request.target = path;
     std::optional<base::Result<http::Response>> answer;
-    client.Fetch(std::move(request), 2s, [&](base::Result<http::Response> response) { answer = std::move(response); });
-    if (!loop.RunUntil([&] { return answer.has_value(); }, 3s)) return base::Error(base::Code::kDeadlineExceeded, "test");
+    client.Fetch(std::move(request), 2s,
+                 [&](base::Result<http::Response> response) { answer = std::move(response); });
+    if (!loop.RunUntil([&] { return answer.has_value(); }, 3s))
+      return base::Error(base::Code::kDeadlineExceeded, "test");
     return std::move(*answer);
   }
   std::string Admin(const std::string& path) {
@@ -156,7 +169,8 @@ struct AgentTest : ::testing::Test {
   std::string LeafSerial() {
     const std::string certificates = Admin("/certs");
     const size_t chain = certificates.find("cert_chain");
-    const size_t serial = chain == std::string::npos ? chain : certificates.find("serial_number", chain);
+    const size_t serial =
+        chain == std::string::npos ? chain : certificates.find("serial_number", chain);
     return serial == std::string::npos ? "" : certificates.substr(serial, 60);
   }
   /// What the listener says to a client with a certificate of the mesh, or "".
@@ -164,11 +178,13 @@ struct AgentTest : ::testing::Test {
     http::TlsClientOptions options;
     options.alpn = {"http/1.1"};
     if (with_certificate) {
-      auto own = std::make_shared<const pki::KeyCertificate>(
-          Must(plane.authority.material().ca.IssueLeaf({.uri_sans = {"spiffe://cluster.local/ns/sample/sa/client"}}, {}, pki::kDay)));
+      auto own =
+          std::make_shared<const pki::KeyCertificate>(Must(plane.authority.material().ca.IssueLeaf(
+              {.uri_sans = {"spiffe://cluster.local/ns/sample/sa/client"}}, {}, pki::kDay)));
       options.certificate = [own] { return own; };
     }
-    const auto response = Get(fmt::format("https://127.0.0.1:{}", listener_port), "/", std::move(options));
+    const auto response =
+        Get(fmt::format("https://127.0.0.1:{}", listener_port), "/", std::move(options));
     return response.ok() ? response->body : "";
   }
   int Ready() {
@@ -194,11 +210,13 @@ TEST_F(AgentTest, EnvoyGetsItsCertificateAndConfiguration) {
   EXPECT_EQ(AskListener(/*with_certificate=*/false), "");
   EXPECT_THAT(Admin("/certs"), HasSubstr("spiffe://cluster.local/ns/sample/sa/sleep"));
   // The same through Envoy, and the other paths of the status port.
-  EXPECT_EQ(Get(fmt::format("http://127.0.0.1:{}", envoy_status_port), "/healthz/ready")->status, 200);
+  EXPECT_EQ(Get(fmt::format("http://127.0.0.1:{}", envoy_status_port), "/healthz/ready")->status,
+            200);
   const auto metrics = Get(fmt::format("http://127.0.0.1:{}", status_port), "/stats/prometheus");
   EXPECT_THAT(metrics->body, HasSubstr("istio_agent_cert_expiry_seconds"));
   EXPECT_THAT(metrics->body, HasSubstr("envoy_server_live"));
-  EXPECT_THAT(Admin("/stats?filter=rejected"), ::testing::Not(::testing::ContainsRegex("rejected: [1-9]")));
+  EXPECT_THAT(Admin("/stats?filter=rejected"),
+              ::testing::Not(::testing::ContainsRegex("rejected: [1-9]")));
   // A change reaches Envoy.
   Publish("hello again");
   EXPECT_TRUE(Eventually([&] { return AskListener() == "hello again"; }));
@@ -210,7 +228,9 @@ TEST_F(AgentTest, AnEnvoyThatRestartsWithoutControlPlaneIsConfiguredFromDisk) {
   plane.Stop();
   const int pid = agent->envoy_pid();
   kill(pid, SIGKILL);
-  ASSERT_TRUE(Eventually([&] { return agent->envoy_pid() != pid && agent->envoy_pid() != 0 && AskListener() == "hello"; }));
+  ASSERT_TRUE(Eventually([&] {
+    return agent->envoy_pid() != pid && agent->envoy_pid() != 0 && AskListener() == "hello";
+  }));
   EXPECT_TRUE(Eventually([&] { return Ready() == 200; }));
   // And when the control plane is back, it is followed again.
   Publish("newer");
@@ -224,8 +244,10 @@ TEST_F(AgentTest, AnAgentThatStartsAgainWithoutControlPlaneHasTheConfiguration) 
   agent.reset();
   plane.Stop();
   StartAgent();
-  // No certificate can be had, so nobody is served, but Envoy has its listener and waits for the secret.
-  ASSERT_TRUE(Eventually([&] { return Admin("/config_dump").find("\"test\"") != std::string::npos; }));
+  // No certificate can be had, so nobody is served, but Envoy has its listener and waits for the
+  // secret.
+  ASSERT_TRUE(
+      Eventually([&] { return Admin("/config_dump").find("\"test\"") != std::string::npos; }));
   plane.Start();
   EXPECT_TRUE(Eventually([&] { return AskListener() == "hello"; }));
 }
@@ -254,7 +276,10 @@ TEST_F(AgentTest, TerminationDrainsAndEndsEnvoy) {
 TEST_F(AgentTest, AWrongTokenGetsNothing) {
   pod->Write("var/run/secrets/tokens/istio-token", "forged");
   StartAgent();
-  ASSERT_TRUE(Eventually([&] { return plane.metrics.Text().find("citadel_server_authentication_failure_count") != std::string::npos; }));
+  ASSERT_TRUE(Eventually([&] {
+    return plane.metrics.Text().find("citadel_server_authentication_failure_count") !=
+           std::string::npos;
+  }));
   EXPECT_NE(Ready(), 200);
   EXPECT_EQ(AskListener(), "");
   pod->Write("var/run/secrets/tokens/istio-token", "token-of:sample/sleep");

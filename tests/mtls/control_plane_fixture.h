@@ -33,7 +33,8 @@ class TestTokens final : public ca::Authenticator {
     ca::Caller caller;
     caller.proof = ca::Caller::Proof::kKubernetesToken;
     caller.identities = {fmt::format("spiffe://cluster.local/ns/{}/sa/{}",
-                                     value.substr(kPrefix.size(), slash - kPrefix.size()), value.substr(slash + 1))};
+                                     value.substr(kPrefix.size(), slash - kPrefix.size()),
+                                     value.substr(slash + 1))};
     done(std::move(caller));
   }
 };
@@ -43,11 +44,12 @@ class AdsCallers final : public ads::Authenticator {
   explicit AdsCallers(ca::Authenticator& callers) : callers_(callers) {}
   void Authenticate(const rpc::ServerCall& call,
                     std::function<void(base::Result<std::vector<std::string>>)> done) override {
-    callers_.Authenticate(call.peer(), call.metadata(), [this, done = std::move(done)](base::Result<ca::Caller> caller) {
-      if (!caller.ok()) return done(caller.status());
-      last_proof = caller->proof;
-      done(caller->identities);
-    });
+    callers_.Authenticate(call.peer(), call.metadata(),
+                          [this, done = std::move(done)](base::Result<ca::Caller> caller) {
+                            if (!caller.ok()) return done(caller.status());
+                            last_proof = caller->proof;
+                            done(caller->identities);
+                          });
   }
   ca::Caller::Proof last_proof = ca::Caller::Proof::kNone;
 
@@ -61,7 +63,8 @@ struct OneView final : ads::ViewSource {
   std::shared_ptr<const model::View> ViewFor(const model::Proxy&) override { return view; }
 };
 
-/// A control plane on loopback made of the real CA and ADS libraries, with keys as a user plugs them in.
+/// A control plane on loopback made of the real CA and ADS libraries, with keys as a user plugs
+/// them in.
 struct TestControlPlane {
   base::Loop& loop;
   base::SystemClock clock;
@@ -80,23 +83,28 @@ struct TestControlPlane {
 
   explicit TestControlPlane(base::Loop& loop)
       : loop(loop),
-        root(Must(pki::MakeSelfSignedRoot(Must(pki::PrivateKey::GenerateEcdsaP256()),
-                                          {.names = {.common_name = "Root CA", .organizations = {"Istio"}}}, clock.Now()))) {
+        root(Must(pki::MakeSelfSignedRoot(
+            Must(pki::PrivateKey::GenerateEcdsaP256()),
+            {.names = {.common_name = "Root CA", .organizations = {"Istio"}}}, clock.Now()))) {
     const pki::TrustBundle roots(root.chain);
     const pki::IssuingCa root_ca = Must(pki::IssuingCa::Create(root, roots, clock));
     const pki::KeyCertificate intermediate = Must(root_ca.IssueIntermediate(
-        Must(pki::PrivateKey::GenerateEcdsaP256()), {.common_name = "Intermediate CA", .organizations = {"Istio"}}, 0, 100 * pki::kDay));
-    const ca::KeySet keys = {{"ca-cert.pem", intermediate.chain.front().pem()},
-                             {"ca-key.pem", intermediate.key.pem()},
-                             {"root-cert.pem", root.chain_pem()},
-                             {"cert-chain.pem", intermediate.chain.front().pem() + root.chain_pem()}};
+        Must(pki::PrivateKey::GenerateEcdsaP256()),
+        {.common_name = "Intermediate CA", .organizations = {"Istio"}}, 0, 100 * pki::kDay));
+    const ca::KeySet keys = {
+        {"ca-cert.pem", intermediate.chain.front().pem()},
+        {"ca-key.pem", intermediate.key.pem()},
+        {"root-cert.pem", root.chain_pem()},
+        {"cert-chain.pem", intermediate.chain.front().pem() + root.chain_pem()}};
     authority.Use(std::move(*Must(ca::ParsePluggedIn(keys, clock, {}))));
-    serving = std::make_unique<ca::ServingCertificate>(loop, clock, authority,
-                                                       std::vector<std::string>{"istiod.istio-system.svc"});
+    serving = std::make_unique<ca::ServingCertificate>(
+        loop, clock, authority, std::vector<std::string>{"istiod.istio-system.svc"});
     std::vector<std::unique_ptr<ca::Authenticator>> members;
-    members.push_back(std::make_unique<ca::ClientCertificateAuthenticator>(std::vector<std::string>{"cluster.local"}));
+    members.push_back(std::make_unique<ca::ClientCertificateAuthenticator>(
+        std::vector<std::string>{"cluster.local"}));
     members.push_back(std::make_unique<TestTokens>());
-    callers = std::make_unique<ca::AuthenticatorChain>(std::move(members), ca::AuthenticatorChain::Plaintext::kRefuse);
+    callers = std::make_unique<ca::AuthenticatorChain>(std::move(members),
+                                                       ca::AuthenticatorChain::Plaintext::kRefuse);
     ads_callers = std::make_unique<AdsCallers>(*callers);
     certificates = std::make_unique<ca::CertificateService>(authority, *callers, metrics);
     certificates->Register(router);
@@ -115,9 +123,9 @@ struct TestControlPlane {
     options.tls->client_roots = [this] { return authority.roots(); };
     options.tls->client_certificate = http::TlsServerOptions::ClientCertificate::kOptional;
     options.tls->alpn = {"h2"};
-    server = std::make_unique<http::Server>(loop, std::move(options), [this](std::shared_ptr<http::ServerStream> stream) {
-      router.Serve(std::move(stream));
-    });
+    server = std::make_unique<http::Server>(
+        loop, std::move(options),
+        [this](std::shared_ptr<http::ServerStream> stream) { router.Serve(std::move(stream)); });
     const base::Status status = server->Start();
     if (!status.ok()) ADD_FAILURE() << status.message();
     port = server->port();
@@ -142,7 +150,8 @@ struct PodFolder {
     std::filesystem::remove_all(path);
   }
   void Write(const std::string& name, const std::string& content) {
-    std::filesystem::create_directories((path + "/" + name).substr(0, (path + "/" + name).rfind('/')));
+    std::filesystem::create_directories(
+        (path + "/" + name).substr(0, (path + "/" + name).rfind('/')));
     std::ofstream(path + "/" + name) << content;
   }
 };

@@ -11,14 +11,17 @@ namespace {
 
 TEST(CertificateTest, TellsWhatItSays) {
   TestCa test;
-  const KeyCertificate leaf = Must(test.ca.IssueLeaf(
-      {.common_name = "system:node:n1", .organizations = {"system:nodes", "extra"},
-       .dns_sans = {"istiod.istio-system.svc", "b.example"}, .ip_sans = {"10.0.0.1", "fd00::1"}},
-      {}, kDay));
+  const KeyCertificate leaf =
+      Must(test.ca.IssueLeaf({.common_name = "system:node:n1",
+                              .organizations = {"system:nodes", "extra"},
+                              .dns_sans = {"istiod.istio-system.svc", "b.example"},
+                              .ip_sans = {"10.0.0.1", "fd00::1"}},
+                             {}, kDay));
   const Certificate& certificate = leaf.chain.front();
   EXPECT_EQ(certificate.common_name(), "system:node:n1");
   EXPECT_EQ(certificate.organizations(), (std::vector<std::string>{"system:nodes", "extra"}));
-  EXPECT_EQ(certificate.dns_sans(), (std::vector<std::string>{"istiod.istio-system.svc", "b.example"}));
+  EXPECT_EQ(certificate.dns_sans(),
+            (std::vector<std::string>{"istiod.istio-system.svc", "b.example"}));
   EXPECT_EQ(certificate.ip_sans(), (std::vector<std::string>{"10.0.0.1", "fd00::1"}));
   EXPECT_TRUE(certificate.uri_sans().empty());
   EXPECT_EQ(certificate.issuer(), "L=cluster1,CN=Intermediate CA,O=Istio");
@@ -53,7 +56,8 @@ TEST(CertificateTest, RefusesBrokenPem) {
   std::string cut = test.root.chain.front().pem();
   cut.resize(cut.size() / 2);
   EXPECT_FALSE(Certificate::ChainFromPem(cut).ok());
-  const base::Status second = Certificate::ChainFromPem(test.root.chain.front().pem() + cut).status();
+  const base::Status second =
+      Certificate::ChainFromPem(test.root.chain.front().pem() + cut).status();
   EXPECT_THAT(second.message(), ::testing::HasSubstr("certificate 2"));
   std::string damaged = test.root.chain.front().pem();
   damaged[100] = '!';
@@ -79,7 +83,8 @@ TEST(PrivateKeyTest, ReadsItsOwnPemAndOtherForms) {
 TEST(PrivateKeyTest, EncryptedKeysAreRefusedWithoutAskingForAPassword) {
   constexpr std::string_view kEncrypted =
       "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
-      "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+      "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n-----END RSA PRIVATE "
+      "KEY-----\n";
   EXPECT_FALSE(PrivateKey::FromPem(kEncrypted).ok());
 }
 
@@ -97,7 +102,8 @@ TEST(TrustBundleTest, FollowsIntermediatesToARoot) {
   const KeyCertificate leaf = Must(test.ca.IssueLeaf({.dns_sans = {"a.example"}}, {}, kDay));
   ASSERT_EQ(leaf.chain.size(), 2u);
   EXPECT_TRUE(test.roots.Verify(leaf.chain, TestTime()).ok());
-  EXPECT_FALSE(test.roots.Verify({leaf.chain.front()}, TestTime()).ok()) << "intermediate is missing";
+  EXPECT_FALSE(test.roots.Verify({leaf.chain.front()}, TestTime()).ok())
+      << "intermediate is missing";
   EXPECT_FALSE(other.roots.Verify(leaf.chain, TestTime()).ok());
   EXPECT_FALSE(TrustBundle().Verify(leaf.chain, TestTime()).ok());
   EXPECT_FALSE(test.roots.Verify({}, TestTime()).ok());
@@ -124,7 +130,8 @@ TEST(TrustBundleTest, TimeCounts) {
 
 TEST(TrustBundleTest, ALeafMayNotSign) {
   TestCa test;
-  const KeyCertificate leaf = Must(test.ca.IssueLeaf({.common_name = "x", .dns_sans = {"x"}}, {}, kDay));
+  const KeyCertificate leaf =
+      Must(test.ca.IssueLeaf({.common_name = "x", .dns_sans = {"x"}}, {}, kDay));
   const base::Status status = IssuingCa::Create(leaf, test.roots, test.clock).status();
   EXPECT_THAT(status.message(), ::testing::HasSubstr("not a CA certificate"));
 }

@@ -44,9 +44,13 @@ TEST(TokenTest, SignedTokenVerifies) {
 
 TEST(TokenTest, AudienceAndTimesAreChecked) {
   const std::string token = Must(SignToken(SigningKey(), Claims()));
-  EXPECT_THAT(VerifyToken(token, Keys(), {"vault"}, TestTime()).status().message(), HasSubstr("audiences"));
-  EXPECT_THAT(VerifyToken(token, Keys(), {}, TestTime() + std::chrono::hours(12)).status().message(), HasSubstr("expired"));
-  EXPECT_THAT(VerifyToken(token, Keys(), {}, TestTime() - seconds(1)).status().message(), HasSubstr("not valid before"));
+  EXPECT_THAT(VerifyToken(token, Keys(), {"vault"}, TestTime()).status().message(),
+              HasSubstr("audiences"));
+  EXPECT_THAT(
+      VerifyToken(token, Keys(), {}, TestTime() + std::chrono::hours(12)).status().message(),
+      HasSubstr("expired"));
+  EXPECT_THAT(VerifyToken(token, Keys(), {}, TestTime() - seconds(1)).status().message(),
+              HasSubstr("not valid before"));
   TokenClaims legacy = Claims();
   legacy.expires = legacy.not_before = legacy.issued_at = base::Time();
   legacy.audiences.clear();
@@ -56,13 +60,17 @@ TEST(TokenTest, AudienceAndTimesAreChecked) {
 TEST(TokenTest, OtherKeysAndAlgorithmsAreRefused) {
   const std::string token = Must(SignToken(SigningKey(), Claims()));
   const PrivateKey other = Must(PrivateKey::GenerateRsa(2048));
-  EXPECT_EQ(VerifyToken(token, {PublicKey::Of(other)}, {}, TestTime()).status().code(), base::Code::kUnauthenticated);
+  EXPECT_EQ(VerifyToken(token, {PublicKey::Of(other)}, {}, TestTime()).status().code(),
+            base::Code::kUnauthenticated);
   EXPECT_FALSE(VerifyToken(token, {}, {}, TestTime()).ok());
   EXPECT_FALSE(SignToken(Must(PrivateKey::GenerateEcdsaP256()), Claims()).ok());
   const std::string payload = token.substr(token.find('.'), token.rfind('.') - token.find('.') + 1);
-  EXPECT_FALSE(VerifyToken(base::Base64UrlEncode(R"({"alg":"none"})") + payload, Keys(), {}, TestTime()).ok());
+  EXPECT_FALSE(
+      VerifyToken(base::Base64UrlEncode(R"({"alg":"none"})") + payload, Keys(), {}, TestTime())
+          .ok());
   // The classic: HMAC keyed with the public key.
-  const std::string signed_text = base::Base64UrlEncode(R"({"alg":"HS256"})") + payload.substr(0, payload.size() - 1);
+  const std::string signed_text =
+      base::Base64UrlEncode(R"({"alg":"HS256"})") + payload.substr(0, payload.size() - 1);
   const std::string forged =
       signed_text + "." + base::Base64UrlEncode(HmacSha256(SigningKey().public_pem(), signed_text));
   EXPECT_THAT(VerifyToken(forged, Keys(), {}, TestTime()).status().message(), HasSubstr("RS256"));
@@ -81,13 +89,16 @@ TEST(TokenTest, GarbageIsAnErrorNotACrash) {
   std::string nested;
   for (int i = 0; i < 20000; ++i) nested += R"({"a":)";
   for (const std::string& bad :
-       {std::string(), std::string("a.b"), std::string("a.b.c.d"), std::string(".."), std::string("e30.e30"),
-        std::string("e30.W10.e30"), base::Base64UrlEncode("{}") + "." + base::Base64UrlEncode(nested) + ".",
-        std::string(70000, 'a'), base::Base64UrlEncode("{}") + "." + base::Base64UrlEncode(R"({"exp":"soon"})") + ".",
+       {std::string(), std::string("a.b"), std::string("a.b.c.d"), std::string(".."),
+        std::string("e30.e30"), std::string("e30.W10.e30"),
+        base::Base64UrlEncode("{}") + "." + base::Base64UrlEncode(nested) + ".",
+        std::string(70000, 'a'),
+        base::Base64UrlEncode("{}") + "." + base::Base64UrlEncode(R"({"exp":"soon"})") + ".",
         base::Base64UrlEncode("{}") + "." + base::Base64UrlEncode(R"({"exp":1e300})") + "."})
     EXPECT_FALSE(ParseTokenClaims(bad).ok()) << bad.substr(0, 40);
   const TokenClaims odd = Must(ParseTokenClaims(
-      base::Base64UrlEncode("{}") + "." + base::Base64UrlEncode(R"({"sub":7,"aud":["x",1],"kubernetes.io":[1]})") + "."));
+      base::Base64UrlEncode("{}") + "." +
+      base::Base64UrlEncode(R"({"sub":7,"aud":["x",1],"kubernetes.io":[1]})") + "."));
   EXPECT_EQ(odd.subject, "");
   EXPECT_EQ(odd.audiences, std::vector<std::string>{"x"});
 }
@@ -97,7 +108,8 @@ TEST(PublicKeyTest, ReadsKeysCertificatesAndPrivateKeys) {
   EXPECT_EQ(Must(PublicKey::FromPem(key.pem())).id(), key.id());
   EXPECT_EQ(Must(PublicKey::FromPem(SigningKey().pem())).id(), key.id());
   TestCa test;
-  EXPECT_EQ(Must(PublicKey::FromPem(test.root.chain.front().pem())).pem(), test.root.key.public_pem());
+  EXPECT_EQ(Must(PublicKey::FromPem(test.root.chain.front().pem())).pem(),
+            test.root.key.public_pem());
   EXPECT_FALSE(PublicKey::FromPem("none").ok());
   EXPECT_THAT(Must(key.Jwk()), HasSubstr(R"("e":"AQAB")"));
   EXPECT_FALSE(PublicKey::Of(test.root.key).Jwk().ok());

@@ -69,13 +69,13 @@ TEST_F(RecordedWorldTest, EndpointsCarryWhatIstioSays) {
   EXPECT_EQ(e.node, "node-2");
   EXPECT_EQ(e.health, model::Health::kHealthy);
   EXPECT_EQ(e.AllLabels(), (model::Labels{{"app", "helloworld"},
-                                      {"kubernetes.io/hostname", "node-2"},
-                                      {"security.istio.io/tlsMode", "istio"},
-                                      {"topology.istio.io/cluster", "cluster2"},
-                                      {"topology.istio.io/network", "network2"},
-                                      {"topology.kubernetes.io/region", "r2"},
-                                      {"topology.kubernetes.io/zone", "r2z1"},
-                                      {"version", "v2"}}));
+                                          {"kubernetes.io/hostname", "node-2"},
+                                          {"security.istio.io/tlsMode", "istio"},
+                                          {"topology.istio.io/cluster", "cluster2"},
+                                          {"topology.istio.io/network", "network2"},
+                                          {"topology.kubernetes.io/region", "r2"},
+                                          {"topology.kubernetes.io/zone", "r2z1"},
+                                          {"version", "v2"}}));
   EXPECT_EQ(e.provenance->source, "EndpointSlice cluster2 sample/helloworld-x");
   EXPECT_EQ(e.provenance->network_source, "pod label");
   EXPECT_EQ(endpoints.service_accounts,

@@ -41,11 +41,13 @@ Json StaticCluster(const std::string& name) {
     "typed_extension_protocol_options":{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":{
       "@type":"type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
       "explicit_http_config":{"http2_protocol_options":{}}}},
-    "load_assignment":{"cluster_name":")" + name + R"(","endpoints":[{"lb_endpoints":[{"endpoint":{"address":{
+    "load_assignment":{"cluster_name":")" +
+                     name + R"(","endpoints":[{"lb_endpoints":[{"endpoint":{"address":{
       "pipe":{"path":"/nowhere"}}}}]}]}})");
 }
 
-/// Assignments cannot be given to EDS clusters here, so each is checked as that of a STATIC cluster.
+/// Assignments cannot be given to EDS clusters here, so each is checked as that of a STATIC
+/// cluster.
 void AddAssignments(const Json& view, Json* clusters) {
   if (!view.contains("ClusterLoadAssignment")) return;
   for (const Json& assignment : view.at("ClusterLoadAssignment")) {
@@ -75,7 +77,8 @@ Json Bootstrap(const Json& view) {
   Json bootstrap = Json::parse(R"({"node":{"id":"test","cluster":"test"},
     "dynamic_resources":{"ads_config":{"api_type":"GRPC","transport_api_version":"V3",
       "grpc_services":[{"envoy_grpc":{"cluster_name":"xds-grpc"}}]}}})");
-  bootstrap["static_resources"] = {{"clusters", std::move(clusters)}, {"listeners", std::move(listeners)}};
+  bootstrap["static_resources"] = {{"clusters", std::move(clusters)},
+                                   {"listeners", std::move(listeners)}};
   return bootstrap;
 }
 
@@ -88,13 +91,14 @@ std::string EnvoyComplaint(const Json& view) {
   if (mkdtemp(folder.data()) == nullptr) return "cannot make a temporary folder";
   const fs::path file = fs::path(folder) / "bootstrap.json";
   std::ofstream(file) << Bootstrap(view).dump(1);
-  const std::string command =
-      program.string() + " --mode validate -l warning --concurrency 1 -c " + file.string() + " 2>&1";
+  const std::string command = program.string() + " --mode validate -l warning --concurrency 1 -c " +
+                              file.string() + " 2>&1";
   std::string output;
   FILE* pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) return "cannot run Envoy";
   std::array<char, 4096> buffer;
-  while (size_t count = fread(buffer.data(), 1, buffer.size(), pipe)) output.append(buffer.data(), count);
+  while (size_t count = fread(buffer.data(), 1, buffer.size(), pipe))
+    output.append(buffer.data(), count);
   const int status = pclose(pipe);
   if (std::getenv("ISTHMUS_KEEP_BOOTSTRAP") == nullptr) fs::remove_all(folder);
   return status == 0 ? "" : "Envoy refuses it: " + output;

@@ -64,7 +64,8 @@ TEST_P(GoldenTest, MatchesAndEnvoyTakesIt) {
     const fs::path golden = folder / (name + ".json");
     if (std::getenv("ISTHMUS_REWRITE_GOLDENS") != nullptr) std::ofstream(golden) << got;
     EXPECT_EQ(FirstDifference(ReadFile(golden), got), "")
-        << "ISTHMUS_REWRITE_GOLDENS=1 writes the goldens anew; review the difference before you commit it";
+        << "ISTHMUS_REWRITE_GOLDENS=1 writes the goldens anew; review the difference before you "
+           "commit it";
     EXPECT_EQ(EnvoyComplaint(json), "");
   }
 }

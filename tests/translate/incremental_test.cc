@@ -25,19 +25,22 @@ namespace fs = std::filesystem;
 using SnapshotPtr = std::shared_ptr<const model::Snapshot>;
 
 TestWorld ReadWorld(const std::string& scenario) {
-  std::ifstream in(fs::path(ISTHMUS_SOURCE_DIR) / "tests/translate/golden" / scenario / "world.yaml");
+  std::ifstream in(fs::path(ISTHMUS_SOURCE_DIR) / "tests/translate/golden" / scenario /
+                   "world.yaml");
   std::stringstream text;
   text << in.rdbuf();
   return ParseWorld(text.str());
 }
 
 /// All that a proxy is sent, by type and name. Order within a type counts, but for assignments.
-std::map<std::string, std::vector<std::pair<std::string, std::string>>> Bytes(const model::View& view) {
+std::map<std::string, std::vector<std::pair<std::string, std::string>>> Bytes(
+    const model::View& view) {
   std::map<std::string, std::vector<std::pair<std::string, std::string>>> all;
   for (const auto& [type, sets] : view.types) {
     auto& list = all[type];
     for (const auto& set : sets) {
-      for (const auto& resource : set->all()) list.emplace_back(resource->name, std::string(resource->any.view()));
+      for (const auto& resource : set->all())
+        list.emplace_back(resource->name, std::string(resource->any.view()));
     }
     if (type == kEndpointType) std::sort(list.begin(), list.end());
   }
@@ -47,7 +50,8 @@ std::map<std::string, std::vector<std::pair<std::string, std::string>>> Bytes(co
 /// Changes a world at random, always the same way for a seed. What it takes away it can put back.
 class Mutator {
  public:
-  Mutator(const TestWorld& world, unsigned seed) : full_(world.snapshot), now_(world.snapshot), random_(seed) {}
+  Mutator(const TestWorld& world, unsigned seed)
+      : full_(world.snapshot), now_(world.snapshot), random_(seed) {}
 
   SnapshotPtr Step() {
     auto next = std::make_shared<model::Snapshot>(*now_);
@@ -115,13 +119,15 @@ class Mutator {
     auto changed = std::make_shared<model::Service>(*entry->second.front());
     switch (Pick(4)) {
       case 0:
-        for (auto& [cluster, vips] : changed->cluster_vips) vips = {"10.77.0." + std::to_string(1 + Pick(200))};
+        for (auto& [cluster, vips] : changed->cluster_vips)
+          vips = {"10.77.0." + std::to_string(1 + Pick(200))};
         break;
       case 1:
         changed->export_to = {Pick(2) == 0, {changed->ns}};
         break;
       case 2:
-        if (!changed->ports.empty()) changed->ports.front().protocol = static_cast<model::Protocol>(Pick(9));
+        if (!changed->ports.empty())
+          changed->ports.front().protocol = static_cast<model::Protocol>(Pick(9));
         break;
       default:
         changed->node_local = !changed->node_local;
@@ -139,12 +145,14 @@ class Mutator {
         return;
       }
       case 1:
-        next->gateways = next->gateways->empty() ? full_->gateways : std::make_shared<const model::GatewayIndex>();
+        next->gateways = next->gateways->empty() ? full_->gateways
+                                                 : std::make_shared<const model::GatewayIndex>();
         return;
       default:
-        next->credentials = next->credentials->empty()
-                                ? full_->credentials
-                                : std::make_shared<const std::map<std::string, model::Credential>>();
+        next->credentials =
+            next->credentials->empty()
+                ? full_->credentials
+                : std::make_shared<const std::map<std::string, model::Credential>>();
     }
   }
 
@@ -165,7 +173,8 @@ class Mutator {
       if (Pick(3) == 0) copy->endpoints.clear();
       shard = std::move(copy);
     }
-    if (Pick(4) == 0) changed->service_accounts.insert("spiffe://cluster.local/ns/x/sa/" + std::to_string(Pick(3)));
+    if (Pick(4) == 0)
+      changed->service_accounts.insert("spiffe://cluster.local/ns/x/sa/" + std::to_string(Pick(3)));
     (*endpoints)[entry->first] = std::move(changed);
     if (Pick(6) == 0) endpoints->erase(entry->first);
     next->endpoints = std::move(endpoints);
@@ -203,7 +212,8 @@ TEST_P(IncrementalTest, AnySequenceOfChangesEqualsAFreshBuild) {
         ASSERT_EQ(got.at(type).size(), list.size()) << type;
         for (size_t i = 0; i < list.size(); ++i) {
           ASSERT_EQ(got.at(type)[i].first, list[i].first) << type;
-          ASSERT_TRUE(got.at(type)[i].second == list[i].second) << type << " " << list[i].first << " differs";
+          ASSERT_TRUE(got.at(type)[i].second == list[i].second)
+              << type << " " << list[i].first << " differs";
         }
       }
     }
@@ -211,11 +221,13 @@ TEST_P(IncrementalTest, AnySequenceOfChangesEqualsAFreshBuild) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Worlds, IncrementalTest,
-                         testing::Combine(testing::Values("two-networks", "routing", "mtls", "ingress", "egress", "authorization", "sidecar-scope",
-                                                          "locality"),
+                         testing::Combine(testing::Values("two-networks", "routing", "mtls",
+                                                          "ingress", "egress", "authorization",
+                                                          "sidecar-scope", "locality"),
                                           testing::Values(1u, 2u, 3u)),
                          [](const auto& info) {
-                           std::string name = std::get<0>(info.param) + "_" + std::to_string(std::get<1>(info.param));
+                           std::string name = std::get<0>(info.param) + "_" +
+                                              std::to_string(std::get<1>(info.param));
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
@@ -297,8 +309,10 @@ TEST_F(SharingTest, AVirtualServiceChangeTouchesTheRoutesItIsAbout) {
   }
   next->configs.virtual_services = list;
   const auto after = Apply(next, "client");
-  EXPECT_EQ(after->types.at(std::string(kClusterType)), before->types.at(std::string(kClusterType)));
-  EXPECT_EQ(after->types.at(std::string(kListenerType)), before->types.at(std::string(kListenerType)));
+  EXPECT_EQ(after->types.at(std::string(kClusterType)),
+            before->types.at(std::string(kClusterType)));
+  EXPECT_EQ(after->types.at(std::string(kListenerType)),
+            before->types.at(std::string(kListenerType)));
   EXPECT_EQ(after->Find(kRouteType, "9080"), before->Find(kRouteType, "9080"));
   EXPECT_NE(after->Find(kRouteType, "80"), before->Find(kRouteType, "80"));
 }
@@ -310,7 +324,8 @@ TEST_F(SharingTest, ARebuildWithTheSameResultIsNoChange) {
   // The same services again, in new memory.
   auto services = std::make_shared<model::Snapshot::ServiceMap>();
   for (const auto& [host, list] : *next->services) {
-    for (const auto& service : list) (*services)[host].push_back(std::make_shared<model::Service>(*service));
+    for (const auto& service : list)
+      (*services)[host].push_back(std::make_shared<model::Service>(*service));
   }
   next->services = services;
   const auto after = Apply(next, "sidecar");
@@ -318,7 +333,8 @@ TEST_F(SharingTest, ARebuildWithTheSameResultIsNoChange) {
     // The outbound sets come first; those of the workload itself are made anew.
     EXPECT_EQ(after->types.at(type).front(), sets.front()) << type;
   }
-  EXPECT_EQ(after->Find(kListenerType, "virtualInbound"), before->Find(kListenerType, "virtualInbound"));
+  EXPECT_EQ(after->Find(kListenerType, "virtualInbound"),
+            before->Find(kListenerType, "virtualInbound"));
 }
 
 }  // namespace

@@ -23,7 +23,9 @@ using kubeapi::Json;
 namespace v1 = istio::networking::v1;
 namespace security = istio::security::v1;
 
-[[noreturn]] void Fail(const std::string& reason) { throw std::runtime_error("test world: " + reason); }
+[[noreturn]] void Fail(const std::string& reason) {
+  throw std::runtime_error("test world: " + reason);
+}
 
 std::string Text(const Json& object, const char* key, const std::string& fallback = "") {
   return object.contains(key) ? object.at(key).get<std::string>() : fallback;
@@ -75,8 +77,10 @@ void Empty(std::shared_ptr<const config::ObjectList<T>>* list) {
 }
 
 const std::map<std::string, model::Resolution> kResolutions = {
-    {"endpoints", model::Resolution::kEndpoints},      {"dns", model::Resolution::kDns},
-    {"dns-round-robin", model::Resolution::kDnsRoundRobin}, {"passthrough", model::Resolution::kPassthrough},
+    {"endpoints", model::Resolution::kEndpoints},
+    {"dns", model::Resolution::kDns},
+    {"dns-round-robin", model::Resolution::kDnsRoundRobin},
+    {"passthrough", model::Resolution::kPassthrough},
     {"alias", model::Resolution::kAlias},
 };
 const std::map<std::string, model::Health> kHealth = {
@@ -91,14 +95,17 @@ model::Port ReadPort(const Json& object) {
   port.name = Text(object, "name");
   port.number = object.at("number");
   port.target = object.value("target", port.number);
-  port.protocol = model::ParseProtocol(object.value("udp", false), Text(object, "appProtocol"), port.name, port.number);
+  port.protocol = model::ParseProtocol(object.value("udp", false), Text(object, "appProtocol"),
+                                       port.name, port.number);
   return port;
 }
 
-model::Endpoint ReadEndpoint(const Json& object, const model::Service& service, const model::Port& port) {
+model::Endpoint ReadEndpoint(const Json& object, const model::Service& service,
+                             const model::Port& port) {
   model::Endpoint endpoint;
   endpoint.address = Text(object, "address");
-  endpoint.port = static_cast<uint16_t>(object.value("port", port.target > 0 ? port.target : port.number));
+  endpoint.port =
+      static_cast<uint16_t>(object.value("port", port.target > 0 ? port.target : port.number));
   endpoint.port_name = port.name;
   endpoint.cluster = model::ClusterId(Text(object, "cluster", "cluster1"));
   endpoint.network = model::NetworkId(Text(object, "network"));
@@ -108,7 +115,8 @@ model::Endpoint ReadEndpoint(const Json& object, const model::Service& service, 
   endpoint.labels = std::move(labels);
   endpoint.ns = service.ns;
   const std::string account = Text(object, "account");
-  if (!account.empty()) endpoint.service_account = "spiffe://cluster.local/ns/" + service.ns + "/sa/" + account;
+  if (!account.empty())
+    endpoint.service_account = "spiffe://cluster.local/ns/" + service.ns + "/sa/" + account;
   endpoint.weight = object.value("weight", 1u);
   endpoint.health = kHealth.at(Text(object, "health", "healthy"));
   endpoint.node = Text(object, "node");
@@ -117,14 +125,16 @@ model::Endpoint ReadEndpoint(const Json& object, const model::Service& service, 
   return endpoint;
 }
 
-std::shared_ptr<const model::ServiceEndpoints> ReadEndpoints(const Json& list, const model::Service& service) {
+std::shared_ptr<const model::ServiceEndpoints> ReadEndpoints(const Json& list,
+                                                             const model::Service& service) {
   std::map<model::ClusterId, std::shared_ptr<model::ServiceEndpoints::Shard>> shards;
   auto result = std::make_shared<model::ServiceEndpoints>();
   for (const Json& object : list) {
     for (const model::Port& port : service.ports) {
       if (object.contains("portName") && object.at("portName") != port.name) continue;
       model::Endpoint endpoint = ReadEndpoint(object, service, port);
-      if (!endpoint.service_account.empty()) result->service_accounts.insert(endpoint.service_account);
+      if (!endpoint.service_account.empty())
+        result->service_accounts.insert(endpoint.service_account);
       auto& shard = shards[endpoint.cluster];
       if (shard == nullptr) shard = std::make_shared<model::ServiceEndpoints::Shard>();
       shard->provider = service.kubernetes ? "Kubernetes" : "External";
@@ -147,9 +157,11 @@ void ReadService(const Json& object, int order, model::Snapshot::ServiceMap* ser
   service->ns = Text(object, "ns", "default");
   service->name = Text(object, "name");
   service->kubernetes = !object.contains("host");
-  service->hostname = Text(object, "host", service->name + "." + service->ns + ".svc.cluster.local");
+  service->hostname =
+      Text(object, "host", service->name + "." + service->ns + ".svc.cluster.local");
   service->created = base::Time(std::chrono::seconds(object.value("created", order)));
-  for (const Json& port : object.value("ports", Json::array())) service->ports.push_back(ReadPort(port));
+  for (const Json& port : object.value("ports", Json::array()))
+    service->ports.push_back(ReadPort(port));
   service->resolution = kResolutions.at(Text(object, "resolution", "endpoints"));
   service->external = object.value("external", false);
   service->headless = object.value("headless", false);
@@ -161,7 +173,8 @@ void ReadService(const Json& object, int order, model::Snapshot::ServiceMap* ser
     for (const auto& [cluster, vips] : object.at("vips").items()) {
       service->cluster_vips[model::ClusterId(cluster)] = vips.get<std::vector<std::string>>();
     }
-    if (!service->cluster_vips.empty()) service->default_address = service->cluster_vips.begin()->second.front();
+    if (!service->cluster_vips.empty())
+      service->default_address = service->cluster_vips.begin()->second.front();
   }
   service->default_address = Text(object, "address", service->default_address);
   service->auto_address = Text(object, "autoAddress");
@@ -175,7 +188,8 @@ void ReadService(const Json& object, int order, model::Snapshot::ServiceMap* ser
     service->export_to = {false, object.at("exportTo").get<std::set<std::string>>()};
   }
   if (object.contains("endpoints")) {
-    (*endpoints)[service->hostname + "/" + service->ns] = ReadEndpoints(object.at("endpoints"), *service);
+    (*endpoints)[service->hostname + "/" + service->ns] =
+        ReadEndpoints(object.at("endpoints"), *service);
   }
   (*services)[service->hostname].push_back(std::move(service));
 }
@@ -195,7 +209,8 @@ std::shared_ptr<const model::GatewayIndex> ReadGateways(const Json& list) {
 
 model::Proxy ReadProxy(const Json& object) {
   model::Proxy proxy;
-  proxy.type = Text(object, "type", "sidecar") == "router" ? model::ProxyType::kRouter : model::ProxyType::kSidecar;
+  proxy.type = Text(object, "type", "sidecar") == "router" ? model::ProxyType::kRouter
+                                                           : model::ProxyType::kSidecar;
   proxy.pod = Text(object, "pod");
   proxy.ns = Text(object, "ns", "default");
   proxy.id = proxy.pod + "." + proxy.ns;
@@ -232,7 +247,8 @@ std::shared_ptr<const std::map<std::string, model::Credential>> ReadCredentials(
 }
 
 template <typename List>
-void DiffConfigs(const char* kind, const List& before, const List& after, model::ChangeSet* changes) {
+void DiffConfigs(const char* kind, const List& before, const List& after,
+                 model::ChangeSet* changes) {
   if (before.get() == after.get()) return;
   std::map<std::string, const void*> old;
   for (const auto& object : *before) old[object->meta.ns + "/" + object->meta.name] = object.get();
@@ -306,8 +322,9 @@ kubeapi::Json ViewToJson(const model::View& view) {
     }
     // Assignments are spread over sets by a hash; their order means nothing.
     if (type.ends_with("ClusterLoadAssignment")) {
-      std::sort(list.begin(), list.end(),
-                [](const Json& a, const Json& b) { return a.at("clusterName") < b.at("clusterName"); });
+      std::sort(list.begin(), list.end(), [](const Json& a, const Json& b) {
+        return a.at("clusterName") < b.at("clusterName");
+      });
     }
     if (!list.empty()) result[type.substr(type.rfind('.') + 1)] = std::move(list);
   }
@@ -334,13 +351,16 @@ model::ChangeSet Difference(const model::Snapshot& before, const model::Snapshot
   };
   endpoints(before, after);
   endpoints(after, before);
-  DiffConfigs("VirtualService", before.configs.virtual_services, after.configs.virtual_services, &changes);
-  DiffConfigs("DestinationRule", before.configs.destination_rules, after.configs.destination_rules, &changes);
+  DiffConfigs("VirtualService", before.configs.virtual_services, after.configs.virtual_services,
+              &changes);
+  DiffConfigs("DestinationRule", before.configs.destination_rules, after.configs.destination_rules,
+              &changes);
   DiffConfigs("Gateway", before.configs.gateways, after.configs.gateways, &changes);
   DiffConfigs("Sidecar", before.configs.sidecars, after.configs.sidecars, &changes);
-  DiffConfigs("PeerAuthentication", before.configs.peer_authentications, after.configs.peer_authentications, &changes);
-  DiffConfigs("AuthorizationPolicy", before.configs.authorization_policies, after.configs.authorization_policies,
-              &changes);
+  DiffConfigs("PeerAuthentication", before.configs.peer_authentications,
+              after.configs.peer_authentications, &changes);
+  DiffConfigs("AuthorizationPolicy", before.configs.authorization_policies,
+              after.configs.authorization_policies, &changes);
   if (before.credentials != after.credentials) {
     for (const auto& [key, value] : *before.credentials) changes.credentials.insert(key);
     for (const auto& [key, value] : *after.credentials) changes.credentials.insert(key);

@@ -12,8 +12,9 @@
 
 namespace isthmus::translate {
 
-/// A world as tests write it down: services with their endpoints, network gateways, configuration objects and the
-/// proxies that ask. The layout is that of tests/translate/golden/*/world.yaml; see golden/README.md.
+/// A world as tests write it down: services with their endpoints, network gateways, configuration
+/// objects and the proxies that ask. The layout is that of tests/translate/golden/*/world.yaml; see
+/// golden/README.md.
 struct TestWorld {
   std::shared_ptr<model::Snapshot> snapshot;
   std::map<std::string, model::Proxy> proxies;

@@ -11,15 +11,29 @@ constexpr char kRbac[] = "/apis/rbac.authorization.k8s.io/v1";
 
 class AccessTest : public ApiTest {
  protected:
-  void Grant(const std::string& user, const std::string& verb, const std::string& resource, const std::string& name = "") {
+  void Grant(const std::string& user, const std::string& verb, const std::string& resource,
+             const std::string& name = "") {
     Json rule = {{"apiGroups", {""}}, {"resources", {resource}}, {"verbs", {verb}}};
     if (!name.empty()) rule["resourceNames"] = Json::array({name});
-    ASSERT_EQ(Post(std::string(kRbac) + "/namespaces/default/roles", {{"metadata", {{"name", user}}}, {"rules", Json::array({rule})}}).status, 201);
+    ASSERT_EQ(Post(std::string(kRbac) + "/namespaces/default/roles",
+                   {{"metadata", {{"name", user}}}, {"rules", Json::array({rule})}})
+                  .status,
+              201);
     ASSERT_EQ(Post(std::string(kRbac) + "/namespaces/default/rolebindings",
-                   {{"metadata", {{"name", user}}}, {"subjects", Json::array({{{"kind", "User"}, {"name", user}}})}, {"roleRef", {{"kind", "Role"}, {"name", user}}}}).status, 201);
+                   {{"metadata", {{"name", user}}},
+                    {"subjects", Json::array({{{"kind", "User"}, {"name", user}}})},
+                    {"roleRef", {{"kind", "Role"}, {"name", user}}}})
+                  .status,
+              201);
   }
-  int StatusFor(const std::string& user, const std::string& method, const std::string& path, std::vector<std::string> groups = {"system:authenticated"}) {
-    last_ = Send({method, path, {}, {{"content-type", "application/json"}}, "", User{user, "", std::move(groups), {}}});
+  int StatusFor(const std::string& user, const std::string& method, const std::string& path,
+                std::vector<std::string> groups = {"system:authenticated"}) {
+    last_ = Send({method,
+                  path,
+                  {},
+                  {{"content-type", "application/json"}},
+                  "",
+                  User{user, "", std::move(groups), {}}});
     return last_.status;
   }
   Response last_;
@@ -27,12 +41,16 @@ class AccessTest : public ApiTest {
 
 TEST_F(AccessTest, NothingIsAllowedButWhatARoleSays) {
   EXPECT_EQ(StatusFor("jane", "GET", kPods), 403);
-  EXPECT_EQ(Parse(last_)["message"], "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"");
+  EXPECT_EQ(Parse(last_)["message"],
+            "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in "
+            "the namespace \"default\"");
   Grant("jane", "list", "pods");
   EXPECT_EQ(StatusFor("jane", "GET", kPods), 200) << "a new binding counts at once";
   EXPECT_EQ(StatusFor("jane", "GET", "/api/v1/pods"), 403);
   EXPECT_EQ(StatusFor("jane", "GET", std::string(kPods) + "/x"), 403);
-  EXPECT_EQ(Parse(last_)["message"], "pods \"x\" is forbidden: User \"jane\" cannot get resource \"pods\" in API group \"\" in the namespace \"default\"");
+  EXPECT_EQ(Parse(last_)["message"],
+            "pods \"x\" is forbidden: User \"jane\" cannot get resource \"pods\" in API group \"\" "
+            "in the namespace \"default\"");
   ASSERT_EQ(Delete(std::string(kRbac) + "/namespaces/default/rolebindings/jane").status, 200);
   EXPECT_EQ(StatusFor("jane", "GET", kPods), 403);
 }
@@ -49,21 +67,33 @@ TEST_F(AccessTest, EveryoneMayDiscoverAndAskAboutHimself) {
   EXPECT_EQ(StatusFor("jane", "GET", "/apis"), 200);
   EXPECT_EQ(StatusFor("system:anonymous2", "GET", "/apis", {"system:unauthenticated"}), 403);
   EXPECT_EQ(StatusFor("system:anonymous2", "GET", "/version", {"system:unauthenticated"}), 200);
-  const Response self = Send({"POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {}, {}, "{}", User{"jane", "", {"system:authenticated"}, {}}});
+  const Response self = Send({"POST",
+                              "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+                              {},
+                              {},
+                              "{}",
+                              User{"jane", "", {"system:authenticated"}, {}}});
   EXPECT_EQ(Parse(self)["status"]["userInfo"]["username"], "jane");
 }
 
 TEST_F(AccessTest, AggregatedRolesHoldTheirParts) {
   ASSERT_EQ(Post(std::string(kRbac) + "/namespaces/default/rolebindings",
-                 {{"metadata", {{"name", "e"}}}, {"subjects", Json::array({{{"kind", "Group"}, {"name", "team"}}})}, {"roleRef", {{"kind", "ClusterRole"}, {"name", "edit"}}}}).status, 201);
+                 {{"metadata", {{"name", "e"}}},
+                  {"subjects", Json::array({{{"kind", "Group"}, {"name", "team"}}})},
+                  {"roleRef", {{"kind", "ClusterRole"}, {"name", "edit"}}}})
+                .status,
+            201);
   EXPECT_EQ(StatusFor("jane", "GET", kDeployments, {"team"}), 200);
   EXPECT_EQ(StatusFor("jane", "DELETE", std::string(kConfigMaps) + "/x", {"team"}), 404);
-  EXPECT_EQ(StatusFor("jane", "GET", std::string(kRbac) + "/namespaces/default/roles", {"team"}), 403);
+  EXPECT_EQ(StatusFor("jane", "GET", std::string(kRbac) + "/namespaces/default/roles", {"team"}),
+            403);
   EXPECT_EQ(StatusFor("jane", "GET", "/api/v1/namespaces/kube-system/pods", {"team"}), 403);
 }
 
 TEST_F(AccessTest, ImpersonationNeedsARight) {
-  Request request{"GET", kPods, {}, {{"impersonate-user", "jane"}, {"impersonate-group", "team"}}, "", User{"joe", "", {"system:authenticated"}, {}}};
+  Request request{"GET", kPods,
+                  {},    {{"impersonate-user", "jane"}, {"impersonate-group", "team"}},
+                  "",    User{"joe", "", {"system:authenticated"}, {}}};
   EXPECT_TRUE(api_->Impersonate(&request).has_value());
   request.user = admin_;
   EXPECT_FALSE(api_->Impersonate(&request).has_value());
@@ -76,13 +106,25 @@ TEST_F(AccessTest, ImpersonationNeedsARight) {
 TEST_F(AccessTest, ReviewsAnswer) {
   Grant("jane", "list", "pods");
   auto allowed = [&](const char* user, const char* verb) {
-    return Parse(Post("/apis/authorization.k8s.io/v1/subjectaccessreviews",
-                      {{"spec", {{"user", user}, {"resourceAttributes", {{"namespace", "default"}, {"verb", verb}, {"resource", "pods"}}}}}}))["status"]["allowed"].get<bool>();
+    return Parse(Post(
+        "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+        {{"spec",
+          {{"user", user},
+           {"resourceAttributes",
+            {{"namespace", "default"}, {"verb", verb}, {"resource", "pods"}}}}}}))["status"]
+                                                                                  ["allowed"]
+                                                                                      .get<bool>();
   };
   EXPECT_TRUE(allowed("jane", "list"));
   EXPECT_FALSE(allowed("jane", "delete"));
-  const Json rules = Parse(Send({"POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {}, {}, R"({"spec":{"namespace":"default"}})", User{"jane", "", {"system:authenticated"}, {}}}));
-  EXPECT_EQ(rules["status"]["resourceRules"].size(), 3u) << "the grant, and what every user may ask";
+  const Json rules = Parse(Send({"POST",
+                                 "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+                                 {},
+                                 {},
+                                 R"({"spec":{"namespace":"default"}})",
+                                 User{"jane", "", {"system:authenticated"}, {}}}));
+  EXPECT_EQ(rules["status"]["resourceRules"].size(), 3u)
+      << "the grant, and what every user may ask";
   EXPECT_EQ(Get("/apis/authorization.k8s.io/v1/subjectaccessreviews").status, 405);
 }
 
@@ -90,7 +132,8 @@ class TokenTest : public AccessTest {
  protected:
   void SetUp() override {
     AccessTest::SetUp();
-    tokens_ = std::make_unique<TokenIssuer>(api_->engine(), *pki::PrivateKey::GenerateRsa(2048), "https://issuer.example", std::vector<std::string>{});
+    tokens_ = std::make_unique<TokenIssuer>(api_->engine(), *pki::PrivateKey::GenerateRsa(2048),
+                                            "https://issuer.example", std::vector<std::string>{});
     api_->engine().tokens = tokens_.get();
   }
   Json Review(const std::string& token, Json audiences = nullptr) {
@@ -103,8 +146,12 @@ class TokenTest : public AccessTest {
 
 TEST_F(TokenTest, ABoundTokenLivesWithItsPod) {
   ASSERT_EQ(Post(kPods, Pod("web")).status, 201);
-  const Response made = Post("/api/v1/namespaces/default/serviceaccounts/default/token",
-                             {{"spec", {{"audiences", {"istio-ca"}}, {"expirationSeconds", 43200}, {"boundObjectRef", {{"kind", "Pod"}, {"apiVersion", "v1"}, {"name", "web"}}}}}});
+  const Response made =
+      Post("/api/v1/namespaces/default/serviceaccounts/default/token",
+           {{"spec",
+             {{"audiences", {"istio-ca"}},
+              {"expirationSeconds", 43200},
+              {"boundObjectRef", {{"kind", "Pod"}, {"apiVersion", "v1"}, {"name", "web"}}}}}});
   ASSERT_EQ(made.status, 201) << made.body;
   const std::string token = StringAt(Parse(made), {"status", "token"});
   const Json status = Review(token, {"istio-ca", "other"});
@@ -118,24 +165,40 @@ TEST_F(TokenTest, ABoundTokenLivesWithItsPod) {
 }
 
 TEST_F(TokenTest, TokensEndAndForgeriesFail) {
-  const std::string token = StringAt(Parse(Post("/api/v1/namespaces/default/serviceaccounts/default/token", {{"spec", {{"expirationSeconds", 600}}}})), {"status", "token"});
+  const std::string token =
+      StringAt(Parse(Post("/api/v1/namespaces/default/serviceaccounts/default/token",
+                          {{"spec", {{"expirationSeconds", 600}}}})),
+               {"status", "token"});
   EXPECT_EQ(Review(token)["authenticated"], true);
   clock_.Advance(std::chrono::seconds(601));
   EXPECT_FALSE(Review(token).contains("authenticated"));
-  TokenIssuer other(api_->engine(), *pki::PrivateKey::GenerateRsa(2048), "https://issuer.example", {});
-  auto forged = other.Issue("default", Parse(Get("/api/v1/namespaces/default/serviceaccounts/default")), {}, {}, 600, nullptr);
+  TokenIssuer other(api_->engine(), *pki::PrivateKey::GenerateRsa(2048), "https://issuer.example",
+                    {});
+  auto forged =
+      other.Issue("default", Parse(Get("/api/v1/namespaces/default/serviceaccounts/default")), {},
+                  {}, 600, nullptr);
   ASSERT_TRUE(forged.ok());
   EXPECT_FALSE(Review(*forged).contains("authenticated"));
   EXPECT_FALSE(Review("not.a.token").contains("authenticated"));
-  EXPECT_EQ(Post("/api/v1/namespaces/default/serviceaccounts/default/token", {{"spec", {{"expirationSeconds", 10}}}}).status, 422);
-  EXPECT_EQ(Post("/api/v1/namespaces/default/serviceaccounts/nobody/token", {{"spec", Json::object()}}).status, 404);
+  EXPECT_EQ(Post("/api/v1/namespaces/default/serviceaccounts/default/token",
+                 {{"spec", {{"expirationSeconds", 10}}}})
+                .status,
+            422);
+  EXPECT_EQ(
+      Post("/api/v1/namespaces/default/serviceaccounts/nobody/token", {{"spec", Json::object()}})
+          .status,
+      404);
 }
 
 /// Webhooks that the test answers for.
 class FakeWebhooks : public WebhookDispatcher {
  public:
-  void Mutate(std::shared_ptr<Admission> admission, Done done) override { mutate ? mutate(std::move(admission), std::move(done)) : done(std::nullopt); }
-  void Validate(std::shared_ptr<Admission> admission, Done done) override { validate ? validate(std::move(admission), std::move(done)) : done(std::nullopt); }
+  void Mutate(std::shared_ptr<Admission> admission, Done done) override {
+    mutate ? mutate(std::move(admission), std::move(done)) : done(std::nullopt);
+  }
+  void Validate(std::shared_ptr<Admission> admission, Done done) override {
+    validate ? validate(std::move(admission), std::move(done)) : done(std::nullopt);
+  }
   std::function<void(std::shared_ptr<Admission>, Done)> mutate, validate;
 };
 
@@ -151,7 +214,8 @@ class WebhookTest : public ApiTest {
 TEST_F(WebhookTest, AMutatedObjectGetsItsDefaultsAndWarnings) {
   hooks_.mutate = [](auto admission, auto done) {
     EXPECT_EQ(admission->operation, "CREATE");
-    admission->object["spec"]["containers"].push_back({{"name", "istio-proxy"}, {"image", "proxy:1"}});
+    admission->object["spec"]["containers"].push_back(
+        {{"name", "istio-proxy"}, {"image", "proxy:1"}});
     admission->warnings.push_back("hello");
     done(std::nullopt);
   };
@@ -176,13 +240,24 @@ TEST_F(WebhookTest, APatchThatWasOvertakenIsMadeAgain) {
   WebhookDispatcher::Done waiting;
   int calls = 0;
   hooks_.mutate = [&](auto, auto done) {
-    if (++calls == 1) waiting = done;
-    else done(std::nullopt);
+    if (++calls == 1)
+      waiting = done;
+    else
+      done(std::nullopt);
   };
   std::optional<Response> first;
-  api_->Handle({"PATCH", std::string(kConfigMaps) + "/a", {}, {{"content-type", "application/merge-patch+json"}}, R"({"data":{"y":"1"}})", admin_}, [&](Response r) { first = r; });
+  api_->Handle({"PATCH",
+                std::string(kConfigMaps) + "/a",
+                {},
+                {{"content-type", "application/merge-patch+json"}},
+                R"({"data":{"y":"1"}})",
+                admin_},
+               [&](Response r) { first = r; });
   ASSERT_FALSE(first.has_value()) << "its webhook has not answered";
-  ASSERT_EQ(Patch(std::string(kConfigMaps) + "/a", {{"data", {{"x", "2"}}}}, "application/merge-patch+json").status, 200);
+  ASSERT_EQ(Patch(std::string(kConfigMaps) + "/a", {{"data", {{"x", "2"}}}},
+                  "application/merge-patch+json")
+                .status,
+            200);
   waiting(std::nullopt);
   ASSERT_TRUE(first.has_value());
   EXPECT_EQ(first->status, 200);

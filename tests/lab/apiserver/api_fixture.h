@@ -36,7 +36,8 @@ class ApiTest : public ::testing::Test {
         const size_t end = std::min(query.find('&'), query.size());
         const std::string pair = query.substr(0, end);
         const size_t equal = std::min(pair.find('='), pair.size());
-        request.query.emplace_back(pair.substr(0, equal), equal < pair.size() ? pair.substr(equal + 1) : "");
+        request.query.emplace_back(pair.substr(0, equal),
+                                   equal < pair.size() ? pair.substr(equal + 1) : "");
         query.erase(0, std::min(end + 1, query.size()));
       }
     }
@@ -46,27 +47,55 @@ class ApiTest : public ::testing::Test {
     EXPECT_TRUE(out.has_value()) << request.method << " " << request.path << " was not answered";
     return out ? std::move(*out) : Response{};
   }
-  Response Get(const std::string& path, const std::string& accept = "application/json") { return Send({"GET", path, {}, {{"accept", accept}}, "", User{}}); }
-  Response Post(const std::string& path, const Json& body) { return Send({"POST", path, {}, {{"content-type", "application/json"}}, body.dump(), User{}}); }
-  Response Put(const std::string& path, const Json& body) { return Send({"PUT", path, {}, {{"content-type", "application/json"}}, body.dump(), User{}}); }
-  Response Patch(const std::string& path, const Json& body, const std::string& type = "application/strategic-merge-patch+json") {
-    return Send({"PATCH", path, {}, {{"content-type", type}, {"user-agent", "tester/1"}}, body.dump(), User{}});
+  Response Get(const std::string& path, const std::string& accept = "application/json") {
+    return Send({"GET", path, {}, {{"accept", accept}}, "", User{}});
   }
-  Response Apply(const std::string& path, const Json& body, const std::string& manager, bool force = false) {
-    return Patch(path + "?fieldManager=" + manager + (force ? "&force=true" : ""), body, "application/apply-patch+yaml");
+  Response Post(const std::string& path, const Json& body) {
+    return Send({"POST", path, {}, {{"content-type", "application/json"}}, body.dump(), User{}});
+  }
+  Response Put(const std::string& path, const Json& body) {
+    return Send({"PUT", path, {}, {{"content-type", "application/json"}}, body.dump(), User{}});
+  }
+  Response Patch(const std::string& path, const Json& body,
+                 const std::string& type = "application/strategic-merge-patch+json") {
+    return Send({"PATCH",
+                 path,
+                 {},
+                 {{"content-type", type}, {"user-agent", "tester/1"}},
+                 body.dump(),
+                 User{}});
+  }
+  Response Apply(const std::string& path, const Json& body, const std::string& manager,
+                 bool force = false) {
+    return Patch(path + "?fieldManager=" + manager + (force ? "&force=true" : ""), body,
+                 "application/apply-patch+yaml");
   }
   Response Delete(const std::string& path, const Json& options = Json()) {
-    return Send({"DELETE", path, {}, {{"content-type", "application/json"}}, options.is_null() ? "" : options.dump(), User{}});
+    return Send({"DELETE",
+                 path,
+                 {},
+                 {{"content-type", "application/json"}},
+                 options.is_null() ? "" : options.dump(),
+                 User{}});
   }
 
-  static Json PodSpec(const std::string& image = "nginx") { return {{"containers", Json::array({{{"name", "a"}, {"image", image}}})}}; }
+  static Json PodSpec(const std::string& image = "nginx") {
+    return {{"containers", Json::array({{{"name", "a"}, {"image", image}}})}};
+  }
   static Json Pod(const std::string& name, Json labels = Json::object()) {
-    return {{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", {{"name", name}, {"labels", std::move(labels)}}}, {"spec", PodSpec()}};
+    return {{"apiVersion", "v1"},
+            {"kind", "Pod"},
+            {"metadata", {{"name", name}, {"labels", std::move(labels)}}},
+            {"spec", PodSpec()}};
   }
   static Json Deployment(const std::string& name, int replicas = 1) {
-    return {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"metadata", {{"name", name}}},
-            {"spec", {{"replicas", replicas}, {"selector", {{"matchLabels", {{"app", name}}}}},
-                      {"template", {{"metadata", {{"labels", {{"app", name}}}}}, {"spec", PodSpec()}}}}}};
+    return {{"apiVersion", "apps/v1"},
+            {"kind", "Deployment"},
+            {"metadata", {{"name", name}}},
+            {"spec",
+             {{"replicas", replicas},
+              {"selector", {{"matchLabels", {{"app", name}}}}},
+              {"template", {{"metadata", {{"labels", {{"app", name}}}}}, {"spec", PodSpec()}}}}}};
   }
 
   /// A watch whose events gather in a list.
@@ -76,18 +105,22 @@ class ApiTest : public ::testing::Test {
     bool ended = false;
     std::string Types() const {
       std::string out;
-      for (const Json& event : events) out += (out.empty() ? "" : " ") + event["type"].get<std::string>();
+      for (const Json& event : events)
+        out += (out.empty() ? "" : " ") + event["type"].get<std::string>();
       return out;
     }
   };
-  std::shared_ptr<Seen> StartWatch(const std::string& path, const std::string& accept = "application/json") {
+  std::shared_ptr<Seen> StartWatch(const std::string& path,
+                                   const std::string& accept = "application/json") {
     Response response = Get(path, accept);
     EXPECT_EQ(response.status, 200) << response.body;
     auto seen = std::make_shared<Seen>();
     seen->watch = response.watch;
     EXPECT_TRUE(seen->watch);
     if (seen->watch)
-      seen->watch->Run([raw = seen.get()](base::Slice line) { raw->events.push_back(Json::parse(line.view())); }, [raw = seen.get()] { raw->ended = true; });
+      seen->watch->Run(
+          [raw = seen.get()](base::Slice line) { raw->events.push_back(Json::parse(line.view())); },
+          [raw = seen.get()] { raw->ended = true; });
     return seen;
   }
 

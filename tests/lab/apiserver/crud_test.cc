@@ -17,7 +17,8 @@ TEST_F(CrudTest, CreateGivesIdentityAndDefaults) {
   EXPECT_EQ(pod["spec"]["dnsPolicy"], "ClusterFirst");
   EXPECT_EQ(pod["spec"]["serviceAccountName"], "default");
   EXPECT_EQ(pod["spec"]["containers"][0]["imagePullPolicy"], "Always");
-  EXPECT_EQ(pod["spec"]["containers"][0]["volumeMounts"][0]["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+  EXPECT_EQ(pod["spec"]["containers"][0]["volumeMounts"][0]["mountPath"],
+            "/var/run/secrets/kubernetes.io/serviceaccount");
   EXPECT_EQ(pod["spec"]["tolerations"].size(), 2u);
   EXPECT_EQ(pod["status"]["phase"], "Pending");
   EXPECT_EQ(pod["status"]["qosClass"], "BestEffort");
@@ -28,14 +29,16 @@ TEST_F(CrudTest, GenerateNameMakesDistinctNames) {
   Json pod = Pod("x");
   pod["metadata"].erase("name");
   pod["metadata"]["generateName"] = "web-";
-  const std::string one = StringAt(Parse(Post(kPods, pod)), {"metadata", "name"}), two = StringAt(Parse(Post(kPods, pod)), {"metadata", "name"});
+  const std::string one = StringAt(Parse(Post(kPods, pod)), {"metadata", "name"}),
+                    two = StringAt(Parse(Post(kPods, pod)), {"metadata", "name"});
   EXPECT_EQ(one.size(), 9u);
   EXPECT_NE(one, two);
 }
 
 TEST_F(CrudTest, ErrorsReadAsKubectlPrintsThem) {
   EXPECT_EQ(Parse(Get(std::string(kPods) + "/none"))["message"], "pods \"none\" not found");
-  EXPECT_EQ(Parse(Get("/apis/apps/v1/namespaces/default/deployments/none"))["message"], "deployments.apps \"none\" not found");
+  EXPECT_EQ(Parse(Get("/apis/apps/v1/namespaces/default/deployments/none"))["message"],
+            "deployments.apps \"none\" not found");
   ASSERT_EQ(Post(kPods, Pod("web")).status, 201);
   const Response again = Post(kPods, Pod("web"));
   EXPECT_EQ(again.status, 409);
@@ -48,21 +51,36 @@ TEST_F(CrudTest, ErrorsReadAsKubectlPrintsThem) {
   bad["spec"].erase("selector");
   const Response invalid = Post(kDeployments, bad);
   EXPECT_EQ(invalid.status, 422);
-  EXPECT_NE(Parse(invalid)["message"].get<std::string>().find("Deployment.apps \"web\" is invalid: spec.selector: Required value"), std::string::npos) << invalid.body;
+  EXPECT_NE(Parse(invalid)["message"].get<std::string>().find(
+                "Deployment.apps \"web\" is invalid: spec.selector: Required value"),
+            std::string::npos)
+      << invalid.body;
   EXPECT_EQ(Get("/apis/none.example/v1/things").status, 404);
 }
 
 TEST_F(CrudTest, WrongTypesAndBrokenBodiesAreRefused) {
-  EXPECT_EQ(Send({"POST", kPods, {}, {{"content-type", "application/json"}}, "{", User{}}).status, 400);
-  EXPECT_EQ(Send({"POST", kPods, {}, {{"content-type", "application/json"}}, "[1]", User{}}).status, 400);
-  EXPECT_EQ(Send({"POST", kPods, {}, {{"content-type", "application/vnd.kubernetes.protobuf"}}, "k8s", User{}}).status, 400);
+  EXPECT_EQ(Send({"POST", kPods, {}, {{"content-type", "application/json"}}, "{", User{}}).status,
+            400);
+  EXPECT_EQ(Send({"POST", kPods, {}, {{"content-type", "application/json"}}, "[1]", User{}}).status,
+            400);
+  EXPECT_EQ(Send({"POST",
+                  kPods,
+                  {},
+                  {{"content-type", "application/vnd.kubernetes.protobuf"}},
+                  "k8s",
+                  User{}})
+                .status,
+            400);
   EXPECT_EQ(Post(kPods, {{"metadata", 3}}).status, 400);
   EXPECT_EQ(Post(kPods, {{"metadata", {{"name", "a"}}}, {"spec", "text"}}).status, 400);
-  EXPECT_EQ(Post(kPods, {{"metadata", {{"name", "a"}}}, {"spec", {{"containers", {1, 2}}}}}).status, 400);
+  EXPECT_EQ(Post(kPods, {{"metadata", {{"name", "a"}}}, {"spec", {{"containers", {1, 2}}}}}).status,
+            400);
   Json deployment = Deployment("web");
   deployment["spec"]["replicas"] = "three";
   EXPECT_EQ(Post(kDeployments, deployment).status, 400);
-  EXPECT_EQ(Post(kPods, {{"kind", "Service"}, {"apiVersion", "v1"}, {"metadata", {{"name", "a"}}}}).status, 400);
+  EXPECT_EQ(Post(kPods, {{"kind", "Service"}, {"apiVersion", "v1"}, {"metadata", {{"name", "a"}}}})
+                .status,
+            400);
 }
 
 TEST_F(CrudTest, UnknownFieldsAreDroppedWithAWarningOrRefusedWhenStrict) {
@@ -75,7 +93,8 @@ TEST_F(CrudTest, UnknownFieldsAreDroppedWithAWarningOrRefusedWhenStrict) {
   map["metadata"]["name"] = "b";
   const Response strict = Post(std::string(kConfigMaps) + "?fieldValidation=Strict", map);
   EXPECT_EQ(strict.status, 400);
-  EXPECT_NE(strict.body.find("strict decoding error: unknown field \\\"dta\\\""), std::string::npos) << strict.body;
+  EXPECT_NE(strict.body.find("strict decoding error: unknown field \\\"dta\\\""), std::string::npos)
+      << strict.body;
 }
 
 TEST_F(CrudTest, UpdateChecksTheResourceVersion) {
@@ -91,7 +110,8 @@ TEST_F(CrudTest, UpdateChecksTheResourceVersion) {
 }
 
 TEST_F(CrudTest, AnUpdateThatChangesNothingWritesNothing) {
-  const Json map = Parse(Post(kConfigMaps, {{"metadata", {{"name", "a"}}}, {"data", {{"k", "1"}}}}));
+  const Json map =
+      Parse(Post(kConfigMaps, {{"metadata", {{"name", "a"}}}, {"data", {{"k", "1"}}}}));
   const int64_t before = store_->version();
   const Json again = Parse(Put(std::string(kConfigMaps) + "/a", map));
   EXPECT_EQ(again, map);
@@ -118,18 +138,27 @@ TEST_F(CrudTest, StatusAndSpecAreWrittenApart) {
 TEST_F(CrudTest, PatchesOfEachKind) {
   ASSERT_EQ(Post(kDeployments, Deployment("web")).status, 201);
   const std::string path = std::string(kDeployments) + "/web";
-  Json out = Parse(Patch(path, {{"spec", {{"template", {{"spec", {{"containers", Json::array({{{"name", "b"}, {"image", "two"}}})}}}}}}}}));
+  Json out = Parse(Patch(
+      path,
+      {{"spec",
+        {{"template",
+          {{"spec", {{"containers", Json::array({{{"name", "b"}, {"image", "two"}}})}}}}}}}}));
   EXPECT_EQ(out["spec"]["template"]["spec"]["containers"].size(), 2u) << "containers merge by name";
   out = Parse(Patch(path, {{"spec", {{"replicas", 5}}}}, "application/merge-patch+json"));
   EXPECT_EQ(out["spec"]["replicas"], 5);
-  out = Parse(Patch(path, Json::array({{{"op", "replace"}, {"path", "/spec/replicas"}, {"value", 6}}}), "application/json-patch+json"));
+  out = Parse(Patch(path,
+                    Json::array({{{"op", "replace"}, {"path", "/spec/replicas"}, {"value", 6}}}),
+                    "application/json-patch+json"));
   EXPECT_EQ(out["spec"]["replicas"], 6);
   EXPECT_EQ(Patch(path, Json::object(), "text/plain").status, 415);
   EXPECT_EQ(Patch(std::string(kDeployments) + "/none", Json::object()).status, 404);
 }
 
 TEST_F(CrudTest, ServerSideApplyCreatesOwnsAndConflicts) {
-  Json map = {{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"metadata", {{"name", "a"}}}, {"data", {{"k", "1"}, {"l", "1"}}}};
+  Json map = {{"apiVersion", "v1"},
+              {"kind", "ConfigMap"},
+              {"metadata", {{"name", "a"}}},
+              {"data", {{"k", "1"}, {"l", "1"}}}};
   EXPECT_EQ(Apply(std::string(kConfigMaps) + "/a", map, "one").status, 201);
   const int64_t before = store_->version();
   EXPECT_EQ(Apply(std::string(kConfigMaps) + "/a", map, "one").status, 200);
@@ -152,17 +181,24 @@ TEST_F(CrudTest, FinalizersHoldADeletedObject) {
   EXPECT_EQ(marked["kind"], "ConfigMap");
   EXPECT_TRUE(marked["metadata"].contains("deletionTimestamp"));
   EXPECT_EQ(Get(std::string(kConfigMaps) + "/a").status, 200);
-  EXPECT_EQ(Patch(std::string(kConfigMaps) + "/a", {{"metadata", {{"finalizers", nullptr}}}}, "application/merge-patch+json").status, 200);
+  EXPECT_EQ(Patch(std::string(kConfigMaps) + "/a", {{"metadata", {{"finalizers", nullptr}}}},
+                  "application/merge-patch+json")
+                .status,
+            200);
   EXPECT_EQ(Get(std::string(kConfigMaps) + "/a").status, 404);
 }
 
 TEST_F(CrudTest, ABoundPodIsGivenItsGrace) {
   ASSERT_EQ(Post(kPods, Pod("web")).status, 201);
-  ASSERT_EQ(Post(std::string(kPods) + "/web/binding", {{"target", {{"kind", "Node"}, {"name", "n1"}}}}).status, 201);
+  ASSERT_EQ(
+      Post(std::string(kPods) + "/web/binding", {{"target", {{"kind", "Node"}, {"name", "n1"}}}})
+          .status,
+      201);
   EXPECT_EQ(Post(std::string(kPods) + "/web/binding", {{"target", {{"name", "n2"}}}}).status, 409);
   const Json marked = Parse(Delete(std::string(kPods) + "/web"));
   EXPECT_EQ(marked["metadata"]["deletionGracePeriodSeconds"], 30);
-  EXPECT_EQ(marked["metadata"]["deletionTimestamp"], base::FormatTime(clock_.Now() + std::chrono::seconds(30)));
+  EXPECT_EQ(marked["metadata"]["deletionTimestamp"],
+            base::FormatTime(clock_.Now() + std::chrono::seconds(30)));
   EXPECT_EQ(Get(std::string(kPods) + "/web").status, 200);
   ASSERT_EQ(Delete(std::string(kPods) + "/web", {{"gracePeriodSeconds", 0}}).status, 200);
   EXPECT_EQ(Get(std::string(kPods) + "/web").status, 404);
@@ -173,18 +209,23 @@ TEST_F(CrudTest, ABoundPodIsGivenItsGrace) {
 
 TEST_F(CrudTest, PreconditionsOfADeletion) {
   const Json map = Parse(Post(kConfigMaps, {{"metadata", {{"name", "a"}}}}));
-  EXPECT_EQ(Delete(std::string(kConfigMaps) + "/a", {{"preconditions", {{"uid", "other"}}}}).status, 409);
-  const Json status = Parse(Delete(std::string(kConfigMaps) + "/a", {{"preconditions", {{"uid", map["metadata"]["uid"]}}}}));
+  EXPECT_EQ(Delete(std::string(kConfigMaps) + "/a", {{"preconditions", {{"uid", "other"}}}}).status,
+            409);
+  const Json status = Parse(Delete(std::string(kConfigMaps) + "/a",
+                                   {{"preconditions", {{"uid", map["metadata"]["uid"]}}}}));
   EXPECT_EQ(status["status"], "Success");
   EXPECT_EQ(status["details"]["kind"], "configmaps");
 }
 
 TEST_F(CrudTest, ANamespaceLivesUntilItIsFinalized) {
   ASSERT_EQ(Post("/api/v1/namespaces", {{"metadata", {{"name", "team"}}}}).status, 201);
-  EXPECT_EQ(StringAt(Parse(Get("/api/v1/namespaces/team")), {"metadata", "labels", "kubernetes.io/metadata.name"}), "team");
+  EXPECT_EQ(StringAt(Parse(Get("/api/v1/namespaces/team")),
+                     {"metadata", "labels", "kubernetes.io/metadata.name"}),
+            "team");
   Json marked = Parse(Delete("/api/v1/namespaces/team"));
   EXPECT_EQ(marked["status"]["phase"], "Terminating");
-  const Response refused = Post("/api/v1/namespaces/team/configmaps", {{"metadata", {{"name", "a"}}}});
+  const Response refused =
+      Post("/api/v1/namespaces/team/configmaps", {{"metadata", {{"name", "a"}}}});
   EXPECT_EQ(refused.status, 403);
   EXPECT_EQ(Parse(refused)["details"]["causes"][0]["reason"], "NamespaceTerminating");
   marked["spec"]["finalizers"] = Json::array();
@@ -194,20 +235,27 @@ TEST_F(CrudTest, ANamespaceLivesUntilItIsFinalized) {
 }
 
 TEST_F(CrudTest, DryRunStoresNothing) {
-  EXPECT_EQ(Post(std::string(kConfigMaps) + "?dryRun=All", {{"metadata", {{"name", "a"}}}}).status, 201);
+  EXPECT_EQ(Post(std::string(kConfigMaps) + "?dryRun=All", {{"metadata", {{"name", "a"}}}}).status,
+            201);
   EXPECT_EQ(Get(std::string(kConfigMaps) + "/a").status, 404);
-  EXPECT_EQ(Post(std::string(kConfigMaps) + "?dryRun=Some", {{"metadata", {{"name", "a"}}}}).status, 422);
+  EXPECT_EQ(Post(std::string(kConfigMaps) + "?dryRun=Some", {{"metadata", {{"name", "a"}}}}).status,
+            422);
 }
 
 TEST_F(CrudTest, DeleteCollectionTakesTheSelectedOnes) {
-  for (const char* name : {"a", "b", "c"}) Post(kConfigMaps, {{"metadata", {{"name", name}, {"labels", {{"keep", name == std::string("b") ? "yes" : "no"}}}}}});
+  for (const char* name : {"a", "b", "c"})
+    Post(kConfigMaps,
+         {{"metadata",
+           {{"name", name}, {"labels", {{"keep", name == std::string("b") ? "yes" : "no"}}}}}});
   EXPECT_EQ(Delete(std::string(kConfigMaps) + "?labelSelector=keep=no").status, 200);
   EXPECT_EQ(Get(std::string(kConfigMaps) + "/a").status, 404);
   EXPECT_EQ(Get(std::string(kConfigMaps) + "/b").status, 200);
 }
 
 TEST_F(CrudTest, ServicesGetAddressesAndNodePorts) {
-  const Json service = {{"metadata", {{"name", "web"}}}, {"spec", {{"type", "LoadBalancer"}, {"ports", Json::array({{{"port", 80}}})}}}};
+  const Json service = {
+      {"metadata", {{"name", "web"}}},
+      {"spec", {{"type", "LoadBalancer"}, {"ports", Json::array({{{"port", 80}}})}}}};
   const Json made = Parse(Post(kServices, service));
   const std::string ip = StringAt(made, {"spec", "clusterIP"});
   EXPECT_TRUE(ip.starts_with("10.96.")) << made.dump();
@@ -219,7 +267,8 @@ TEST_F(CrudTest, ServicesGetAddressesAndNodePorts) {
   EXPECT_LE(port, 32767);
   EXPECT_EQ(made["spec"]["externalTrafficPolicy"], "Cluster");
   // A client that applies what it wrote keeps what it was given.
-  const Json patched = Parse(Patch(std::string(kServices) + "/web", {{"spec", {{"externalIPs", {"192.168.229.100"}}}}}));
+  const Json patched = Parse(
+      Patch(std::string(kServices) + "/web", {{"spec", {{"externalIPs", {"192.168.229.100"}}}}}));
   EXPECT_EQ(patched["spec"]["clusterIP"], ip);
   EXPECT_EQ(patched["spec"]["ports"][0]["nodePort"], port);
   Json taken = service;
@@ -230,12 +279,15 @@ TEST_F(CrudTest, ServicesGetAddressesAndNodePorts) {
   EXPECT_NE(refused.body.find("provided port is already allocated"), std::string::npos);
   ASSERT_EQ(Delete(std::string(kServices) + "/web").status, 200);
   EXPECT_EQ(Post(kServices, taken).status, 201) << "a deleted service gives its port back";
-  const Json headless = Parse(Post(kServices, {{"metadata", {{"name", "h"}}}, {"spec", {{"clusterIP", "None"}}}}));
+  const Json headless =
+      Parse(Post(kServices, {{"metadata", {{"name", "h"}}}, {"spec", {{"clusterIP", "None"}}}}));
   EXPECT_EQ(headless["spec"]["clusterIP"], "None");
 }
 
 TEST_F(CrudTest, StringDataBecomesData) {
-  const Json secret = Parse(Post("/api/v1/namespaces/default/secrets", {{"metadata", {{"name", "a"}}}, {"stringData", {{"k", "hello"}}}}));
+  const Json secret =
+      Parse(Post("/api/v1/namespaces/default/secrets",
+                 {{"metadata", {{"name", "a"}}}, {"stringData", {{"k", "hello"}}}}));
   EXPECT_EQ(secret["data"]["k"], "aGVsbG8=");
   EXPECT_FALSE(secret.contains("stringData"));
   EXPECT_EQ(secret["type"], "Opaque");
@@ -247,7 +299,10 @@ TEST_F(CrudTest, ScaleReadsAndWritesReplicas) {
   EXPECT_EQ(scale["kind"], "Scale");
   EXPECT_EQ(scale["spec"]["replicas"], 2);
   EXPECT_EQ(scale["status"]["selector"], "app=web");
-  ASSERT_EQ(Patch(std::string(kDeployments) + "/web/scale", {{"spec", {{"replicas", 0}}}}, "application/merge-patch+json").status, 200);
+  ASSERT_EQ(Patch(std::string(kDeployments) + "/web/scale", {{"spec", {{"replicas", 0}}}},
+                  "application/merge-patch+json")
+                .status,
+            200);
   const Json deployment = Parse(Get(std::string(kDeployments) + "/web"));
   EXPECT_EQ(deployment["spec"]["replicas"], 0);
   EXPECT_EQ(deployment["metadata"]["generation"], 2);

@@ -20,12 +20,34 @@ TEST_F(FormsTest, PodsReadAsKubectlShowsThem) {
   Json pod = Pod("web");
   pod["spec"]["containers"].push_back({{"name", "istio-proxy"}, {"image", "p:1"}});
   ASSERT_EQ(Post(kPods, pod).status, 201);
-  EXPECT_EQ(Cells(std::string(kPods) + "/web"), Json::array({"web", "0/2", "Pending", "0", "0s", "<none>", "<none>", "<none>", "<none>"}));
-  auto set = [&](Json status) { ASSERT_EQ(Patch(std::string(kPods) + "/web/status", {{"status", std::move(status)}}, "application/merge-patch+json").status, 200); };
-  const Json running = {{"name", "a"}, {"ready", true}, {"restartCount", 0}, {"image", ""}, {"imageID", ""}, {"state", {{"running", {{"startedAt", "2026-01-01T00:00:00Z"}}}}}};
-  Json crashing = {{"name", "istio-proxy"}, {"ready", false}, {"restartCount", 3}, {"image", ""}, {"imageID", ""}, {"state", {{"waiting", {{"reason", "CrashLoopBackOff"}}}}},
-                   {"lastState", {{"terminated", {{"exitCode", 1}, {"finishedAt", base::FormatTime(clock_.Now() - std::chrono::seconds(42))}}}}}};
-  set({{"phase", "Running"}, {"podIP", "10.1.0.2"}, {"podIPs", Json::array({{{"ip", "10.1.0.2"}}})}, {"containerStatuses", Json::array({running, crashing})}});
+  EXPECT_EQ(
+      Cells(std::string(kPods) + "/web"),
+      Json::array({"web", "0/2", "Pending", "0", "0s", "<none>", "<none>", "<none>", "<none>"}));
+  auto set = [&](Json status) {
+    ASSERT_EQ(Patch(std::string(kPods) + "/web/status", {{"status", std::move(status)}},
+                    "application/merge-patch+json")
+                  .status,
+              200);
+  };
+  const Json running = {
+      {"name", "a"},       {"ready", true},
+      {"restartCount", 0}, {"image", ""},
+      {"imageID", ""},     {"state", {{"running", {{"startedAt", "2026-01-01T00:00:00Z"}}}}}};
+  Json crashing = {
+      {"name", "istio-proxy"},
+      {"ready", false},
+      {"restartCount", 3},
+      {"image", ""},
+      {"imageID", ""},
+      {"state", {{"waiting", {{"reason", "CrashLoopBackOff"}}}}},
+      {"lastState",
+       {{"terminated",
+         {{"exitCode", 1},
+          {"finishedAt", base::FormatTime(clock_.Now() - std::chrono::seconds(42))}}}}}};
+  set({{"phase", "Running"},
+       {"podIP", "10.1.0.2"},
+       {"podIPs", Json::array({{{"ip", "10.1.0.2"}}})},
+       {"containerStatuses", Json::array({running, crashing})}});
   const Json cells = Cells(std::string(kPods) + "/web");
   EXPECT_EQ(cells[1], "1/2");
   EXPECT_EQ(cells[2], "CrashLoopBackOff");
@@ -34,10 +56,26 @@ TEST_F(FormsTest, PodsReadAsKubectlShowsThem) {
 }
 
 TEST_F(FormsTest, ServicesReadAsKubectlShowsThem) {
-  ASSERT_EQ(Post(kServices, {{"metadata", {{"name", "gw"}}}, {"spec", {{"type", "LoadBalancer"}, {"clusterIP", "10.96.5.5"}, {"ports", Json::array({{{"port", 80}, {"nodePort", 30080}}})}}}}).status, 201);
-  EXPECT_EQ(Cells(std::string(kServices) + "/gw"), Json::array({"gw", "LoadBalancer", "10.96.5.5", "<pending>", "80:30080/TCP", "0s", "<none>"}));
-  ASSERT_EQ(Patch(std::string(kServices) + "/gw", {{"spec", {{"externalIPs", {"192.168.229.100"}}}}}).status, 200);
-  ASSERT_EQ(Patch(std::string(kServices) + "/gw/status", {{"status", {{"loadBalancer", {{"ingress", Json::array({{{"ip", "192.0.2.7"}}})}}}}}}, "application/merge-patch+json").status, 200);
+  ASSERT_EQ(Post(kServices, {{"metadata", {{"name", "gw"}}},
+                             {"spec",
+                              {{"type", "LoadBalancer"},
+                               {"clusterIP", "10.96.5.5"},
+                               {"ports", Json::array({{{"port", 80}, {"nodePort", 30080}}})}}}})
+                .status,
+            201);
+  EXPECT_EQ(Cells(std::string(kServices) + "/gw"),
+            Json::array(
+                {"gw", "LoadBalancer", "10.96.5.5", "<pending>", "80:30080/TCP", "0s", "<none>"}));
+  ASSERT_EQ(
+      Patch(std::string(kServices) + "/gw", {{"spec", {{"externalIPs", {"192.168.229.100"}}}}})
+          .status,
+      200);
+  ASSERT_EQ(
+      Patch(std::string(kServices) + "/gw/status",
+            {{"status", {{"loadBalancer", {{"ingress", Json::array({{{"ip", "192.0.2.7"}}})}}}}}},
+            "application/merge-patch+json")
+          .status,
+      200);
   EXPECT_EQ(Cells(std::string(kServices) + "/gw")[3], "192.0.2.7,192.168.229.100");
 }
 
@@ -55,7 +93,8 @@ TEST(HumanDurationTest, ReadsAsKubectlPrintsIt) {
 }
 
 TEST(JsonPathTest, FindsWhatColumnsName) {
-  const Json value = {{"a", {{{"type", "x"}, {"v", 1}}, {{"type", "Ready"}, {"v", 2}}}}, {"l", {{"a.b/c", "d"}}}};
+  const Json value = {{"a", {{{"type", "x"}, {"v", 1}}, {{"type", "Ready"}, {"v", 2}}}},
+                      {"l", {{"a.b/c", "d"}}}};
   auto text = [&](const char* path) {
     std::string out;
     for (const Json* each : EvaluatePath(value, path)) out += PlainText(*each) + ";";
@@ -77,51 +116,87 @@ TEST_F(FormsTest, DiscoveryListsKindsInBothForms) {
   std::vector<std::string> names;
   for (const Json& row : old["resources"]) names.push_back(row["name"]);
   EXPECT_NE(std::find(names.begin(), names.end(), "deployments/scale"), names.end());
-  const Response aggregated = Get("/apis", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json");
-  EXPECT_EQ(aggregated.content_type, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+  const Response aggregated =
+      Get("/apis",
+          "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json");
+  EXPECT_EQ(aggregated.content_type,
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
   EXPECT_EQ(Parse(aggregated)["kind"], "APIGroupDiscoveryList");
   EXPECT_EQ(Parse(Get("/api"))["versions"], Json::array({"v1"}));
 }
 
 TEST_F(FormsTest, OpenApiTellsMergeKeysAndParameters) {
   const Json document = Parse(Get("/openapi/v3/apis/apps/v1"));
-  const Json& spec = document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+  const Json& spec =
+      document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
   EXPECT_EQ(spec["x-kubernetes-patch-merge-key"], "name");
-  const Json& patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+  const Json& patch =
+      document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
   std::vector<std::string> parameters;
   for (const Json& each : patch["parameters"]) parameters.push_back(each["name"]);
   EXPECT_NE(std::find(parameters.begin(), parameters.end(), "fieldValidation"), parameters.end());
   EXPECT_EQ(Get("/openapi/v3/apis/none.example/v1").status, 404);
-  const Response old = Get("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
-  EXPECT_EQ(old.body.substr(0, 5), std::string("\x0a\x03" "2.0"));
+  const Response old =
+      Get("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+  EXPECT_EQ(old.body.substr(0, 5), std::string("\x0a\x03"
+                                               "2.0"));
 }
 
 TEST(ProtobufTest, ReadsWhatTypedClientsSend) {
   // A ConfigMap: metadata{name: "a", labels{"k": "v"}}, data{"x": "y"}.
-  auto field = [](int number, const std::string& bytes) { return std::string(1, static_cast<char>(number << 3 | 2)) + static_cast<char>(bytes.size()) + bytes; };
+  auto field = [](int number, const std::string& bytes) {
+    return std::string(1, static_cast<char>(number << 3 | 2)) + static_cast<char>(bytes.size()) +
+           bytes;
+  };
   const std::string entry = field(1, "k") + field(2, "v"), data = field(1, "x") + field(2, "y");
-  const std::string map = field(1, field(1, "a") + field(3, "") + field(11, entry)) + field(2, data);
-  const std::string body = std::string("k8s\0", 4) + field(1, field(1, "v1") + field(2, "ConfigMap")) + field(2, map);
+  const std::string map =
+      field(1, field(1, "a") + field(3, "") + field(11, entry)) + field(2, data);
+  const std::string body =
+      std::string("k8s\0", 4) + field(1, field(1, "v1") + field(2, "ConfigMap")) + field(2, map);
   auto decoded = DecodeProtobuf(body);
   ASSERT_TRUE(decoded.ok()) << decoded.status().message();
-  EXPECT_EQ(*decoded, (Json{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"metadata", {{"name", "a"}, {"labels", {{"k", "v"}}}}}, {"data", {{"x", "y"}}}}));
+  EXPECT_EQ(*decoded, (Json{{"apiVersion", "v1"},
+                            {"kind", "ConfigMap"},
+                            {"metadata", {{"name", "a"}, {"labels", {{"k", "v"}}}}},
+                            {"data", {{"x", "y"}}}}));
 }
 
 TEST(ProtobufTest, BrokenBytesAreAnError) {
-  for (std::string bytes : {std::string(""), std::string("k8s"), std::string("k8s\0\xff\xff\xff", 7), std::string("k8s\0\x0a\x7f", 6), std::string("k8s\0\x12\x02\x0a\xff", 8)})
+  for (std::string bytes :
+       {std::string(""), std::string("k8s"), std::string("k8s\0\xff\xff\xff", 7),
+        std::string("k8s\0\x0a\x7f", 6), std::string("k8s\0\x12\x02\x0a\xff", 8)})
     EXPECT_FALSE(DecodeProtobuf(bytes).ok());
   // Every cut of a good body is refused or read, never worse.
-  const std::string good = std::string("k8s\0\x0a\x0f\x0a\x02v1\x12\x09" "ConfigMap\x12\x05\x0a\x03\x0a\x01" "a", 30);
+  const std::string good = std::string(
+      "k8s\0\x0a\x0f\x0a\x02v1\x12\x09"
+      "ConfigMap\x12\x05\x0a\x03\x0a\x01"
+      "a",
+      30);
   for (size_t i = 0; i <= good.size(); ++i) (void)DecodeProtobuf(good.substr(0, i));
 }
 
 TEST_F(FormsTest, NewEventsAreOldEventsByOtherNames) {
-  ASSERT_EQ(Post("/api/v1/namespaces/default/events", {{"metadata", {{"name", "e"}}}, {"involvedObject", {{"kind", "Pod"}, {"name", "web"}}}, {"message", "m"}, {"reason", "R"}, {"type", "Normal"}}).status, 201);
+  ASSERT_EQ(Post("/api/v1/namespaces/default/events",
+                 {{"metadata", {{"name", "e"}}},
+                  {"involvedObject", {{"kind", "Pod"}, {"name", "web"}}},
+                  {"message", "m"},
+                  {"reason", "R"},
+                  {"type", "Normal"}})
+                .status,
+            201);
   const Json event = Parse(Get("/apis/events.k8s.io/v1/namespaces/default/events/e"));
   EXPECT_EQ(event["note"], "m");
   EXPECT_EQ(event["regarding"]["name"], "web");
-  EXPECT_EQ(Parse(Get("/api/v1/namespaces/default/events?fieldSelector=involvedObject.name=web"))["items"].size(), 1u);
-  EXPECT_EQ(Parse(Get("/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name=other"))["items"].size(), 0u);
+  EXPECT_EQ(
+      Parse(Get("/api/v1/namespaces/default/events?fieldSelector=involvedObject.name=web"))["items"]
+          .size(),
+      1u);
+  EXPECT_EQ(
+      Parse(Get(
+          "/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name=other"))
+          ["items"]
+              .size(),
+      0u);
 }
 
 }  // namespace

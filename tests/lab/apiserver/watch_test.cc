@@ -13,7 +13,11 @@ class WatchTest : public ApiTest {
     ASSERT_EQ(Post(kConfigMaps, map).status, 201);
   }
   void Paint(const std::string& name, const std::string& color) {
-    ASSERT_EQ(Patch(std::string(kConfigMaps) + "/" + name, {{"metadata", {{"labels", {{"color", color}}}}}}, "application/merge-patch+json").status, 200);
+    ASSERT_EQ(
+        Patch(std::string(kConfigMaps) + "/" + name,
+              {{"metadata", {{"labels", {{"color", color}}}}}}, "application/merge-patch+json")
+            .status,
+        200);
   }
 };
 
@@ -26,7 +30,8 @@ TEST_F(WatchTest, ReplaysFromAVersionAndGoesOn) {
   Paint("b", "red");
   ASSERT_EQ(Delete(std::string(kConfigMaps) + "/b").status, 200);
   EXPECT_EQ(seen->Types(), "ADDED MODIFIED DELETED");
-  const int64_t deleted = std::stoll(seen->events[2]["object"]["metadata"]["resourceVersion"].get<std::string>());
+  const int64_t deleted =
+      std::stoll(seen->events[2]["object"]["metadata"]["resourceVersion"].get<std::string>());
   EXPECT_EQ(deleted, store_->version()) << "a deletion has a version of its own";
 }
 
@@ -39,7 +44,8 @@ TEST_F(WatchTest, VersionZeroBringsWhatIsThere) {
 
 TEST_F(WatchTest, SelectorsTurnChangesIntoArrivalsAndDepartures) {
   Make("a");
-  auto seen = StartWatch(std::string(kConfigMaps) + "?watch=true&resourceVersion=0&labelSelector=color=red");
+  auto seen = StartWatch(std::string(kConfigMaps) +
+                         "?watch=true&resourceVersion=0&labelSelector=color=red");
   EXPECT_EQ(seen->Types(), "");
   Paint("a", "red");
   Paint("a", "red");
@@ -51,7 +57,8 @@ TEST_F(WatchTest, SelectorsTurnChangesIntoArrivalsAndDepartures) {
 }
 
 TEST_F(WatchTest, ByNameAndNamespace) {
-  auto seen = StartWatch(std::string(kConfigMaps) + "?watch=true&resourceVersion=0&fieldSelector=metadata.name=a");
+  auto seen = StartWatch(std::string(kConfigMaps) +
+                         "?watch=true&resourceVersion=0&fieldSelector=metadata.name=a");
   Make("a");
   Make("b");
   Post("/api/v1/namespaces/kube-system/configmaps", {{"metadata", {{"name", "a"}}}});
@@ -73,16 +80,21 @@ TEST_F(WatchTest, AnOldVersionIsGone) {
 }
 
 TEST_F(WatchTest, BookmarksTellHowFarItGot) {
-  auto seen = StartWatch(std::string(kConfigMaps) + "?watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
+  auto seen = StartWatch(std::string(kConfigMaps) +
+                         "?watch=true&allowWatchBookmarks=true&sendInitialEvents=true&"
+                         "resourceVersionMatch=NotOlderThan");
   ASSERT_EQ(seen->Types(), "BOOKMARK");
-  EXPECT_EQ(seen->events[0]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+  EXPECT_EQ(seen->events[0]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
+            "true");
   Post("/api/v1/namespaces/default/secrets", {{"metadata", {{"name", "s"}}}});
   seen->watch->Bookmark();
-  EXPECT_EQ(seen->events[1]["object"]["metadata"]["resourceVersion"], std::to_string(store_->version()));
+  EXPECT_EQ(seen->events[1]["object"]["metadata"]["resourceVersion"],
+            std::to_string(store_->version()));
 }
 
 TEST_F(WatchTest, TablesBringTheirColumnsOnce) {
-  auto seen = StartWatch(std::string(kConfigMaps) + "?watch=true&resourceVersion=0", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
+  auto seen = StartWatch(std::string(kConfigMaps) + "?watch=true&resourceVersion=0",
+                         "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
   Make("a");
   Make("b");
   ASSERT_EQ(seen->events.size(), 2u);
@@ -98,7 +110,8 @@ TEST_F(WatchTest, ListsComeInChunksAndRememberTheirVersion) {
   EXPECT_EQ(first["items"].size(), 2u);
   EXPECT_EQ(first["metadata"]["remainingItemCount"], 3);
   Make("f");
-  const Json second = Parse(Get(std::string(kConfigMaps) + "?limit=2&continue=" + first["metadata"]["continue"].get<std::string>()));
+  const Json second = Parse(Get(std::string(kConfigMaps) + "?limit=2&continue=" +
+                                first["metadata"]["continue"].get<std::string>()));
   EXPECT_EQ(second["items"][0]["metadata"]["name"], "c");
   EXPECT_EQ(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
   EXPECT_EQ(Get(std::string(kConfigMaps) + "?continue=nonsense").status, 400);
@@ -106,8 +119,10 @@ TEST_F(WatchTest, ListsComeInChunksAndRememberTheirVersion) {
 
 TEST_F(WatchTest, FieldSelectorsKnowTheirKind) {
   Post(kPods, Pod("a"));
-  EXPECT_EQ(Parse(Get(std::string(kPods) + "?fieldSelector=status.phase=Running"))["items"].size(), 0u);
-  EXPECT_EQ(Parse(Get(std::string(kPods) + "?fieldSelector=status.phase!=Running"))["items"].size(), 1u);
+  EXPECT_EQ(Parse(Get(std::string(kPods) + "?fieldSelector=status.phase=Running"))["items"].size(),
+            0u);
+  EXPECT_EQ(Parse(Get(std::string(kPods) + "?fieldSelector=status.phase!=Running"))["items"].size(),
+            1u);
   EXPECT_EQ(Get(std::string(kPods) + "?fieldSelector=spec.color=red").status, 400);
   EXPECT_EQ(Get(std::string(kPods) + "?labelSelector=a in (").status, 400);
 }

@@ -23,13 +23,21 @@ using kubeapi::IntAt;
 using kubeapi::StringAt;
 
 Json Template(const std::string& image) {
-  return {{"metadata", {{"labels", {{"app", "web"}}}}},
-          {"spec", {{"containers", Json::array({{{"name", "web"}, {"image", image}, {"ports", Json::array({{{"name", "http"}, {"containerPort", 8080}}})}}})}}}};
+  return {
+      {"metadata", {{"labels", {{"app", "web"}}}}},
+      {"spec",
+       {{"containers",
+         Json::array({{{"name", "web"},
+                       {"image", image},
+                       {"ports", Json::array({{{"name", "http"}, {"containerPort", 8080}}})}}})}}}};
 }
 
 Json Workload(const std::string& name, int replicas, const std::string& image = "one") {
   return {{"metadata", {{"name", name}}},
-          {"spec", {{"replicas", replicas}, {"selector", {{"matchLabels", {{"app", "web"}}}}}, {"template", Template(image)}}}};
+          {"spec",
+           {{"replicas", replicas},
+            {"selector", {{"matchLabels", {{"app", "web"}}}}},
+            {"template", Template(image)}}}};
 }
 
 Json Node(const std::string& name) {
@@ -71,7 +79,8 @@ TEST_F(DeploymentTest, RollsWithoutEverHavingTooFewReady) {
   for (int step = 0; step < 20; ++step) {
     ASSERT_TRUE(cluster_.Settle());
     size_t ready = 0;
-    for (const Json* pod : cluster_.world().List(kPods)) ready += kubeapi::ConditionIsTrue(*pod, "Ready");
+    for (const Json* pod : cluster_.world().List(kPods))
+      ready += kubeapi::ConditionIsTrue(*pod, "Ready");
     EXPECT_GE(ready, 3u);
     EXPECT_LE(cluster_.Count(kPods), 5u);
     cluster_.ReadyAllPods();
@@ -137,9 +146,15 @@ TEST(SchedulerTest, SpreadsOverReadyNodesThatFit) {
 TEST(SchedulerTest, APodThatFitsNowhereSaysSoAndIsPlacedLater) {
   SimulatedCluster cluster;
   cluster.Add(std::make_unique<Scheduler>());
-  cluster.Make(kPods, "ns", {{"metadata", {{"name", "p"}}}, {"spec", {{"nodeSelector", {{"disk", "ssd"}}}}}, {"status", Json::object()}});
+  cluster.Make(kPods, "ns",
+               {{"metadata", {{"name", "p"}}},
+                {"spec", {{"nodeSelector", {{"disk", "ssd"}}}}},
+                {"status", Json::object()}});
   ASSERT_TRUE(cluster.Settle());
-  EXPECT_EQ(StringAt(*kubeapi::FindCondition(*cluster.world().Get(kPods, "ns", "p"), "PodScheduled"), {"reason"}), "Unschedulable");
+  EXPECT_EQ(
+      StringAt(*kubeapi::FindCondition(*cluster.world().Get(kPods, "ns", "p"), "PodScheduled"),
+               {"reason"}),
+      "Unschedulable");
   Json node = Node("a");
   node["metadata"]["labels"]["disk"] = "ssd";
   cluster.Make(kNodes, "", node);
@@ -155,7 +170,9 @@ TEST(DaemonSetTest, OnePodANode) {
   cluster.Make(kNodes, "", Node("b"));
   ASSERT_TRUE(cluster.Settle());
   EXPECT_EQ(cluster.Count(kPods), 2u);
-  EXPECT_EQ(IntAt(*cluster.world().Get(kDaemonSets, "ns", "agent"), {"status", "desiredNumberScheduled"}), 2);
+  EXPECT_EQ(
+      IntAt(*cluster.world().Get(kDaemonSets, "ns", "agent"), {"status", "desiredNumberScheduled"}),
+      2);
 }
 
 TEST(StatefulSetTest, MakesPodsOneAfterTheOther) {
@@ -175,7 +192,8 @@ TEST(StatefulSetTest, MakesPodsOneAfterTheOther) {
 TEST(JobTest, CompletesAndThenRests) {
   SimulatedCluster cluster;
   cluster.Add(std::make_unique<JobController>());
-  cluster.Make(kJobs, "ns", {{"metadata", {{"name", "j"}}}, {"spec", {{"template", Template("x")}}}});
+  cluster.Make(kJobs, "ns",
+               {{"metadata", {{"name", "j"}}}, {"spec", {{"template", Template("x")}}}});
   ASSERT_TRUE(cluster.Settle());
   ASSERT_EQ(cluster.Count(kPods), 1u);
   Json pod = *cluster.world().List(kPods)[0];
@@ -190,8 +208,14 @@ TEST(EndpointSliceTest, FollowsPodsAndNamedPorts) {
   SimulatedCluster cluster;
   cluster.Add(std::make_unique<EndpointSliceController>());
   cluster.Add(std::make_unique<ReplicaSetController>());
-  cluster.Make(kServices, "ns", {{"metadata", {{"name", "web"}}},
-                                 {"spec", {{"selector", {{"app", "web"}}}, {"ports", Json::array({{{"name", "http"}, {"port", 80}, {"targetPort", "http"}, {"protocol", "TCP"}}})}}}});
+  cluster.Make(
+      kServices, "ns",
+      {{"metadata", {{"name", "web"}}},
+       {"spec",
+        {{"selector", {{"app", "web"}}},
+         {"ports",
+          Json::array(
+              {{{"name", "http"}, {"port", 80}, {"targetPort", "http"}, {"protocol", "TCP"}}})}}}});
   cluster.Make(kReplicaSets, "ns", Workload("web", 2));
   ASSERT_TRUE(cluster.Settle());
   cluster.ReadyAllPods();
@@ -210,9 +234,15 @@ TEST(EndpointSliceTest, FollowsPodsAndNamedPorts) {
 TEST(EndpointSliceTest, MirrorsEndpointsThatUsersWrite) {
   SimulatedCluster cluster;
   cluster.Add(std::make_unique<EndpointSliceController>());
-  cluster.Make(kServices, "ns", {{"metadata", {{"name", "remote"}}}, {"spec", {{"ports", Json::array({{{"port", 15012}}})}}}});
-  cluster.Make(kEndpoints, "ns", {{"metadata", {{"name", "remote"}}},
-                                  {"subsets", Json::array({{{"addresses", Json::array({{{"ip", "1.2.3.4"}}})}, {"ports", Json::array({{{"port", 15012}, {"protocol", "TCP"}}})}}})}});
+  cluster.Make(kServices, "ns",
+               {{"metadata", {{"name", "remote"}}},
+                {"spec", {{"ports", Json::array({{{"port", 15012}}})}}}});
+  cluster.Make(
+      kEndpoints, "ns",
+      {{"metadata", {{"name", "remote"}}},
+       {"subsets",
+        Json::array({{{"addresses", Json::array({{{"ip", "1.2.3.4"}}})},
+                      {"ports", Json::array({{{"port", 15012}, {"protocol", "TCP"}}})}}})}});
   ASSERT_TRUE(cluster.Settle());
   ASSERT_EQ(cluster.Count(kEndpointSlices), 1u);
   EXPECT_EQ((*cluster.world().List(kEndpointSlices)[0])["endpoints"][0]["addresses"][0], "1.2.3.4");
@@ -220,10 +250,12 @@ TEST(EndpointSliceTest, MirrorsEndpointsThatUsersWrite) {
 
 TEST(LoadBalancerTest, GivesFixedThenPoolAddressesAndFreesThem) {
   SimulatedCluster cluster;
-  cluster.Add(std::make_unique<LoadBalancerController>(AddressPool{{"9.9.9.1"}, {{"ns/fixed", "34.1.1.1"}}}));
+  cluster.Add(std::make_unique<LoadBalancerController>(
+      AddressPool{{"9.9.9.1"}, {{"ns/fixed", "34.1.1.1"}}}));
   Json service = {{"metadata", {{"name", "a"}}}, {"spec", {{"type", "LoadBalancer"}}}};
   auto address = [&](const char* name) {
-    const Json* found = kubeapi::Find(*cluster.world().Get(kServices, "ns", name), {"status", "loadBalancer", "ingress"});
+    const Json* found = kubeapi::Find(*cluster.world().Get(kServices, "ns", name),
+                                      {"status", "loadBalancer", "ingress"});
     return found == nullptr ? "" : StringAt((*found)[0], {"ip"});
   };
   cluster.Make(kServices, "ns", service);
@@ -242,7 +274,8 @@ TEST(LoadBalancerTest, GivesFixedThenPoolAddressesAndFreesThem) {
 
 TEST(LoadBalancerTest, RangesAreSpelledOutOrRefused) {
   EXPECT_EQ(ExpandAddresses({"10.0.0.254-10.0.1.1", "1.1.1.1"})->size(), 5u);
-  for (const char* wrong : {"x", "10.0.0.2-10.0.0.1", "10.0.0.1-", "1.0.0.0-2.0.0.0"}) EXPECT_FALSE(ExpandAddresses({wrong}).ok()) << wrong;
+  for (const char* wrong : {"x", "10.0.0.2-10.0.0.1", "10.0.0.1-", "1.0.0.0-2.0.0.0"})
+    EXPECT_FALSE(ExpandAddresses({wrong}).ok()) << wrong;
 }
 
 TEST(GarbageCollectorTest, DependentsFollowTheirOwner) {
@@ -262,7 +295,9 @@ TEST(GarbageCollectorTest, ForegroundDeletionWaitsForDependents) {
   SimulatedCluster cluster;
   cluster.Add(std::make_unique<GarbageCollector>(Manager::Watched()));
   Json owner = cluster.Make(kReplicaSets, "ns", Workload("web", 1));
-  Json pod = {{"metadata", {{"name", "p"}, {"ownerReferences", Json::array({kubeapi::OwnerReference(owner)})}}}};
+  Json pod = {
+      {"metadata",
+       {{"name", "p"}, {"ownerReferences", Json::array({kubeapi::OwnerReference(owner)})}}}};
   cluster.Make(kPods, "ns", pod);
   owner = *cluster.world().Get(kReplicaSets, "ns", "web");
   owner["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
@@ -283,9 +318,12 @@ TEST(AccountsTest, NamespacesGetTheirDefaultsAndTokensAreFilled) {
   ASSERT_TRUE(cluster.Settle());
   const Json* account = cluster.world().Get(kServiceAccounts, "ns", "default");
   ASSERT_NE(account, nullptr);
-  EXPECT_EQ(StringAt(*cluster.world().Get(kConfigMaps, "ns", "kube-root-ca.crt"), {"data", "ca.crt"}), "ROOT");
+  EXPECT_EQ(
+      StringAt(*cluster.world().Get(kConfigMaps, "ns", "kube-root-ca.crt"), {"data", "ca.crt"}),
+      "ROOT");
   ASSERT_EQ((*account)["secrets"].size(), 1u);
-  const Json* secret = cluster.world().Get(kSecrets, "ns", StringAt((*account)["secrets"][0], {"name"}));
+  const Json* secret =
+      cluster.world().Get(kSecrets, "ns", StringAt((*account)["secrets"][0], {"name"}));
   ASSERT_NE(secret, nullptr);
   auto token = base::Base64Decode(StringAt(*secret, {"data", "token"}));
   ASSERT_TRUE(token.ok());

@@ -10,17 +10,21 @@
 
 namespace isthmus::lab::controllers {
 
-/// An API server in miniature: carries out what controllers want at once, so that a test sees where they come to rest.
+/// An API server in miniature: carries out what controllers want at once, so that a test sees where
+/// they come to rest.
 class SimulatedCluster {
  public:
   SimulatedCluster() : clock_(base::Time(std::chrono::seconds(1700000000))), world_(clock_) {}
 
-  void Add(std::unique_ptr<Controller> controller) { controllers_.push_back(std::move(controller)); }
+  void Add(std::unique_ptr<Controller> controller) {
+    controllers_.push_back(std::move(controller));
+  }
   World& world() { return world_; }
 
   Json Make(const Resource& resource, const std::string& ns, Json object) {
     Json& metadata = object["metadata"];
-    if (!metadata.contains("name")) metadata["name"] = metadata["generateName"].get<std::string>() + std::to_string(++counter_);
+    if (!metadata.contains("name"))
+      metadata["name"] = metadata["generateName"].get<std::string>() + std::to_string(++counter_);
     if (resource.namespaced) metadata["namespace"] = ns;
     metadata["uid"] = "uid-" + std::to_string(++counter_);
     metadata["generation"] = 1;
@@ -43,14 +47,16 @@ class SimulatedCluster {
     changed_.push_back({resource, last, true});
   }
 
-  /// Lets all controllers act until none wants anything; false when that does not happen in 500 rounds.
+  /// Lets all controllers act until none wants anything; false when that does not happen in 500
+  /// rounds.
   bool Settle() {
     for (int round = 0; round < 500; ++round) {
       if (changed_.empty()) return true;
       Change change = changed_.front();
       changed_.erase(changed_.begin());
       for (const auto& controller : controllers_)
-        for (const std::string& key : controller->KeysFor(world_, change.resource, change.object, change.gone))
+        for (const std::string& key :
+             controller->KeysFor(world_, change.resource, change.object, change.gone))
           for (const Write& write : controller->Reconcile(world_, key)) Perform(write);
     }
     return false;
@@ -81,9 +87,13 @@ class SimulatedCluster {
   void Perform(const Write& write) {
     const Json* known = world_.Get(write.resource, write.ns, write.name);
     switch (write.kind) {
-      case Write::Kind::kCreate: Make(write.resource, write.ns, write.object); return;
+      case Write::Kind::kCreate:
+        Make(write.resource, write.ns, write.object);
+        return;
       case Write::Kind::kReplace:
-      case Write::Kind::kReplaceStatus: Store(write.resource, write.object); return;
+      case Write::Kind::kReplaceStatus:
+        Store(write.resource, write.object);
+        return;
       case Write::Kind::kMergePatch: {
         if (known == nullptr) return;
         Json after = *known;
@@ -91,7 +101,9 @@ class SimulatedCluster {
         Store(write.resource, after);
         return;
       }
-      case Write::Kind::kDelete: Erase(write.resource, write.ns, write.name); return;
+      case Write::Kind::kDelete:
+        Erase(write.resource, write.ns, write.name);
+        return;
       case Write::Kind::kSubresource: {
         if (known == nullptr || write.subresource != "binding") return;
         Json after = *known;

@@ -35,7 +35,8 @@ TEST(CidrTest, TellsOverlaps) {
 }
 
 TEST(CidrTest, RefusesWhatIsNoRange) {
-  for (const char* text : {"", "x", "1.2.3", "1.2.3.4/", "1.2.3.4/33", "1.2.3.4/-1", "1.2.3.4/0x8", "::1"})
+  for (const char* text :
+       {"", "x", "1.2.3", "1.2.3.4/", "1.2.3.4/33", "1.2.3.4/-1", "1.2.3.4/0x8", "::1"})
     EXPECT_FALSE(Cidr::Parse(text).ok()) << text;
 }
 
@@ -116,7 +117,8 @@ class NetNsTest : public testing::Test {
       RETURN_IF_ERROR(netlink->AddVeth("va", "eth0", b.fd(), "ee:ee:ee:ee:ee:ee"), "veth");
       RETURN_IF_ERROR(netlink->SetUp("va"), "up");
       RETURN_IF_ERROR(netlink->AddAddress("va", *Cidr::Parse("10.9.0.1/32")), "address");
-      RETURN_IF_ERROR(netlink->AddNeighbor("va", Cidr::Parse("10.9.0.2")->address, MacFor("va")), "neighbour");
+      RETURN_IF_ERROR(netlink->AddNeighbor("va", Cidr::Parse("10.9.0.2")->address, MacFor("va")),
+                      "neighbour");
       return netlink->AddRoute({.to = *Cidr::Parse("10.9.0.2"), .device = "va"});
     });
     ASSERT_TRUE(status.ok()) << status.message();
@@ -126,7 +128,8 @@ class NetNsTest : public testing::Test {
       RETURN_IF_ERROR(netlink->SetUp("eth0"), "up");
       const uint32_t gateway = Cidr::Parse("169.254.1.1")->address;
       RETURN_IF_ERROR(netlink->AddNeighbor("eth0", gateway, "ee:ee:ee:ee:ee:ee"), "neighbour");
-      return netlink->AddRoute({.to = Cidr{0, 0}, .via = gateway, .device = "eth0", .onlink = true});
+      return netlink->AddRoute(
+          {.to = Cidr{0, 0}, .via = gateway, .device = "eth0", .onlink = true});
     });
     ASSERT_TRUE(status.ok()) << status.message();
   }
@@ -138,9 +141,9 @@ TEST_F(NetNsTest, HasOnlyALoopbackAndWithinComesBack) {
   NetNs ns = Make("a");
   std::string inside;
   ASSERT_TRUE(ns.Within([&]() -> base::Status {
-    inside = RunCommand({"ip", "-o", "link"})->output;
-    return {};
-  }).ok());
+                  inside = RunCommand({"ip", "-o", "link"})->output;
+                  return {};
+                }).ok());
   EXPECT_NE(inside.find(": lo: <LOOPBACK,UP"), std::string::npos) << inside;
   EXPECT_EQ(inside.find("eth0"), std::string::npos) << inside;
   EXPECT_EQ(std::filesystem::read_symlink("/proc/self/ns/net"), before);
@@ -151,55 +154,58 @@ TEST_F(NetNsTest, PointToPointLinkCarriesTraffic) {
   Join(a, b);
   Fd server, client;
   ASSERT_TRUE(b.Within([&]() -> base::Status {
-    server.Reset(socket(AF_INET, SOCK_STREAM, 0));
-    sockaddr_in address{AF_INET, htons(4711), {htonl(INADDR_ANY)}, {}};
-    EXPECT_EQ(bind(server.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    EXPECT_EQ(listen(server.get(), 1), 0);
-    return {};
-  }).ok());
+                 server.Reset(socket(AF_INET, SOCK_STREAM, 0));
+                 sockaddr_in address{AF_INET, htons(4711), {htonl(INADDR_ANY)}, {}};
+                 EXPECT_EQ(
+                     bind(server.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+                 EXPECT_EQ(listen(server.get(), 1), 0);
+                 return {};
+               }).ok());
   ASSERT_TRUE(a.Within([&]() -> base::Status {
-    client.Reset(socket(AF_INET, SOCK_STREAM, 0));
-    return {};
-  }).ok());
+                 client.Reset(socket(AF_INET, SOCK_STREAM, 0));
+                 return {};
+               }).ok());
   // The socket keeps its namespace although the thread is home again.
   sockaddr_in to{AF_INET, htons(4711), {htonl(Cidr::Parse("10.9.0.2")->address)}, {}};
-  EXPECT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0) << strerror(errno);
+  EXPECT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0)
+      << strerror(errno);
 }
 
 TEST_F(NetNsTest, RulesAreAppliedWholeOrNotAtAll) {
   NetNs ns = Make("a");
   ASSERT_TRUE(ns.Within([]() -> base::Status {
-    EXPECT_TRUE(ApplyNft("add table ip one\n").ok());
-    const base::Status status = ApplyNft("add table ip two\nadd rule ip nowhere nothing accept\n");
-    EXPECT_FALSE(status.ok());
-    EXPECT_NE(status.message().find("nft refused"), std::string::npos);
-    EXPECT_EQ(RunCommand({"nft", "list", "tables"})->output, "table ip one\n");
-    return {};
-  }).ok());
+                  EXPECT_TRUE(ApplyNft("add table ip one\n").ok());
+                  const base::Status status =
+                      ApplyNft("add table ip two\nadd rule ip nowhere nothing accept\n");
+                  EXPECT_FALSE(status.ok());
+                  EXPECT_NE(status.message().find("nft refused"), std::string::npos);
+                  EXPECT_EQ(RunCommand({"nft", "list", "tables"})->output, "table ip one\n");
+                  return {};
+                }).ok());
 }
 
 TEST_F(NetNsTest, AddingTwiceAndRemovingWhatIsAbsentIsFine) {
   NetNs ns = Make("a");
   ASSERT_TRUE(ns.Within([]() -> base::Status {
-    auto netlink = Netlink::Open();
-    EXPECT_TRUE(netlink->AddBridge("br0").ok());
-    EXPECT_TRUE(netlink->AddBridge("br0").ok());
-    EXPECT_TRUE(netlink->SetUp("br0").ok());
-    const Cidr address = *Cidr::Parse("10.1.1.1/24");
-    EXPECT_TRUE(netlink->AddAddress("br0", address).ok());
-    EXPECT_TRUE(netlink->AddAddress("br0", address).ok());
-    EXPECT_TRUE(netlink->DeleteAddress("br0", address).ok());
-    EXPECT_TRUE(netlink->DeleteAddress("br0", address).ok());
-    const Route barred{.to = *Cidr::Parse("10.2.0.0/16"), .unreachable = true};
-    EXPECT_TRUE(netlink->AddRoute(barred).ok());
-    EXPECT_TRUE(netlink->AddRoute(barred).ok());
-    EXPECT_TRUE(netlink->DeleteRoute(barred).ok());
-    EXPECT_TRUE(netlink->DeleteRoute(barred).ok());
-    EXPECT_TRUE(netlink->DeleteLink("br0").ok());
-    EXPECT_TRUE(netlink->DeleteLink("br0").ok());
-    EXPECT_EQ(netlink->SetUp("br0").code(), base::Code::kNotFound);
-    return {};
-  }).ok());
+                  auto netlink = Netlink::Open();
+                  EXPECT_TRUE(netlink->AddBridge("br0").ok());
+                  EXPECT_TRUE(netlink->AddBridge("br0").ok());
+                  EXPECT_TRUE(netlink->SetUp("br0").ok());
+                  const Cidr address = *Cidr::Parse("10.1.1.1/24");
+                  EXPECT_TRUE(netlink->AddAddress("br0", address).ok());
+                  EXPECT_TRUE(netlink->AddAddress("br0", address).ok());
+                  EXPECT_TRUE(netlink->DeleteAddress("br0", address).ok());
+                  EXPECT_TRUE(netlink->DeleteAddress("br0", address).ok());
+                  const Route barred{.to = *Cidr::Parse("10.2.0.0/16"), .unreachable = true};
+                  EXPECT_TRUE(netlink->AddRoute(barred).ok());
+                  EXPECT_TRUE(netlink->AddRoute(barred).ok());
+                  EXPECT_TRUE(netlink->DeleteRoute(barred).ok());
+                  EXPECT_TRUE(netlink->DeleteRoute(barred).ok());
+                  EXPECT_TRUE(netlink->DeleteLink("br0").ok());
+                  EXPECT_TRUE(netlink->DeleteLink("br0").ok());
+                  EXPECT_EQ(netlink->SetUp("br0").code(), base::Code::kNotFound);
+                  return {};
+                }).ok());
 }
 
 }  // namespace

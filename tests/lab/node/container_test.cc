@@ -65,7 +65,8 @@ class ContainerTest : public testing::Test {
     return text.ok() ? *text : "";
   }
   void WaitForLog(const std::string& text) {
-    ASSERT_TRUE(loop_.RunUntil([&] { return Log().find(text) != std::string::npos; }, 10s)) << Log();
+    ASSERT_TRUE(loop_.RunUntil([&] { return Log().find(text) != std::string::npos; }, 10s))
+        << Log();
   }
   std::string ExecIn(std::vector<std::string> command, int* exit_code = nullptr) {
     auto exec = StartExec(*container_, {.command = std::move(command)});
@@ -73,7 +74,8 @@ class ContainerTest : public testing::Test {
     std::string text;
     char buffer[4096];
     for (const network::Fd* fd : {&exec->out, &exec->err})
-      for (ssize_t n; (n = read(fd->get(), buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
+      for (ssize_t n; (n = read(fd->get(), buffer, sizeof buffer)) > 0;)
+        text.append(buffer, static_cast<size_t>(n));
     int status = 0;
     waitpid(exec->pid, &status, 0);
     if (exit_code != nullptr) *exit_code = WEXITSTATUS(status);
@@ -105,7 +107,8 @@ TEST_F(ContainerTest, SeesOnlyItsOwnProcesses) {
 }
 
 TEST_F(ContainerTest, WritesTouchNothingOfTheMachine) {
-  const std::string log = RunScript("mkdir -p /etc/istio/x && echo y > /etc/node-test && cat /etc/node-test; touch /tmp/inside");
+  const std::string log = RunScript(
+      "mkdir -p /etc/istio/x && echo y > /etc/node-test && cat /etc/node-test; touch /tmp/inside");
   EXPECT_THAT(log, HasSubstr("stdout F y\n"));
   EXPECT_FALSE(base::Exists("/etc/node-test"));
   EXPECT_FALSE(base::Exists("/etc/istio/x"));
@@ -114,8 +117,10 @@ TEST_F(ContainerTest, WritesTouchNothingOfTheMachine) {
 
 TEST_F(ContainerTest, VolumesAreSharedAndReadOnlyOnesBarred) {
   ASSERT_TRUE(base::WriteFile(dir_ + "/volume/key", "value\n").ok());
-  config_.mounts = {{dir_ + "/volume", "/var/run/secrets/x", true}, {dir_ + "/volume", "/data", false}};
-  const std::string log = RunScript("cat /run/secrets/x/key; echo no > /var/run/secrets/x/key; echo new > /data/other");
+  config_.mounts = {{dir_ + "/volume", "/var/run/secrets/x", true},
+                    {dir_ + "/volume", "/data", false}};
+  const std::string log =
+      RunScript("cat /run/secrets/x/key; echo no > /var/run/secrets/x/key; echo new > /data/other");
   EXPECT_THAT(log, HasSubstr("stdout F value\n"));
   EXPECT_THAT(log, HasSubstr("Read-only file system"));
   EXPECT_EQ(*base::ReadFile(dir_ + "/volume/other"), "new\n");
@@ -129,7 +134,8 @@ TEST_F(ContainerTest, FileMountReplacesALink) {
 
 TEST_F(ContainerTest, TakesUserGroupsAndLosesPrivileges) {
   config_.uid = 1337, config_.gid = 1337, config_.groups = {4000};
-  const std::string log = RunScript("id -u; id -g; id -G; grep CapEff /proc/self/status; echo open > /dev/stdout");
+  const std::string log =
+      RunScript("id -u; id -g; id -G; grep CapEff /proc/self/status; echo open > /dev/stdout");
   EXPECT_THAT(log, HasSubstr("stdout F 1337\n"));
   EXPECT_THAT(log, HasSubstr("stdout F 1337 4000\n"));
   EXPECT_THAT(log, HasSubstr("0000000000000000"));
@@ -141,7 +147,8 @@ TEST_F(ContainerTest, MissingProgramFailsWithAClearReason) {
   Make();
   container_->Start(config_);
   ASSERT_TRUE(loop_.RunUntil([this] { return failed_.has_value(); }, 10s));
-  EXPECT_THAT(failed_->message(), HasSubstr("exec: \"no-such-program\": executable file not found in $PATH"));
+  EXPECT_THAT(failed_->message(),
+              HasSubstr("exec: \"no-such-program\": executable file not found in $PATH"));
 }
 
 TEST_F(ContainerTest, UnknownCapabilityFails) {
@@ -207,7 +214,8 @@ TEST_F(ContainerTest, ExecRunsInsideWithTheContainersEnvironment) {
 TEST_F(ContainerTest, ExecWithATerminalHandsItOver) {
   Start("echo ready; sleep 1000");
   WaitForLog("ready");
-  auto exec = StartExec(*container_, {.command = {"sh", "-c", "tty; read x; echo got $x"}, .tty = true, .in = true});
+  auto exec = StartExec(
+      *container_, {.command = {"sh", "-c", "tty; read x; echo got $x"}, .tty = true, .in = true});
   ASSERT_TRUE(exec.ok());
   pollfd ready{exec->terminal_socket.get(), POLLIN, 0};
   ASSERT_EQ(poll(&ready, 1, 5000), 1);
@@ -216,7 +224,8 @@ TEST_F(ContainerTest, ExecWithATerminalHandsItOver) {
   ASSERT_EQ(write(terminal.get(), "word\n", 5), 5);
   std::string text;
   char buffer[256];
-  for (ssize_t n; (n = read(terminal.get(), buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
+  for (ssize_t n; (n = read(terminal.get(), buffer, sizeof buffer)) > 0;)
+    text.append(buffer, static_cast<size_t>(n));
   EXPECT_THAT(text, HasSubstr("/dev/pts/0"));
   EXPECT_THAT(text, HasSubstr("got word"));
   waitpid(exec->pid, nullptr, 0);

@@ -15,13 +15,20 @@ using std::chrono_literals::operator""s;
 class DnsTest : public testing::Test {
  protected:
   DnsTest() {
-    const Json slice = Json::parse(R"({"metadata":{"name":"db-1","namespace":"d","labels":{"kubernetes.io/service-name":"db"}},
+    const Json slice = Json::parse(
+        R"({"metadata":{"name":"db-1","namespace":"d","labels":{"kubernetes.io/service-name":"db"}},
       "ports":[{"name":"sql","port":5432,"protocol":"TCP"}],
       "endpoints":[{"addresses":["172.20.0.5"],"hostname":"db-0"},{"addresses":["172.20.0.6"],"conditions":{"ready":false}}]})");
-    zone_.Rebuild({{"d/web", Json::parse(R"({"metadata":{"name":"web","namespace":"d"},"spec":{"clusterIP":"10.68.0.9","ports":[{"name":"http","port":80}]}})")},
-                   {"d/db", Json::parse(R"({"metadata":{"name":"db","namespace":"d"},"spec":{"clusterIP":"None"}})")},
-                   {"d/out", Json::parse(R"({"metadata":{"name":"out","namespace":"d"},"spec":{"type":"ExternalName","externalName":"web.d.svc.cluster.local"}})")}},
-                  {{"d/db-1", slice}});
+    zone_.Rebuild(
+        {{"d/web",
+          Json::parse(
+              R"({"metadata":{"name":"web","namespace":"d"},"spec":{"clusterIP":"10.68.0.9","ports":[{"name":"http","port":80}]}})")},
+         {"d/db",
+          Json::parse(R"({"metadata":{"name":"db","namespace":"d"},"spec":{"clusterIP":"None"}})")},
+         {"d/out",
+          Json::parse(
+              R"({"metadata":{"name":"out","namespace":"d"},"spec":{"type":"ExternalName","externalName":"web.d.svc.cluster.local"}})")}},
+        {{"d/db-1", slice}});
   }
   std::string First(const std::string& name, DnsType type = DnsType::kA) {
     const DnsResult result = zone_.Look(name, type);
@@ -39,7 +46,8 @@ TEST_F(DnsTest, ServicesPodsAndPorts) {
   EXPECT_EQ(First("d.svc.cluster.local"), "no data") << "parents of names exist";
   EXPECT_EQ(First("web"), "no such name");
   EXPECT_EQ(First("web.d.svc.cluster.local.d.svc.cluster.local"), "no such name");
-  EXPECT_EQ(First("db.d.svc.cluster.local"), "172.20.0.5") << "pods that are not ready are left out";
+  EXPECT_EQ(First("db.d.svc.cluster.local"), "172.20.0.5")
+      << "pods that are not ready are left out";
   EXPECT_EQ(First("db-0.db.d.svc.cluster.local"), "172.20.0.5");
   EXPECT_EQ(First("172-20-0-77.d.pod.cluster.local"), "172.20.0.77");
   EXPECT_EQ(First("out.d.svc.cluster.local"), "10.68.0.9") << "external names are followed";
@@ -93,10 +101,14 @@ TEST_F(DnsTest, ServesUdp) {
   });
   ASSERT_TRUE(server.ok()) << server.status().message();
   std::optional<std::string> answer;
-  auto client = base::UdpSocket::Bind(loop, *base::SocketAddress::From("127.0.0.1", 0),
-                                      [&](std::string_view datagram, const base::SocketAddress&) { answer = datagram; });
+  auto client = base::UdpSocket::Bind(
+      loop, *base::SocketAddress::From("127.0.0.1", 0),
+      [&](std::string_view datagram, const base::SocketAddress&) { answer = datagram; });
   ASSERT_TRUE(client.ok());
-  ASSERT_TRUE((*client)->Send(Query("web.d.svc.cluster.local"), *base::SocketAddress::From("127.0.0.1", (*server)->port())).ok());
+  ASSERT_TRUE((*client)
+                  ->Send(Query("web.d.svc.cluster.local"),
+                         *base::SocketAddress::From("127.0.0.1", (*server)->port()))
+                  .ok());
   ASSERT_TRUE(loop.RunUntil([&] { return answer.has_value(); }, 5s));
   EXPECT_EQ((*answer)[7], 1);
 }

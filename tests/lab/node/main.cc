@@ -24,7 +24,8 @@ int main(int argc, char** argv) {
   }
   mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
   mount("proc", "/proc", "proc", 0, nullptr);
-  if (auto netlink = isthmus::lab::network::Netlink::Open(); netlink.ok()) (void)netlink->SetUp("lo");
+  if (auto netlink = isthmus::lab::network::Netlink::Open(); netlink.ok())
+    (void)netlink->SetUp("lo");
   const pid_t tests = fork();
   if (tests == 0) _exit(RUN_ALL_TESTS());
   int status = 0;

@@ -21,19 +21,26 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::Pair;
 
-const Json kService = Json::parse(R"({"metadata":{"name":"web","namespace":"default"},"spec":{"clusterIP":"10.68.0.9",
+const Json kService =
+    Json::parse(R"({"metadata":{"name":"web","namespace":"default"},"spec":{"clusterIP":"10.68.0.9",
   "externalIPs":["192.168.229.100"],"ports":[{"name":"http","port":80,"nodePort":30080,"protocol":"TCP"}]},
   "status":{"loadBalancer":{"ingress":[{"ip":"192.168.229.110"},{"hostname":"x"}]}}})");
 
 Json Slice(const std::string& endpoints, const std::string& port_name = "http") {
-  return Json::parse(R"({"metadata":{"name":"web-1","namespace":"default","labels":{"kubernetes.io/service-name":"web"}},
-    "addressType":"IPv4","ports":[{"name":")" + port_name + R"(","port":8080,"protocol":"TCP"}],"endpoints":)" + endpoints + "}");
+  return Json::parse(
+      R"({"metadata":{"name":"web-1","namespace":"default","labels":{"kubernetes.io/service-name":"web"}},
+    "addressType":"IPv4","ports":[{"name":")" +
+      port_name + R"(","port":8080,"protocol":"TCP"}],"endpoints":)" + endpoints + "}");
 }
 
 NodeRules Rules() {
-  return {.node_address = "192.168.229.128", .pod_range = "172.20.0.0/24", .direct = {"172.20.0.0/16"},
-          .friends = {"192.168.229.128", "192.168.229.129"}, .open_ports = {6443},
-          .dns_service = "10.68.0.2", .dns_port = 10053};
+  return {.node_address = "192.168.229.128",
+          .pod_range = "172.20.0.0/24",
+          .direct = {"172.20.0.0/16"},
+          .friends = {"192.168.229.128", "192.168.229.129"},
+          .open_ports = {6443},
+          .dns_service = "10.68.0.2",
+          .dns_port = 10053};
 }
 
 TEST(ServiceRulesTest, ReadsReadyEndpointsOfTheRightPort) {
@@ -44,7 +51,8 @@ TEST(ServiceRulesTest, ReadsReadyEndpointsOfTheRightPort) {
        {"default/web-2", Slice(R"([{"addresses":["172.20.0.7"]}])", "other")}});
   ASSERT_EQ(entries.size(), 1u);
   EXPECT_THAT(entries[0].external_ips, ElementsAre("192.168.229.100", "192.168.229.110"));
-  EXPECT_THAT(entries[0].ports.at(0).endpoints, ElementsAre(Pair("172.20.0.4", 8080), Pair("172.20.0.5", 8080)));
+  EXPECT_THAT(entries[0].ports.at(0).endpoints,
+              ElementsAre(Pair("172.20.0.4", 8080), Pair("172.20.0.5", 8080)));
 }
 
 TEST(ServiceRulesTest, HeadlessAndBrokenServicesHaveNoRules) {
@@ -63,7 +71,8 @@ class ServiceRulesNetTest : public testing::Test {
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "needs root";
     std::filesystem::create_directories(dir_);
-    for (const char* name : {"node", "pod", "other"}) spaces_.emplace(name, *network::NetNs::Create(dir_ + "/" + name));
+    for (const char* name : {"node", "pod", "other"})
+      spaces_.emplace(name, *network::NetNs::Create(dir_ + "/" + name));
     // other (192.168.229.131) -- eth0 node -- pod (172.20.0.5)
     In("node", [&](network::Netlink& netlink) {
       EXPECT_TRUE(netlink.AddVeth("eth0", "eth0", spaces_.at("other").fd()).ok());
@@ -71,19 +80,31 @@ class ServiceRulesNetTest : public testing::Test {
       EXPECT_TRUE(netlink.AddAddress("eth0", Parse("192.168.229.128/24")).ok());
       EXPECT_TRUE(netlink.SetUp("eth0").ok());
       EXPECT_TRUE(netlink.SetUp("pod1").ok());
-      EXPECT_TRUE(netlink.AddRoute({.to = Parse("172.20.0.5"), .device = "pod1", .source = Parse("192.168.229.128").address}).ok());
+      EXPECT_TRUE(netlink
+                      .AddRoute({.to = Parse("172.20.0.5"),
+                                 .device = "pod1",
+                                 .source = Parse("192.168.229.128").address})
+                      .ok());
       EXPECT_TRUE(netlink.AddRoute({.to = {0, 0}, .device = "eth0"}).ok());
       EXPECT_TRUE(network::SetSysctl("net/ipv4/ip_forward", "1").ok());
     });
     In("pod", [&](network::Netlink& netlink) {
       EXPECT_TRUE(netlink.AddAddress("eth0", Parse("172.20.0.5/32")).ok());
       EXPECT_TRUE(netlink.SetUp("eth0").ok());
-      EXPECT_TRUE(netlink.AddRoute({.to = {0, 0}, .via = Parse("192.168.229.128").address, .device = "eth0", .onlink = true}).ok());
+      EXPECT_TRUE(netlink
+                      .AddRoute({.to = {0, 0},
+                                 .via = Parse("192.168.229.128").address,
+                                 .device = "eth0",
+                                 .onlink = true})
+                      .ok());
     });
     In("other", [&](network::Netlink& netlink) {
       EXPECT_TRUE(netlink.AddAddress("eth0", Parse("192.168.229.131/24")).ok());
       EXPECT_TRUE(netlink.SetUp("eth0").ok());
-      EXPECT_TRUE(netlink.AddRoute({.to = {0, 0}, .via = Parse("192.168.229.128").address, .device = "eth0"}).ok());
+      EXPECT_TRUE(
+          netlink
+              .AddRoute({.to = {0, 0}, .via = Parse("192.168.229.128").address, .device = "eth0"})
+              .ok());
     });
   }
   void TearDown() override {
@@ -92,14 +113,18 @@ class ServiceRulesNetTest : public testing::Test {
   }
   static network::Cidr Parse(const std::string& text) { return *network::Cidr::Parse(text); }
   void In(const std::string& name, const std::function<void(network::Netlink&)>& task) {
-    ASSERT_TRUE(spaces_.at(name).Within([&]() -> base::Status {
-      auto netlink = network::Netlink::Open();
-      task(*netlink);
-      return {};
-    }).ok());
+    ASSERT_TRUE(spaces_.at(name)
+                    .Within([&]() -> base::Status {
+                      auto netlink = network::Netlink::Open();
+                      task(*netlink);
+                      return {};
+                    })
+                    .ok());
   }
-  void Apply(const NodeRules& rules, const std::string& endpoints = R"([{"addresses":["172.20.0.5"]}])") {
-    const auto entries = ReadServices({{"default/web", kService}}, {{"default/web-1", Slice(endpoints)}});
+  void Apply(const NodeRules& rules,
+             const std::string& endpoints = R"([{"addresses":["172.20.0.5"]}])") {
+    const auto entries =
+        ReadServices({{"default/web", kService}}, {{"default/web-1", Slice(endpoints)}});
     In("node", [&](network::Netlink&) {
       const base::Status status = network::ApplyNft(NodeTable(entries, rules));
       EXPECT_TRUE(status.ok()) << status.message() << "\n" << NodeTable(entries, rules);
@@ -123,7 +148,8 @@ class ServiceRulesNetTest : public testing::Test {
       const timeval timeout{2, 0};
       setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
       sockaddr_in address{AF_INET, htons(port), {htonl(Parse(to).address)}, {}};
-      if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) error = errno;
+      if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+        error = errno;
     });
     return error;
   }
@@ -141,14 +167,19 @@ TEST_F(ServiceRulesNetTest, ServiceAddressesLeadToPods) {
 }
 
 TEST_F(ServiceRulesNetTest, OtherNetworksReachExternalAddressesAndOpenPortsOnly) {
-  network::Fd server = Listen("pod", 8080), api = Listen("node", 6443), private_port = Listen("node", 10250);
+  network::Fd server = Listen("pod", 8080), api = Listen("node", 6443),
+              private_port = Listen("node", 10250);
   Apply(Rules());
   EXPECT_EQ(Connect("other", "192.168.229.128", 6443), 0);
   EXPECT_EQ(Connect("other", "192.168.229.128", 10250), ECONNREFUSED);
   EXPECT_EQ(Connect("other", "172.20.0.5", 8080), ECONNREFUSED);
   EXPECT_EQ(Connect("other", "192.168.229.128", 30080), ECONNREFUSED);
   In("other", [&](network::Netlink& netlink) {
-    EXPECT_TRUE(netlink.AddRoute({.to = Parse("192.168.229.100"), .via = Parse("192.168.229.128").address, .device = "eth0"}).ok());
+    EXPECT_TRUE(netlink
+                    .AddRoute({.to = Parse("192.168.229.100"),
+                               .via = Parse("192.168.229.128").address,
+                               .device = "eth0"})
+                    .ok());
   });
   EXPECT_EQ(Connect("other", "192.168.229.100", 80), 0);
   NodeRules open = Rules();

@@ -23,8 +23,12 @@ struct Wire {
 class WireStream final : public http::ByteStream {
  public:
   explicit WireStream(Wire& wire) : wire_(wire) {}
-  void OnData(std::function<void(std::string_view)> callback) override { wire_.data = std::move(callback); }
-  void OnClose(std::function<void(base::Status)> callback) override { wire_.close = std::move(callback); }
+  void OnData(std::function<void(std::string_view)> callback) override {
+    wire_.data = std::move(callback);
+  }
+  void OnClose(std::function<void(base::Status)> callback) override {
+    wire_.close = std::move(callback);
+  }
   void Write(base::Slice bytes) override { wire_.sent += bytes.view(); }
   void Finish() override { wire_.finished = true; }
   size_t buffered() const override { return 0; }
@@ -36,7 +40,8 @@ class WireStream final : public http::ByteStream {
 };
 
 std::string Number(uint32_t value) {
-  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8), static_cast<char>(value)};
+  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16),
+          static_cast<char>(value >> 8), static_cast<char>(value)};
 }
 
 std::string Control(uint16_t type, const std::string& payload) {
@@ -56,13 +61,15 @@ class SpdyTest : public testing::Test {
   void Make() {
     session_ = std::make_unique<SpdySession>(
         std::make_unique<WireStream>(wire_),
-        SpdySession::Events{.opened = [this](uint32_t id, const SpdyHeaders& headers) {
-                              opened_.emplace_back(id, headers);
-                              session_->Accept(id);
-                            },
-                            .data = [this](uint32_t id, std::string_view bytes) { data_[id] += bytes; },
-                            .ended = [this](uint32_t id) { ended_.push_back(id); },
-                            .closed = [this](const base::Status& status) { closed_.push_back(status); }});
+        SpdySession::Events{
+            .opened =
+                [this](uint32_t id, const SpdyHeaders& headers) {
+                  opened_.emplace_back(id, headers);
+                  session_->Accept(id);
+                },
+            .data = [this](uint32_t id, std::string_view bytes) { data_[id] += bytes; },
+            .ended = [this](uint32_t id) { ended_.push_back(id); },
+            .closed = [this](const base::Status& status) { closed_.push_back(status); }});
   }
   Wire wire_;
   SpdyHeaderCodec client_;
@@ -76,15 +83,18 @@ class SpdyTest : public testing::Test {
 TEST_F(SpdyTest, HeadersSurviveTheConnectionsCompression) {
   SpdyHeaderCodec server;
   for (int i = 0; i < 3; ++i) {
-    auto headers = server.Decode(client_.Encode({{"streamtype", "stdin"}, {"port", std::to_string(i)}}));
+    auto headers =
+        server.Decode(client_.Encode({{"streamtype", "stdin"}, {"port", std::to_string(i)}}));
     ASSERT_TRUE(headers.ok()) << headers.status().message();
-    EXPECT_THAT(*headers, ElementsAre(Pair("streamtype", "stdin"), Pair("port", std::to_string(i))));
+    EXPECT_THAT(*headers,
+                ElementsAre(Pair("streamtype", "stdin"), Pair("port", std::to_string(i))));
   }
 }
 
 TEST_F(SpdyTest, StreamsOpenCarryAndEnd) {
   Make();
-  const std::string bytes = Open(client_, 1, {{"streamtype", "stdin"}}) + Data(1, "hello") + Data(1, "", true);
+  const std::string bytes =
+      Open(client_, 1, {{"streamtype", "stdin"}}) + Data(1, "hello") + Data(1, "", true);
   for (const char byte : bytes) wire_.data({&byte, 1});  // In the smallest pieces.
   ASSERT_EQ(opened_.size(), 1u);
   EXPECT_EQ(opened_[0].first, 1u);
@@ -133,7 +143,8 @@ TEST(StreamProtocolTest, PicksTheBestOffered) {
   http::RequestHead head;
   head.headers.Add("x-stream-protocol-version", "v4.channel.k8s.io");
   head.headers.Add("x-stream-protocol-version", "channel.k8s.io");
-  EXPECT_EQ(ChooseStreamProtocol(head, {"v5.channel.k8s.io", "v4.channel.k8s.io"}), "v4.channel.k8s.io");
+  EXPECT_EQ(ChooseStreamProtocol(head, {"v5.channel.k8s.io", "v4.channel.k8s.io"}),
+            "v4.channel.k8s.io");
   EXPECT_EQ(ChooseStreamProtocol(head, {"v5.channel.k8s.io"}), "");
   http::RequestHead list;
   list.headers.Add("x-stream-protocol-version", "v4.channel.k8s.io, v3.channel.k8s.io");

@@ -19,8 +19,9 @@ using testing::Not;
 class WorkloadsTest : public testing::Test {
  protected:
   /// Calls the application and waits for its answer.
-  Answer Ask(const Application& application, const std::string& target, const std::string& method = "GET",
-             const std::string& body = "", http::Headers headers = {}) {
+  Answer Ask(const Application& application, const std::string& target,
+             const std::string& method = "GET", const std::string& body = "",
+             http::Headers headers = {}) {
     auto call = std::make_shared<Call>();
     call->head.method = method;
     call->head.target = target;
@@ -34,7 +35,8 @@ class WorkloadsTest : public testing::Test {
     return answer.value_or(Answer{});
   }
   /// Serves on a free port and points the variables at it.
-  std::unique_ptr<AppServer> Serve(Application application, const char* host_variable, const char* port_variable) {
+  std::unique_ptr<AppServer> Serve(Application application, const char* host_variable,
+                                   const char* port_variable) {
     auto server = std::make_unique<AppServer>(loop_, "127.0.0.1", 0, std::move(application));
     EXPECT_TRUE(server->Start().ok());
     setenv(host_variable, "127.0.0.1", 1);

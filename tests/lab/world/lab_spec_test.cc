@@ -33,7 +33,8 @@ TEST(LabSpecTest, ReadsTheDemo) {
 }
 
 TEST(LabSpecTest, FillsInWhatIsLeftOut) {
-  auto spec = LabSpec::Parse(Topology("  - {name: a, network: n1}\n  - {name: b, network: n1}\n  - {name: c}\n"));
+  auto spec = LabSpec::Parse(
+      Topology("  - {name: a, network: n1}\n  - {name: b, network: n1}\n  - {name: c}\n"));
   ASSERT_TRUE(spec.ok()) << spec.status().message();
   EXPECT_EQ(spec->clusters[1].nodes[0].address, "192.168.229.131");
   EXPECT_EQ(spec->clusters[1].service_range, "10.69.0.0/16");
@@ -43,28 +44,41 @@ TEST(LabSpecTest, FillsInWhatIsLeftOut) {
 }
 
 TEST(LabSpecTest, RoutedGroupsReplaceNetworks) {
-  auto spec = LabSpec::Parse(Topology("  - {name: a, network: n1}\n  - {name: b, network: n1}\n", "  lab: {routed: []}\n"));
+  auto spec = LabSpec::Parse(Topology("  - {name: a, network: n1}\n  - {name: b, network: n1}\n",
+                                      "  lab: {routed: []}\n"));
   ASSERT_TRUE(spec.ok());
   EXPECT_FALSE(spec->Routed("a", "b"));
-  EXPECT_THAT(ErrorOf(Topology("  - {name: a}\n", "  lab: {routed: [[a, x]]}\n")), HasSubstr("no lab cluster x"));
+  EXPECT_THAT(ErrorOf(Topology("  - {name: a}\n", "  lab: {routed: [[a, x]]}\n")),
+              HasSubstr("no lab cluster x"));
 }
 
 TEST(LabSpecTest, TellsWhereTheFileIsWrong) {
   EXPECT_THAT(ErrorOf("kind: Pod"), HasSubstr("kind: must be Topology"));
   EXPECT_THAT(ErrorOf("a: [b"), HasSubstr("topology"));
-  EXPECT_THAT(ErrorOf(Topology("  - {name: A_b}\n")), HasSubstr("spec.clusters[0].name: \"A_b\" is not a DNS label"));
-  EXPECT_THAT(ErrorOf(Topology("  - {name: a}\n  - {name: a}\n")), HasSubstr("two clusters named a"));
-  EXPECT_THAT(ErrorOf(Topology("  - {name: a, lab: {nods: []}}\n")), HasSubstr("spec.clusters[0].lab.nods: unknown field"));
-  EXPECT_THAT(ErrorOf(Topology("  - {name: a, lab: {nodes: [{address: 1.2.3}]}}\n")), HasSubstr("nodes[0].address"));
-  EXPECT_THAT(ErrorOf(Topology("  - {name: a, lab: {apiServer: '10.0.0.1:6443'}}\n")), HasSubstr("not the address of one of the cluster's nodes"));
-  EXPECT_THAT(ErrorOf(Topology("  - {name: a, lab: {serviceCIDR: 10.0.0.1/16}}\n")), HasSubstr("serviceCIDR"));
-  EXPECT_THAT(ErrorOf(Topology("  - {name: a, lab: {loadBalancer: {pool: [x]}}}\n")), HasSubstr("loadBalancer.pool"));
+  EXPECT_THAT(ErrorOf(Topology("  - {name: A_b}\n")),
+              HasSubstr("spec.clusters[0].name: \"A_b\" is not a DNS label"));
+  EXPECT_THAT(ErrorOf(Topology("  - {name: a}\n  - {name: a}\n")),
+              HasSubstr("two clusters named a"));
+  EXPECT_THAT(ErrorOf(Topology("  - {name: a, lab: {nods: []}}\n")),
+              HasSubstr("spec.clusters[0].lab.nods: unknown field"));
+  EXPECT_THAT(ErrorOf(Topology("  - {name: a, lab: {nodes: [{address: 1.2.3}]}}\n")),
+              HasSubstr("nodes[0].address"));
+  EXPECT_THAT(ErrorOf(Topology("  - {name: a, lab: {apiServer: '10.0.0.1:6443'}}\n")),
+              HasSubstr("not the address of one of the cluster's nodes"));
+  EXPECT_THAT(ErrorOf(Topology("  - {name: a, lab: {serviceCIDR: 10.0.0.1/16}}\n")),
+              HasSubstr("serviceCIDR"));
+  EXPECT_THAT(ErrorOf(Topology("  - {name: a, lab: {loadBalancer: {pool: [x]}}}\n")),
+              HasSubstr("loadBalancer.pool"));
 }
 
 TEST(LabSpecTest, OverlapsCountOnlyWhereClustersMeet) {
-  const std::string a = "  - {name: a, network: n1, lab: {serviceCIDR: 10.68.0.0/16, nodes: [{address: 10.1.0.1, podCIDR: 172.20.0.0/24}]}}\n";
-  const std::string near = "  - {name: b, network: n1, lab: {nodes: [{address: 10.1.0.2, podCIDR: 172.20.0.0/16}]}}\n";
-  const std::string far = "  - {name: b, network: m, lab: {nodes: [{address: 10.1.0.2, podCIDR: 172.20.0.0/24}]}}\n";
+  const std::string a =
+      "  - {name: a, network: n1, lab: {serviceCIDR: 10.68.0.0/16, nodes: [{address: 10.1.0.1, "
+      "podCIDR: 172.20.0.0/24}]}}\n";
+  const std::string near =
+      "  - {name: b, network: n1, lab: {nodes: [{address: 10.1.0.2, podCIDR: 172.20.0.0/16}]}}\n";
+  const std::string far =
+      "  - {name: b, network: m, lab: {nodes: [{address: 10.1.0.2, podCIDR: 172.20.0.0/24}]}}\n";
   EXPECT_THAT(ErrorOf(Topology(a + near)), HasSubstr("overlaps"));
   EXPECT_EQ(ErrorOf(Topology(a + far)), "no error");
   const std::string same_address = "  - {name: b, lab: {nodes: [{address: 10.1.0.1}]}}\n";
