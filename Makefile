@@ -1,9 +1,10 @@
 # make demo    installs what is needed, builds, and brings up two clusters in one mesh; `make down` ends it
 # make test    runs the tests
 # make build   builds the programs into build/bin
+# make topologies   every topology of the catalogue, natively and by its steps, in one table (REPEAT=3, ONLY=id,...)
 
 SHELL := /bin/bash
-.PHONY: demo down test build configure setup realkube clean
+.PHONY: demo down test topologies build configure setup realkube clean
 
 demo: build
 	build/bin/isthmus up -f topologies/demo.yaml
@@ -28,6 +29,9 @@ test: setup
 	@cmake --preset dev > build/configure-dev.log || { cat build/configure-dev.log; exit 1; }
 	cmake --build build/dev
 	tests/run --build build/dev
+
+topologies: build
+	python3 tests/e2e/topologies.py --repeat $(or $(REPEAT),1) --only "$(ONLY)"
 
 realkube:
 	tools/realkube/build

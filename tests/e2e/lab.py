@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import time
 
@@ -85,3 +86,10 @@ def envoys(cluster):
 
 def agent_request(cluster, namespace, name, path):
     return kubectl(cluster, "exec", "-n", namespace, name, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", path)
+
+
+def free_port():
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
