@@ -8,6 +8,7 @@
 #include "cli/lab_program.h"
 #include "cli/pods.h"
 #include "cli/table.h"
+#include "cli/verify_output.h"
 #include "install/mesh_up.h"
 #include "install/mesh_verify.h"
 
@@ -18,7 +19,6 @@ using install::MeshSession;
 using install::PlanLine;
 using install::Topology;
 using install::TopologyCluster;
-using install::VerifyLine;
 
 /// What the flags of these commands say.
 struct TopologyFlags {
@@ -26,6 +26,7 @@ struct TopologyFlags {
   std::string output;
   bool no_traffic = false;
   bool no_verify = false;
+  bool views = false;  ///< Whether endpoint views are printed besides what was checked.
   int timeout_seconds = 300;
 };
 
@@ -65,48 +66,19 @@ install::PodCommand RunInPods() {
   };
 }
 
-void PrintVerify(Session& session, const std::vector<VerifyLine>& lines,
-                 const std::string& output) {
-  if (!output.empty()) {
-    Json list = Json::array();
-    for (const VerifyLine& line : lines)
-      list.push_back({{"cluster", line.cluster},
-                      {"check", line.what},
-                      {"ok", line.ok},
-                      {"detail", line.detail}});
-    session.Out(Print(list, output));
-    return;
-  }
-  Table table(3);
-  table.Add({"CLUSTER", "CHECK", "RESULT", "DETAIL"});
-  for (const VerifyLine& line : lines) {
-    std::string_view rest = line.detail;
-    bool first = true;
-    while (first || !rest.empty()) {
-      size_t end = rest.find('\n');
-      std::string detail(rest.substr(0, end));
-      rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
-      table.Add(first ? std::vector<std::string>{line.cluster, line.what, line.ok ? "ok" : "WRONG",
-                                                 detail}
-                      : std::vector<std::string>{"", "", "", detail});
-      first = false;
-    }
-  }
-  session.Out(table.Text());
-}
-
 /// Verifies and prints; the exit code is 1 when something is not as it should be.
 int VerifyAndPrint(Session& session, MeshSession& mesh, const TopologyFlags& flags) {
   install::VerifyOptions options;
   options.traffic = !flags.no_traffic;
-  auto lines = install::Verify(mesh, RunInPods(), options);
-  if (!lines.ok()) return session.Fail(lines.status());
-  PrintVerify(session, *lines, flags.output);
-  int wrong = 0;
-  for (const VerifyLine& line : *lines) wrong += line.ok ? 0 : 1;
+  auto report = install::Verify(mesh, RunInPods(), options);
+  if (!report.ok()) return session.Fail(report.status());
+  session.Out(flags.output.empty() ? VerifyText(*report, mesh.topology(), flags.views)
+                                   : Print(VerifyJson(*report), flags.output));
+  const int wrong = report->wrong();
   if (flags.output.empty())
-    session.Err(wrong == 0 ? fmt::format("✔ verified: {} checks\n", lines->size())
-                           : fmt::format("✘ {} of {} checks are wrong\n", wrong, lines->size()));
+    session.Err(wrong == 0
+                    ? fmt::format("✔ verified: {} checks\n", report->lines.size())
+                    : fmt::format("✘ {} of {} checks are wrong\n", wrong, report->lines.size()));
   return wrong == 0 ? 0 : 1;
 }
 
@@ -154,7 +126,9 @@ int Up(Session& session, const TopologyFlags& flags) {
   return 0;
 }
 
-int Verify(Session& session, const TopologyFlags& flags) {
+int Verify(Session& session, const TopologyFlags& given) {
+  TopologyFlags flags = given;
+  flags.views = true;
   Stopwatch watch;
   auto topology = install::LoadTopology(flags.file);
   if (!topology.ok()) return session.Fail(topology.status());

@@ -102,8 +102,10 @@ std::map<std::string, std::set<ExpectedEndpoint>> ExpectedViews(
   const TopologyCluster* own = topology.Find(viewer);
   if (own == nullptr) return views;
   std::map<std::string, std::vector<std::string>> ways_in;  // Gateway addresses by network.
+  std::set<std::string> promised;  // Networks that the topology gives a gateway.
   for (const TopologyCluster& cluster : topology.clusters) {
     if (!cluster.gateway.exposes_services || !facts.contains(cluster.name)) continue;
+    promised.insert(cluster.network);
     const ClusterFacts& of = facts.at(cluster.name);
     for (const std::string& address : of.gateway_addresses)
       ways_in[cluster.network].push_back(address + ":" + std::to_string(of.gateway_port));
@@ -118,10 +120,10 @@ std::map<std::string, std::set<ExpectedEndpoint>> ExpectedViews(
           views["outbound|" + key.substr(key.find('|') + 1) + "||" + host];
       if (addresses.empty()) continue;
       bool direct = cluster.network == own->network || cluster.network.empty() ||
-                    ways_in[cluster.network].empty();
+                    !promised.contains(cluster.network);
       if (direct) {
         for (const std::string& address : addresses)
-          view.insert({address, "pod of " + cluster.name});
+          view.insert({address, "pod of " + cluster.name, cluster.name});
         continue;
       }
       bool mtls = false;
@@ -134,7 +136,9 @@ std::map<std::string, std::set<ExpectedEndpoint>> ExpectedViews(
         for (const std::string& address : of.gateway_addresses)
           ways.push_back(address + ":" + std::to_string(of.gateway_port));
       if (ways.empty()) ways = ways_in[cluster.network];
-      for (const std::string& way : ways) view.insert({way, "gateway into " + cluster.network});
+      if (ways.empty()) ways = {"gateway of " + cluster.network};
+      for (const std::string& way : ways)
+        view.insert({way, "gateway into " + cluster.network, cluster.name});
     }
   }
   return views;

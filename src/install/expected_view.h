@@ -30,8 +30,9 @@ ClusterFacts ReadFacts(const std::vector<Json>& services, const std::vector<Json
 
 /// An endpoint that a proxy should hold, with where it comes from.
 struct ExpectedEndpoint {
-  std::string address;  ///< "ip:port"
+  std::string address;  ///< "ip:port"; of a gateway without address, its name in words.
   std::string origin;   ///< "pod of cluster1", "gateway of cluster2 (network2)"
+  std::string cluster;  ///< Whose pods it stands for.
   auto operator<=>(const ExpectedEndpoint&) const = default;
 };
 

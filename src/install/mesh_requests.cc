@@ -2,6 +2,9 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "http/client.h"
 #include "kubeapi/meta.h"
 
@@ -149,45 +152,182 @@ std::vector<std::string> JudgeAnswers(const Answers& answers, const TopologyRequ
   return wrong;
 }
 
-base::Result<VerifyLine> MakeRequests(MeshSession& session, const TopologyRequest& request,
-                                      const PodCommand& run) {
-  const TopologyCluster& cluster = *session.topology().Find(request.from_cluster);
-  ClusterAccess& access = session.access(cluster.name);
-  VerifyLine line{cluster.name, fmt::format("{} requests to {}", request.count, request.url), true,
-                  ""};
-  ASSIGN_OR_RETURN(auto before, CountAll(session, request), "");
-  auto output = request.from_app.empty() ? AskFromOutside(access, cluster, request)
-                                         : AskFromPod(access, request, run);
-  if (!output.ok()) {
-    line.ok = false;
-    line.detail = output.status().message();
-    return line;
-  }
-  Answers answers = CountAnswers(*output, request.answers);
-  std::vector<std::string> wrong = JudgeAnswers(answers, request);
-  std::vector<std::string> figures;
-  for (const auto& [text, count] : answers.by_text)
-    figures.push_back(fmt::format("\"{}\" {}", text, count));
-  // Envoy writes its access log every second or so; what has not come by then did not happen.
-  std::map<std::string, int> seen;
-  auto all_seen = access.Until(std::chrono::seconds(5), [&]() -> base::Result<bool> {
-    ASSIGN_OR_RETURN(auto after, CountAll(session, request), "");
-    bool all = true;
-    for (const auto& [name, count] : after) {
-      seen[name] = count - before[name];
-      all &= seen[name] > 0;
+std::map<std::string, std::map<std::string, uint64_t>> ReadRequestCounts(const std::string& json) {
+  std::map<std::string, std::map<std::string, uint64_t>> counts;
+  auto document = kubeapi::ParseJson(json);
+  if (!document.ok()) return counts;
+  for (const Json& cluster : kubeapi::ItemsAt(*document, {"cluster_statuses"})) {
+    // "outbound|5000|v1|host" is a subset of "outbound|5000||host".
+    std::string name = StringAt(cluster, {"name"});
+    const size_t port = name.find('|');
+    const size_t subset = name.find('|', port + 1);
+    const size_t host = name.rfind('|');
+    if (!name.starts_with("outbound|") || subset == name.npos) continue;
+    name = name.substr(0, subset) + "|" + name.substr(host);
+    for (const Json& endpoint : kubeapi::ItemsAt(cluster, {"host_statuses"})) {
+      std::map<std::string, uint64_t> stats;
+      for (const Json& stat : kubeapi::ItemsAt(endpoint, {"stats"}))
+        stats[StringAt(stat, {"name"})] =
+            std::strtoull(StringAt(stat, {"value"}).c_str(), nullptr, 10);
+      const uint64_t count = stats["rq_total"] != 0 ? stats["rq_total"] : stats["cx_total"];
+      counts[name][fmt::format(
+          "{}:{}", StringAt(endpoint, {"address", "socket_address", "address"}),
+          kubeapi::IntAt(endpoint, {"address", "socket_address", "port_value"}))] += count;
     }
-    return all;
-  });
-  if (!all_seen.ok() && all_seen.code() != Code::kDeadlineExceeded) return all_seen;
-  for (const auto& [name, count] : seen) {
-    if (count == 0) wrong.push_back("no pod of " + name + " answered");
-    figures.push_back(fmt::format("{} answered {}", name, count));
   }
-  line.ok = wrong.empty();
-  line.detail = line.ok ? fmt::format("{}", fmt::join(figures, ", "))
-                        : fmt::format("{}", fmt::join(wrong, "\n"));
-  return line;
+  return counts;
+}
+
+std::string ServiceHostOf(const std::string& url, const std::string& ns) {
+  const size_t scheme = url.find("://");
+  std::string host = url.substr(scheme == std::string::npos ? 0 : scheme + 3);
+  host = host.substr(0, host.find_first_of(":/"));
+  if (host.empty() || host == "*" || host.find_first_not_of("0123456789.") == std::string::npos)
+    return "";
+  const std::string suffix = ".svc.cluster.local";
+  if (host.ends_with(suffix)) return host;
+  if (host.ends_with(".svc")) return host + ".cluster.local";
+  const auto dots = std::count(host.begin(), host.end(), '.');
+  if (dots == 0) return ns.empty() ? "" : host + "." + ns + suffix;
+  return dots == 1 ? host + suffix : "";
+}
+
+namespace {
+
+/// One entry of the topology's requests, made and judged.
+class Requests {
+ public:
+  Requests(MeshSession& session, const TopologyRequest& request, const MeshState& state,
+           const PodCommand& run)
+      : session_(session),
+        request_(request),
+        state_(state),
+        run_(run),
+        cluster_(*session.topology().Find(request.from_cluster)),
+        access_(session.access(cluster_.name)) {
+    outcome_.line = {cluster_.name, fmt::format("{} requests to {}", request.count, request.url),
+                     true, ""};
+    outcome_.row = {
+        cluster_.name,
+        request.from_app.empty() ? request.from_gateway : request.from_ns + "/" + request.from_app,
+        request.url,
+        request.count,
+        0,
+        {}};
+    outcome_.failure.from_cluster = cluster_.name;
+    outcome_.failure.host = ServiceHostOf(request.url, request.from_ns);
+  }
+
+  base::Result<RequestOutcome> Make() {
+    ASSIGN_OR_RETURN(auto logged, CountAll(session_, request_), "");
+    const auto sent = AskClient();
+    auto output = request_.from_app.empty() ? AskFromOutside(access_, cluster_, request_)
+                                            : AskFromPod(access_, request_, run_);
+    if (!output.ok()) {
+      outcome_.line.ok = false;
+      outcome_.line.detail = outcome_.failure.answer = output.status().message();
+      return std::move(outcome_);
+    }
+    const Answers answers = CountAnswers(*output, request_.answers);
+    std::vector<std::string> wrong = JudgeAnswers(answers, request_);
+    outcome_.row.failed = answers.failed;
+    outcome_.failure.answer = answers.first_failure;
+    for (const auto& [text, count] : answers.by_text)
+      figures_.push_back(fmt::format("\"{}\" {}", text, count));
+    RETURN_IF_ERROR(ReadLogs(logged, wrong), "");
+    FillRow(sent, AskClient());
+    outcome_.line.ok = wrong.empty();
+    outcome_.line.detail =
+        fmt::format("{}", wrong.empty() ? fmt::join(figures_, ", ") : fmt::join(wrong, "\n"));
+    return std::move(outcome_);
+  }
+
+ private:
+  using Counts = std::map<std::string, std::map<std::string, uint64_t>>;
+
+  /// Envoy writes its access log every second or so; what has not come by then did not happen.
+  base::Status ReadLogs(std::map<std::string, int>& before, std::vector<std::string>& wrong) {
+    std::map<std::string, int> seen;
+    auto all_seen = access_.Until(std::chrono::seconds(5), [&]() -> base::Result<bool> {
+      ASSIGN_OR_RETURN(auto after, CountAll(session_, request_), "");
+      bool all = true;
+      for (const auto& [name, count] : after) {
+        seen[name] = count - before[name];
+        all &= seen[name] > 0;
+      }
+      return all;
+    });
+    if (!all_seen.ok() && all_seen.code() != Code::kDeadlineExceeded) return all_seen;
+    for (const auto& [name, count] : seen) {
+      if (count == 0) {
+        wrong.push_back("no pod of " + name + " answered");
+        outcome_.failure.silent.push_back(name);
+      }
+      figures_.push_back(fmt::format("{} answered {}", name, count));
+    }
+    return {};
+  }
+
+  /// What the client's own Envoy has sent so far; nothing when it cannot be asked.
+  Counts AskClient() {
+    const std::string ns = request_.from_app.empty() ? "istio-system" : request_.from_ns;
+    const std::string app = request_.from_app.empty() ? request_.from_gateway : request_.from_app;
+    auto pod = FindPod(access_, ns, app);
+    if (!pod.ok()) return {};
+    auto answer = run_(access_, ns, *pod, "istio-proxy",
+                       {"pilot-agent", "request", "GET", "clusters?format=json"});
+    return answer.ok() ? ReadRequestCounts(*answer) : Counts();
+  }
+
+  void FillRow(const Counts& before, const Counts& after) {
+    const auto views = ExpectedViews(session_.topology(), state_.facts, cluster_.name);
+    for (const auto& [name, addresses] : after) {
+      const std::string host = name.substr(name.rfind('|') + 1);
+      if (!outcome_.failure.host.empty() && host != outcome_.failure.host) continue;
+      const auto view = views.find(name);
+      for (const auto& [address, count] : addresses) {
+        uint64_t earlier = 0;
+        if (const auto then = before.find(name); then != before.end())
+          if (const auto at = then->second.find(address); at != then->second.end())
+            earlier = at->second;
+        if (count <= earlier) continue;
+        std::vector<std::string> owners;
+        if (view != views.end())
+          for (const ExpectedEndpoint& endpoint : view->second)
+            if (endpoint.address == address) owners.push_back(endpoint.cluster);
+        const std::string owner =
+            owners.empty() ? address : fmt::format("{}", fmt::join(owners, "+"));
+        outcome_.row.answered_by[owner] += static_cast<int>(count - earlier);
+      }
+    }
+    if (outcome_.failure.host.empty() || after.empty()) return;
+    for (const auto& [name, facts] : state_.facts) {
+      const auto service = facts.ready.lower_bound(outcome_.failure.host + "|");
+      const bool has =
+          service != facts.ready.end() && service->first.starts_with(outcome_.failure.host + "|");
+      const auto& by = outcome_.row.answered_by;
+      const bool answered = std::any_of(by.begin(), by.end(), [&](const auto& one) {
+        return ("+" + one.first + "+").find("+" + name + "+") != std::string::npos;
+      });
+      if (has && !answered) outcome_.failure.silent.push_back(name);
+    }
+  }
+
+  MeshSession& session_;
+  const TopologyRequest& request_;
+  const MeshState& state_;
+  const PodCommand& run_;
+  const TopologyCluster& cluster_;
+  ClusterAccess& access_;
+  RequestOutcome outcome_;
+  std::vector<std::string> figures_;
+};
+
+}  // namespace
+
+base::Result<RequestOutcome> MakeRequests(MeshSession& session, const TopologyRequest& request,
+                                          const MeshState& state, const PodCommand& run) {
+  return Requests(session, request, state, run).Make();
 }
 
 }  // namespace isthmus::install

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "install/expected_view.h"
 #include "install/mesh_requests.h"
 #include "kubeapi/meta.h"
 
@@ -12,190 +11,203 @@ namespace isthmus::install {
 namespace {
 
 using base::Code;
-using kubeapi::Find;
 using kubeapi::StringAt;
+
+/// What is wrong with an object does not go away by waiting; what follows from it comes soon.
+constexpr std::chrono::seconds kSettleWithFindings{5};
 
 const Resource& EndpointSlices() {
   static const Resource resource{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true};
   return resource;
 }
 
-/// A pod with a proxy in it.
-struct ProxyPod {
-  std::string ns;
-  std::string name;
-  bool east_west = false;
-};
-
-struct ClusterState {
+/// What one cluster's thread reads and asks; each writes only its own.
+struct ClusterWork {
   ClusterFacts facts;
+  ClusterObjects objects;
   std::vector<ProxyPod> proxies;
+  std::map<std::string, HeldEndpoints> held;  ///< By "pod.ns".
+  std::map<std::string, std::string> silent;  ///< Proxies that did not answer, and why.
 };
 
-bool HasProxy(const Json& pod) {
-  for (auto path : {"containers", "initContainers"}) {
-    const Json* containers = Find(pod, {"spec", path});
-    if (containers == nullptr || !containers->is_array()) continue;
-    for (const Json& container : *containers)
-      if (StringAt(container, {"name"}) == "istio-proxy") return true;
-  }
-  return false;
-}
-
-base::Status ReadCluster(ClusterAccess& access, ClusterState& state) {
-  ASSIGN_OR_RETURN(std::vector<Json> services, access.List(Services(), ""), "");
-  ASSIGN_OR_RETURN(std::vector<Json> slices, access.List(EndpointSlices(), ""), "");
-  ASSIGN_OR_RETURN(std::vector<Json> pods, access.List(Pods(), ""), "");
-  state.facts = ReadFacts(services, slices, pods);
-  state.proxies.clear();
+/// What the control plane of a cluster says of those it watches; unknown when it does not answer.
+std::vector<Json> AskClusters(ClusterAccess& access, const std::vector<Json>& pods,
+                              const PodCommand& run) {
   for (const Json& pod : pods) {
-    if (!HasProxy(pod) || StringAt(pod, {"status", "phase"}) != "Running" ||
-        kubeapi::IsBeingDeleted(pod))
+    if (kubeapi::NamespaceOf(pod) != "istio-system" || kubeapi::LabelOf(pod, "app") != "istiod" ||
+        !kubeapi::ConditionIsTrue(pod, "Ready"))
       continue;
-    state.proxies.push_back(ProxyPod{kubeapi::NamespaceOf(pod), kubeapi::NameOf(pod),
-                                     kubeapi::LabelOf(pod, "istio") == "eastwestgateway"});
+    auto answer = run(access, "istio-system", kubeapi::NameOf(pod), "discovery",
+                      {"pilot-discovery", "request", "GET", "/debug/clusterz"});
+    if (!answer.ok()) continue;
+    if (auto json = kubeapi::ParseJson(*answer); json.ok()) return kubeapi::ItemsAt(*json);
   }
   return {};
 }
 
-/// What differs between wanted and held, each with where to look; empty when nothing does.
-std::vector<std::string> Differences(
-    const std::map<std::string, std::set<ExpectedEndpoint>>& wanted,
-    const std::map<std::string, std::set<std::string>>& held) {
-  std::vector<std::string> differences;
-  for (const auto& [name, endpoints] : wanted) {
-    auto found = held.find(name);
-    if (found == held.end()) {
-      differences.push_back(fmt::format(
-          "{} is not known to the proxy: its control plane does not see the Service", name));
-      continue;
-    }
-    std::set<std::string> addresses;
-    for (const ExpectedEndpoint& endpoint : endpoints) {
-      addresses.insert(endpoint.address);
-      if (!found->second.contains(endpoint.address))
-        differences.push_back(
-            fmt::format("{} lacks {} ({})", name, endpoint.address, endpoint.origin));
-    }
-    for (const std::string& address : found->second)
-      if (!addresses.contains(address))
-        differences.push_back(
-            fmt::format("{} has {}, which no ready pod and no gateway explains", name, address));
-  }
-  return differences;
-}
-
-/// East-west gateways send only to pods of their own network.
-std::vector<std::string> GatewayDifferences(
-    const Topology& topology, const TopologyCluster& own,
-    const std::map<std::string, ClusterState>& states,
-    const std::map<std::string, std::set<std::string>>& held) {
-  std::vector<std::string> differences;
-  for (const auto& [name, addresses] : held) {
-    if (!name.starts_with("outbound_.")) continue;
-    for (const std::string& address : addresses) {
-      bool of_network = false;
-      for (const TopologyCluster& cluster : topology.clusters)
-        if (cluster.network == own.network)
-          for (const auto& [key, ready] : states.at(cluster.name).facts.ready)
-            of_network |= ready.contains(address);
-      if (!of_network)
-        differences.push_back(fmt::format("{} has {}, which is no ready pod of network {}", name,
-                                          address, own.network));
+base::Status ReadCluster(const Topology& topology, const TopologyCluster& cluster,
+                         ClusterAccess& access, const PodCommand& run, ClusterWork& work) {
+  work = {};
+  RETURN_IF_ERROR(ReadObjects(access, work.objects), "");
+  ASSIGN_OR_RETURN(std::vector<Json> slices, access.List(EndpointSlices(), ""), "");
+  ASSIGN_OR_RETURN(work.objects.intended, IntendedObjects(topology, cluster), "");
+  work.facts = ReadFacts(work.objects.services, slices, work.objects.pods);
+  AddMissingServices(work.objects, work.facts);
+  if (cluster.primary()) work.objects.watched = AskClusters(access, work.objects.pods, run);
+  work.proxies = ProxiesOf(work.objects.pods);
+  for (const ProxyPod& proxy : work.proxies) {
+    auto answer = run(access, proxy.ns, proxy.name, "istio-proxy",
+                      {"pilot-agent", "request", "GET", "clusters?format=json"});
+    auto held =
+        answer.ok() ? ReadEnvoyClusters(*answer) : base::Result<HeldEndpoints>(answer.status());
+    if (held.ok()) {
+      work.held[proxy.full()] = std::move(*held);
+    } else {
+      work.silent[proxy.full()] = held.status().message();
     }
   }
-  return differences;
+  return {};
 }
 
-base::Result<VerifyLine> CheckProxy(MeshSession& session,
-                                    const std::map<std::string, ClusterState>& states,
-                                    const TopologyCluster& cluster, const ProxyPod& proxy,
-                                    const PodCommand& run) {
-  VerifyLine line{cluster.name, "endpoints of " + proxy.name + "." + proxy.ns, true, ""};
-  ClusterAccess& access = session.access(cluster.name);
-  auto answer = run(access, proxy.ns, proxy.name, "istio-proxy",
-                    {"pilot-agent", "request", "GET", "clusters?format=json"});
-  if (!answer.ok()) {
-    line.ok = false;
-    line.detail = "its Envoy does not answer: " + answer.status().message();
-    return line;
+/// One look at all clusters and what was made of it.
+class Look {
+ public:
+  Look(MeshSession& session, const PodCommand& run) : session_(session), run_(run) {}
+
+  base::Status Run(VerifyReport& report) {
+    const Topology& topology = session_.topology();
+    std::map<std::string, ClusterWork> work;
+    for (const TopologyCluster& cluster : topology.clusters) work[cluster.name];
+    RETURN_IF_ERROR(session_.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
+      return ReadCluster(topology, cluster, access, run_, work.at(cluster.name));
+    }),
+                    "reading the clusters");
+    state_ = {};
+    for (auto& [name, one] : work) {
+      state_.facts[name] = std::move(one.facts);
+      state_.objects[name] = std::move(one.objects);
+      state_.proxies[name] = one.proxies;
+    }
+    findings_ = FindCauses(topology, state_.objects, state_.facts);
+    report = {};
+    for (const TopologyCluster& cluster : topology.clusters)
+      AddCluster(cluster, work.at(cluster.name), report);
+    return {};
   }
-  ASSIGN_OR_RETURN(auto held, ReadEnvoyClusters(*answer), line.what);
-  std::vector<std::string> differences;
-  if (proxy.east_west) {
-    differences = GatewayDifferences(session.topology(), cluster, states, held);
-    line.detail =
-        fmt::format("{} SNI routes", std::count_if(held.begin(), held.end(), [](const auto& one) {
-                      return one.first.starts_with("outbound_.");
-                    }));
-  } else {
-    std::map<std::string, ClusterFacts> facts;
-    for (const auto& [name, state] : states) facts[name] = state.facts;
-    auto wanted = ExpectedViews(session.topology(), facts, cluster.name);
-    differences = Differences(wanted, held);
-    line.detail = fmt::format("{} services as expected", wanted.size());
+
+  std::vector<Finding>& findings() { return findings_; }
+  const MeshState& state() const { return state_; }
+
+ private:
+  void AddCluster(const TopologyCluster& cluster, const ClusterWork& work, VerifyReport& report) {
+    if (work.proxies.empty())
+      report.lines.push_back(
+          {cluster.name, "proxies", false,
+           "no running pod has a proxy: is the namespace labelled for injection?"});
+    const auto expected = ExpectedViews(session_.topology(), state_.facts, cluster.name);
+    std::map<std::string, ServiceView> views;
+    for (const ProxyPod& proxy : work.proxies) {
+      VerifyLine line{cluster.name, "endpoints of " + proxy.full(), true, ""};
+      if (const auto silent = work.silent.find(proxy.full()); silent != work.silent.end()) {
+        line.ok = false;
+        line.detail = "its Envoy does not answer: " + silent->second;
+        report.lines.push_back(std::move(line));
+        continue;
+      }
+      const HeldEndpoints& held = work.held.at(proxy.full());
+      const auto differences = CompareViews(session_.topology(), state_, cluster.name, proxy, held);
+      if (!proxy.east_west) AddToViews(expected, proxy, held, differences, views);
+      if (differences.empty()) {
+        const auto is_sni = [](const auto& one) { return one.first.starts_with("outbound_."); };
+        line.detail = proxy.east_west ? fmt::format("{} SNI routes",
+                                                    std::count_if(held.begin(), held.end(), is_sni))
+                                      : fmt::format("{} services as expected", expected.size());
+      } else {
+        line.ok = false;
+        line.detail = Explain(differences);
+      }
+      report.lines.push_back(std::move(line));
+    }
+    for (auto& [name, view] : views) {
+      view.cluster = cluster.name;
+      report.views.push_back(std::move(view));
+    }
   }
-  if (!differences.empty()) {
-    line.ok = false;
-    line.detail = fmt::format("{}", fmt::join(differences, "\n"));
+
+  /// Each difference with the object behind it.
+  std::string Explain(const std::vector<Difference>& differences) {
+    std::vector<std::string> texts;
+    for (const Difference& difference : differences) {
+      const Finding* cause = CauseOf(difference, session_.topology(), findings_);
+      std::string text = Describe(difference);
+      if (cause != nullptr) text += fmt::format("; cause: {} in {}", cause->object, cause->cluster);
+      texts.push_back(std::move(text));
+    }
+    return fmt::format("{}", fmt::join(texts, "\n"));
   }
-  return line;
+
+  MeshSession& session_;
+  const PodCommand& run_;
+  MeshState state_;
+  std::vector<Finding> findings_;
+};
+
+std::string TextOf(const Finding& finding) {
+  return fmt::format("{}\ndo: {}", finding.problem, finding.remedy);
 }
 
-/// One look at everything; the world may still be settling.
-base::Result<std::vector<VerifyLine>> CheckProxies(MeshSession& session, const PodCommand& run) {
-  std::map<std::string, ClusterState> states;
-  std::map<std::string, std::vector<VerifyLine>> lines;
-  for (const TopologyCluster& cluster : session.topology().clusters) {
-    states[cluster.name];
-    lines[cluster.name];
+/// Findings that are wrong by themselves or explain something, as lines of their own.
+void AddFindings(std::vector<Finding> findings, VerifyReport& report) {
+  std::vector<VerifyLine> lines;
+  for (Finding& finding : findings) {
+    if (!finding.wrong && finding.explains == 0) continue;
+    lines.push_back({finding.cluster, finding.object, false, TextOf(finding)});
+    report.findings.push_back(std::move(finding));
   }
-  RETURN_IF_ERROR(session.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
-    return ReadCluster(access, states.at(cluster.name));
-  }),
-                  "reading the clusters");
-  RETURN_IF_ERROR(
-      session.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) -> base::Status {
-        const ClusterState& state = states.at(cluster.name);
-        if (state.proxies.empty())
-          lines.at(cluster.name)
-              .push_back({cluster.name, "proxies", false,
-                          "no running pod has a proxy: is the namespace labelled for injection?"});
-        for (const ProxyPod& proxy : state.proxies) {
-          ASSIGN_OR_RETURN(VerifyLine line, CheckProxy(session, states, cluster, proxy, run), "");
-          lines.at(cluster.name).push_back(std::move(line));
-        }
-        return {};
-      }),
-      "asking the proxies");
-  std::vector<VerifyLine> all;
-  for (const TopologyCluster& cluster : session.topology().clusters)
-    for (VerifyLine& line : lines.at(cluster.name)) all.push_back(std::move(line));
-  return all;
+  if (lines.empty())
+    lines.push_back({"", "objects that join the clusters", true, "as the topology needs them"});
+  report.lines.insert(report.lines.end(), lines.begin(), lines.end());
 }
 
 }  // namespace
 
-base::Result<std::vector<VerifyLine>> Verify(MeshSession& session, const PodCommand& run,
-                                             const VerifyOptions& options) {
-  auto end = std::chrono::steady_clock::now() + options.settle;
-  std::vector<VerifyLine> lines;
+int VerifyReport::wrong() const {
+  return static_cast<int>(
+      std::count_if(lines.begin(), lines.end(), [](const VerifyLine& line) { return !line.ok; }));
+}
+
+base::Result<VerifyReport> Verify(MeshSession& session, const PodCommand& run,
+                                  const VerifyOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  Look look(session, run);
+  VerifyReport report;
   while (true) {
-    ASSIGN_OR_RETURN(lines, CheckProxies(session, run), "");
-    bool ok =
-        std::all_of(lines.begin(), lines.end(), [](const VerifyLine& line) { return line.ok; });
-    if (ok || std::chrono::steady_clock::now() >= end) break;
+    RETURN_IF_ERROR(look.Run(report), "");
+    const auto& findings = look.findings();
+    const bool hopeless = std::any_of(findings.begin(), findings.end(),
+                                      [](const Finding& finding) { return finding.wrong; });
+    const base::Duration patience =
+        hopeless ? std::min<base::Duration>(options.settle, kSettleWithFindings) : options.settle;
+    if (report.wrong() == 0 || std::chrono::steady_clock::now() - start >= patience) break;
     session.access(session.topology().clusters.front().name)
         .loop()
         .RunUntil([] { return false; }, std::chrono::milliseconds(300));
   }
-  if (!options.traffic) return lines;
-  for (const TopologyRequest& request : session.topology().requests) {
-    ASSIGN_OR_RETURN(VerifyLine line, MakeRequests(session, request, run),
-                     "requests to " + request.url);
-    lines.push_back(std::move(line));
+  if (options.traffic) {
+    for (const TopologyRequest& request : session.topology().requests) {
+      ASSIGN_OR_RETURN(RequestOutcome outcome, MakeRequests(session, request, look.state(), run),
+                       "requests to " + request.url);
+      if (!outcome.line.ok) {
+        const Finding* cause = CauseOf(outcome.failure, session.topology(), look.findings());
+        if (cause != nullptr)
+          outcome.line.detail += fmt::format("\ncause: {} in {}", cause->object, cause->cluster);
+      }
+      report.traffic.push_back(std::move(outcome.row));
+      report.lines.push_back(std::move(outcome.line));
+    }
   }
-  return lines;
+  AddFindings(look.findings(), report);
+  return report;
 }
 
 }  // namespace isthmus::install
