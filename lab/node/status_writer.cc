@@ -12,6 +12,8 @@ using std::chrono_literals::operator""s;
 void StatusWriter::Write(const Json& pod, const Json& status) {
   const std::string uid = kubeapi::UidOf(pod);
   Entry& entry = entries_[uid];
+  // The last status has been written; news of it must not put the deletion off for ever.
+  if (entry.deleting) return;
   entry.ns = kubeapi::NamespaceOf(pod);
   entry.name = kubeapi::NameOf(pod);
   entry.waiting = status;

@@ -19,7 +19,8 @@ class StatusWriter {
   StatusWriter& operator=(const StatusWriter&) = delete;
 
   void Write(const kubeapi::Json& pod, const kubeapi::Json& status);
-  /// Deletes the pod's object for good, after its last status is written.
+  /// Deletes the pod's object for good, after its last status is written; what is written from then
+  /// on is dropped.
   void Delete(const kubeapi::Json& pod);
 
  private:

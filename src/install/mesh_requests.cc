@@ -16,6 +16,7 @@ using base::Error;
 using kubeapi::StringAt;
 
 constexpr base::Duration kRequestTimeout = std::chrono::seconds(10);
+constexpr int kRequestsAtOnce = 8;
 
 std::string PathOf(const std::string& url) {
   size_t scheme = url.find("://");
@@ -45,28 +46,39 @@ base::Result<std::string> AskFromPod(ClusterAccess& access, const TopologyReques
   return run(access, request.from_ns, pod, request.from_app, {"sh", "-c", script, request.url});
 }
 
-/// Requests through the loopback port that leads to the cluster's ingress gateway.
+std::string OutsideLine(const base::Result<http::Response>& answer) {
+  std::string body = answer.ok() ? answer->body : answer.status().message();
+  for (char& c : body)
+    if (c == '\n') c = ' ';
+  return fmt::format("{} {}\n", answer.ok() ? answer->status : 0, body);
+}
+
+/// Requests through the loopback port that leads to the cluster's ingress gateway, several at a
+/// time as a browser makes them: a connection through a gateway stays with one pod, and requests
+/// one after the other would share it.
 base::Result<std::string> AskFromOutside(ClusterAccess& access, const TopologyCluster& cluster,
                                          const TopologyRequest& request) {
   if (cluster.lab.ingress_port == 0)
     return Error(Code::kFailedPrecondition,
                  "cluster {} has no lab.ingressPort, so nothing leads to {} from here",
                  cluster.name, request.from_gateway);
+  std::string lines;
+  int open = 0;
   http::ClientOptions options;
   options.url = fmt::format("http://127.0.0.1:{}", cluster.lab.ingress_port);
-  http::Client client(access.loop(), options);
-  std::string lines;
-  for (int i = 0; i < request.count; ++i) {
-    http::Request message;
-    message.target = PathOf(request.url);
-    message.authority = fmt::format("127.0.0.1:{}", cluster.lab.ingress_port);
-    auto answer = kubeclient::Await<http::Response>(
-        access.loop(), kRequestTimeout + std::chrono::seconds(1),
-        [&](auto done) { client.Fetch(message, kRequestTimeout, done); });
-    std::string body = answer.ok() ? answer->body : answer.status().message();
-    for (char& c : body)
-      if (c == '\n') c = ' ';
-    lines += fmt::format("{} {}\n", answer.ok() ? answer->status : 0, body);
+  http::Client client(access.loop(), options);  // Goes first: its callbacks use the lines.
+  for (int sent = 0; sent < request.count;) {
+    for (; sent < request.count && open < kRequestsAtOnce; ++sent, ++open) {
+      http::Request message;
+      message.target = PathOf(request.url);
+      message.authority = fmt::format("127.0.0.1:{}", cluster.lab.ingress_port);
+      client.Fetch(message, kRequestTimeout, [&](const base::Result<http::Response>& answer) {
+        lines += OutsideLine(answer);
+        --open;
+      });
+    }
+    if (!access.loop().RunUntil([&] { return open == 0; }, 2 * kRequestTimeout))
+      return Error(Code::kDeadlineExceeded, "requests to {} neither end nor fail", request.url);
   }
   return lines;
 }

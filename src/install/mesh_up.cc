@@ -96,22 +96,22 @@ class Bringing {
                                       return ShareSecrets(cluster, access);
                                     }),
                     "sharing remote secrets");
-    RETURN_IF_ERROR(session_.OnEach(topology.primaries(),
-                                    [&](const TopologyCluster& cluster, ClusterAccess& access) {
-                                      return Install(cluster, access);
-                                    }),
-                    "installing");
-    std::vector<const TopologyCluster*> remotes;
+    std::vector<const TopologyCluster*> first = topology.primaries(), later;
     for (const TopologyCluster& cluster : topology.clusters) {
       if (cluster.primary()) continue;
-      remotes.push_back(&cluster);
-      ASSIGN_OR_RETURN(pilot_addresses_[cluster.name], PilotAddress(cluster),
-                       "cluster " + cluster.control_plane);
+      pilot_addresses_[cluster.name] = KnownPilotAddress(cluster);
+      ASSIGN_OR_RETURN(bool alone, InstallsAlone(cluster), cluster.name);
+      (alone ? first : later).push_back(&cluster);
     }
-    RETURN_IF_ERROR(
-        session_.OnEach(remotes, [&](const TopologyCluster& cluster,
-                                     ClusterAccess& access) { return Install(cluster, access); }),
-        "installing");
+    auto install = [&](const TopologyCluster& cluster, ClusterAccess& access) {
+      return Install(cluster, access);
+    };
+    RETURN_IF_ERROR(session_.OnEach(first, install), "installing");
+    for (const TopologyCluster* cluster : later) {
+      ASSIGN_OR_RETURN(pilot_addresses_[cluster->name], PilotAddress(*cluster),
+                       "cluster " + cluster->control_plane);
+    }
+    RETURN_IF_ERROR(session_.OnEach(later, install), "installing");
     return session_.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
       return Finish(cluster, access);
     });
@@ -137,8 +137,30 @@ class Bringing {
     return access.ApplyAll(others, kSystem);
   }
 
-  base::Result<std::string> PilotAddress(const TopologyCluster& remote) {
+  /// Where a remote's proxies find their control plane, as far as the topology says; else empty.
+  std::string KnownPilotAddress(const TopologyCluster& remote) const {
     if (!remote.remote_pilot_address.empty()) return remote.remote_pilot_address;
+    const TopologyCluster* primary = session_.topology().Find(remote.control_plane);
+    if (primary == nullptr || primary->gateway.external_ips.empty()) return "";
+    return primary->gateway.external_ips.front();
+  }
+
+  /// True for a remote with an istiod of its own, for certificates and injection: nothing of it
+  /// waits for its primary but its proxies, and they ask until they are answered.
+  base::Result<bool> InstallsAlone(const TopologyCluster& remote) const {
+    const std::string& address = pilot_addresses_.at(remote.name);
+    if (address.empty()) return false;
+    ASSIGN_OR_RETURN(Rendered rendered,
+                     RenderOperator(OperatorOf(session_.topology(), remote, address), "topology"),
+                     "");
+    for (const Component& component : rendered.components)
+      for (const Json& object : component.objects)
+        if (component.id == "Pilot" && StringAt(object, {"kind"}) == "Deployment") return true;
+    return false;
+  }
+
+  base::Result<std::string> PilotAddress(const TopologyCluster& remote) {
+    if (std::string known = KnownPilotAddress(remote); !known.empty()) return known;
     return GatewayAddress(session_.access(remote.control_plane), options_.readiness_timeout);
   }
 

@@ -196,4 +196,19 @@ def webhook(run):
     return differences
 
 
-CHECKS = {"ps": [proxy_status], "endpoints": [endpoints], "gateway views": [gateway_views], "other": [pods, gateway_service, webhook]}
+def remote_clusters(run):
+    """Every control plane reads its own cluster and those whose secrets lie there."""
+    differences = []
+    for cluster in run.entry.data["clusters"]:
+        if cluster["role"] != "primary":
+            continue
+        name = cluster["name"]
+        wanted = {name} | {secret["for_cluster"] for secret in run.entry.data["remote_secrets"] if secret["applied_to"] == name}
+        lines = run.type(name, f"{run.istioctl(name)} remote-clusters").splitlines()[1:]
+        differences += difference(f"remote-clusters of {name}", wanted, [cells(line)[0] for line in lines])
+        differences += [f"remote-clusters of {name}: {line}" for line in lines if "synced" not in cells(line)]
+    return differences
+
+
+CHECKS = {"ps": [proxy_status, remote_clusters], "endpoints": [endpoints], "gateway views": [gateway_views],
+          "other": [pods, gateway_service, webhook]}
