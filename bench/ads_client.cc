@@ -6,7 +6,7 @@
 #include <envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h>
 
 #include "ads/type_url.h"
-#include "ads/wire.h"
+#include "rpc/protobuf_wire.h"
 
 namespace isthmus::bench {
 namespace {
@@ -20,7 +20,7 @@ constexpr uint32_t kRequestNode = 1, kRequestType = 2, kSubscribe = 3, kRequestN
 constexpr uint32_t kResource = 2, kType = 4, kNonce = 5, kAny = 2, kName = 3, kAnyValue = 2;
 
 std::string_view FieldOf(std::string_view message, uint32_t field) {
-  ads::WireReader in(message);
+  rpc::WireReader in(message);
   std::string_view found;
   while (in.Next())
     if (in.field() == field && in.is_bytes()) found = in.bytes();
@@ -109,18 +109,18 @@ void AdsClient::Ask(std::string_view type, const std::vector<std::string>& names
     metadata["NAMESPACE"].set_string_value(options_.ns);
     metadata["ISTIO_VERSION"].set_string_value("1.32.0");
     metadata["PROXY_CONFIG"].mutable_struct_value();
-    ads::PutBytes(request, kRequestNode, node.SerializeAsString());
+    rpc::PutBytes(request, kRequestNode, node.SerializeAsString());
     announced_ = true;
   }
-  ads::PutBytes(request, kRequestType, type);
-  for (const std::string& name : names) ads::PutBytes(request, kSubscribe, name);
+  rpc::PutBytes(request, kRequestType, type);
+  for (const std::string& name : names) rpc::PutBytes(request, kSubscribe, name);
   call_->Send({base::Slice(std::move(request))});
 }
 
 void AdsClient::Ack(std::string_view type, std::string_view nonce) {
   std::string request;
-  ads::PutBytes(request, kRequestType, type);
-  ads::PutBytes(request, kRequestNonce, nonce);
+  rpc::PutBytes(request, kRequestType, type);
+  rpc::PutBytes(request, kRequestNonce, nonce);
   call_->Send({base::Slice(std::move(request))});
 }
 
@@ -130,7 +130,7 @@ void AdsClient::OnMessage(std::string_view bytes) {
   std::string_view nonce;
   std::vector<std::string_view> resources;
   std::vector<std::string_view> names;
-  ads::WireReader in(bytes);
+  rpc::WireReader in(bytes);
   while (in.Next()) {
     if (in.field() == kType) type = in.bytes();
     if (in.field() == kNonce) nonce = in.bytes();

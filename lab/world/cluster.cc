@@ -14,6 +14,8 @@ namespace {
 using kubeapi::Json;
 using std::chrono_literals::operator""ms;
 constexpr auto kPollPeriod = 20ms;
+// A real API server takes some seconds; a busy machine several times that.
+constexpr std::chrono::seconds kStartLimit{180};
 const kubeapi::Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
 
 }  // namespace
@@ -35,7 +37,8 @@ base::Status Cluster::Start() {
   RETURN_IF_ERROR(shared_.control_plane.Prepare(shared_.lab, spec_), "cluster " + spec_.name);
   for (ProcessSpec& process : shared_.control_plane.Servers(spec_, FirstNs()))
     processes_.push_back(std::make_unique<ManagedProcess>(shared_.loop, std::move(process)));
-  for (const auto& process : processes_) process->Start();
+  for (const auto& process : processes_) RETURN_IF_ERROR(process->Start(), "cluster " + spec_.name);
+  deadline_ = base::Timer::After(shared_.loop, kStartLimit, [this] { GiveUp(); });
   poll_ = base::Timer::Every(shared_.loop, kPollPeriod, [this] { Poll(); });
   return {};
 }
@@ -57,7 +60,7 @@ base::Status Cluster::StartNodes() {
   RETURN_IF_ERROR(WriteKubeconfig(), "kubeconfig");
   for (ProcessSpec& process : shared_.control_plane.Controllers(shared_.lab, spec_, FirstNs())) {
     processes_.push_back(std::make_unique<ManagedProcess>(shared_.loop, std::move(process)));
-    processes_.back()->Start();
+    RETURN_IF_ERROR(processes_.back()->Start(), "controllers");
   }
   for (const NodeSpec& node : spec_.nodes) RETURN_IF_ERROR(StartNode(node), "node " + node.name);
   return {};
@@ -94,8 +97,7 @@ base::Status Cluster::StartNode(const NodeSpec& node) {
                   .argv = {shared_.program, "node", "--config", config},
                   .network_namespace = shared_.wan.NodeNsPath(spec_, node),
                   .log_path = shared_.dirs.logs() + "/" + spec_.name + "-" + node.name + ".log"}));
-  processes_.back()->Start();
-  return {};
+  return processes_.back()->Start();
 }
 
 base::Status Cluster::WriteKubeconfig() const {
@@ -132,6 +134,7 @@ base::Status Cluster::ConnectApi() {
 void Cluster::CheckNodes() {
   poll_.Cancel();
   client_->List(node::kNodes, "", {}, [this](const base::Result<Json>& list) {
+    if (!deadline_.active()) return;
     size_t ready = 0;
     const Json* items = list.ok() ? kubeapi::Find(*list, {"items"}) : nullptr;
     if (items != nullptr && items->is_array()) {
@@ -153,14 +156,24 @@ void Cluster::CheckNodes() {
 void Cluster::CheckAccounts() {
   client_->Get(
       node::kServiceAccounts, "default", "default", [this](const base::Result<Json>& account) {
+        if (!deadline_.active()) return;
         if (!account.ok()) {
           poll_ = base::Timer::After(shared_.loop, kPollPeriod, [this] { CheckAccounts(); });
           return;
         }
+        deadline_.Cancel();
         ready_ = true;
         WatchIngress();
         on_ready_({});
       });
+}
+
+void Cluster::GiveUp() {
+  poll_.Cancel();
+  deadline_.Cancel();
+  on_ready_(base::Error(base::Code::kDeadlineExceeded,
+                        "cluster {}: not ready after {} s; the logs of its programs are in {}",
+                        spec_.name, kStartLimit.count(), shared_.dirs.logs()));
 }
 
 // What a cluster has besides the API server's own objects.
@@ -263,7 +276,7 @@ void Cluster::StopApiServer() {
 
 void Cluster::StartApiServer() {
   for (const auto& process : processes_)
-    if (process->spec().is_api_server) process->Start();
+    if (process->spec().is_api_server) (void)process->Start();
 }
 
 Json Cluster::Status() const {

@@ -61,6 +61,7 @@ class Cluster {
   base::Status ConnectApi();
   void CheckNodes();
   void CheckAccounts();
+  void GiveUp();
   void MakeObjects();
   void MakeMirrorPod();
   void WatchIngress();
@@ -75,7 +76,7 @@ class Cluster {
   std::unique_ptr<kubeclient::Informer> ingress_;
   std::string ingress_address_;
   bool nodes_started_ = false, objects_made_ = false, ready_ = false;
-  base::Timer poll_;
+  base::Timer poll_, deadline_;
 };
 
 }  // namespace isthmus::lab::world

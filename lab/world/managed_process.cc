@@ -23,9 +23,9 @@ ManagedProcess::~ManagedProcess() {
   if (pid_ > 0) kill(pid_, SIGKILL);
 }
 
-void ManagedProcess::Start() {
-  if (std::exchange(wanted_, true)) return;
-  Launch();
+base::Status ManagedProcess::Start() {
+  if (std::exchange(wanted_, true)) return {};
+  return Launch();
 }
 
 void ManagedProcess::Stop() {
@@ -34,9 +34,9 @@ void ManagedProcess::Stop() {
   if (pid_ > 0) kill(pid_, SIGKILL);
 }
 
-void ManagedProcess::Launch() {
+base::Status ManagedProcess::Launch() {
   retry_.Cancel();
-  if (!wanted_ || pid_ > 0) return;
+  if (!wanted_ || pid_ > 0) return {};
   network::Fd log(open(spec_.log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
   const network::Command command{
       .argv = spec_.argv, .fds = {{log.get(), 1}, {log.get(), 2}}, .new_session = true};
@@ -53,14 +53,16 @@ void ManagedProcess::Launch() {
     status = ns.ok() ? ns->Within(spawn) : ns.status();
   }
   if (!status.ok()) {
-    LOG_ERROR("lab", "starting {}: {}", spec_.name, status.message());
-    retry_ = base::Timer::After(loop_, backoff_.Next(), [this] { Launch(); });
-    return;
+    status = status.In("starting " + spec_.name);
+    LOG_ERROR("lab", "{}", status.message());
+    retry_ = base::Timer::After(loop_, backoff_.Next(), [this] { (void)Launch(); });
+    return status;
   }
   ++restarts_;
   pid_ = *pid;
   started_ = base::SystemClock().Now();
   watch_ = network::ProcessWatch::Start(loop_, pid_, [this](int exit_code) { Ended(exit_code); });
+  return {};
 }
 
 void ManagedProcess::Ended(int exit_code) {
@@ -69,7 +71,7 @@ void ManagedProcess::Ended(int exit_code) {
   LOG_WARN("lab", "{} has ended with code {}; it is started again (its log: {})", spec_.name,
            exit_code, spec_.log_path);
   if (base::SystemClock().Now() - started_ > kHealthyRun) backoff_.Reset();
-  retry_ = base::Timer::After(loop_, backoff_.Next(), [this] { Launch(); });
+  retry_ = base::Timer::After(loop_, backoff_.Next(), [this] { (void)Launch(); });
 }
 
 }  // namespace isthmus::lab::world

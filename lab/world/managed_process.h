@@ -6,6 +6,7 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/loop.h"
+#include "base/result.h"
 #include "lab/network/process.h"
 
 namespace isthmus::lab::world {
@@ -28,7 +29,8 @@ class ManagedProcess {
   ManagedProcess(const ManagedProcess&) = delete;
   ManagedProcess& operator=(const ManagedProcess&) = delete;
 
-  void Start();
+  /// The first start of it; when that fails, it is tried again all the same until Stop().
+  base::Status Start();
   /// Kills it and leaves it dead until Start().
   void Stop();
   const ProcessSpec& spec() const { return spec_; }
@@ -37,7 +39,7 @@ class ManagedProcess {
   int restarts() const { return restarts_; }
 
  private:
-  void Launch();
+  base::Status Launch();
   void Ended(int exit_code);
 
   base::Loop& loop_;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "ads/type_url.h"
-#include "ads/wire.h"
+#include "rpc/protobuf_wire.h"
 
 namespace isthmus::ads {
 namespace {
@@ -24,20 +24,20 @@ constexpr size_t kCopied = 160;
 
 size_t FrameSize(Protocol protocol, const model::Resource& resource) {
   const size_t any = resource.any.size();
-  if (protocol == Protocol::kSotw) return HeadSize(kResourcesField, any);
-  const size_t inner = HeadSize(kResourceName, resource.name.size()) + resource.name.size() +
-                       HeadSize(kResourceAny, any);
-  return HeadSize(kResourcesField, inner + any) + inner;
+  if (protocol == Protocol::kSotw) return rpc::HeadSize(kResourcesField, any);
+  const size_t inner = rpc::HeadSize(kResourceName, resource.name.size()) + resource.name.size() +
+                       rpc::HeadSize(kResourceAny, any);
+  return rpc::HeadSize(kResourcesField, inner + any) + inner;
 }
 
 void PutFrame(Protocol protocol, const model::Resource& resource, std::string& out) {
   const size_t any = resource.any.size();
-  if (protocol == Protocol::kSotw) return PutHead(out, kResourcesField, any);
-  const size_t inner = HeadSize(kResourceName, resource.name.size()) + resource.name.size() +
-                       HeadSize(kResourceAny, any);
-  PutHead(out, kResourcesField, inner + any);
-  PutBytes(out, kResourceName, resource.name);
-  PutHead(out, kResourceAny, any);
+  if (protocol == Protocol::kSotw) return rpc::PutHead(out, kResourcesField, any);
+  const size_t inner = rpc::HeadSize(kResourceName, resource.name.size()) + resource.name.size() +
+                       rpc::HeadSize(kResourceAny, any);
+  rpc::PutHead(out, kResourcesField, inner + any);
+  rpc::PutBytes(out, kResourceName, resource.name);
+  rpc::PutHead(out, kResourceAny, any);
 }
 
 std::vector<ResourcePtr> WantedOf(const SetPtr& set, const Interest& interest) {
@@ -77,11 +77,11 @@ ResourcePtr Placeholder(std::string_view type_url, std::string_view name) {
   constexpr uint32_t kValidateClusters = 7;  // A BoolValue; empty means false.
   if (type_url != kEndpointType && type_url != kRouteType) return nullptr;
   std::string message;
-  PutBytes(message, kName, name);
-  if (type_url == kRouteType) PutBytes(message, kValidateClusters, {});
+  rpc::PutBytes(message, kName, name);
+  if (type_url == kRouteType) rpc::PutBytes(message, kValidateClusters, {});
   std::string any;
-  PutBytes(any, 1, type_url);
-  PutBytes(any, 2, message);
+  rpc::PutBytes(any, 1, type_url);
+  rpc::PutBytes(any, 2, message);
   auto resource = std::make_shared<model::Resource>();
   resource->name = name;
   resource->any = base::Slice(std::move(any));
@@ -115,7 +115,7 @@ Payload Frame(Protocol protocol, std::span<const ResourcePtr> resources,
   }
   if (protocol == Protocol::kDelta)
     for (const std::string& name : removed)
-      size += HeadSize(kRemovedField, name.size()) + name.size();
+      size += rpc::HeadSize(kRemovedField, name.size()) + name.size();
   if (size == 0) return out;
 
   // All frames lie in one piece of memory; `cuts` says after which byte of it a shared resource
@@ -131,7 +131,7 @@ Payload Frame(Protocol protocol, std::span<const ResourcePtr> resources,
       cuts.emplace_back(frames.size(), resource.get());
   }
   if (protocol == Protocol::kDelta) {
-    for (const std::string& name : removed) PutBytes(frames, kRemovedField, name);
+    for (const std::string& name : removed) rpc::PutBytes(frames, kRemovedField, name);
     out.removed = removed.size();
   }
   out.resources = resources.size();
@@ -282,19 +282,19 @@ void PayloadMaker::Forget() {
 base::Slice ResponseHead(Protocol protocol, std::string_view version, std::string_view type_url,
                          std::string_view control_plane) {
   std::string out;
-  PutBytes(out, kVersionField, version);
-  PutBytes(out, kTypeUrlField, type_url);
+  rpc::PutBytes(out, kVersionField, version);
+  rpc::PutBytes(out, kTypeUrlField, type_url);
   if (!control_plane.empty()) {
     std::string message;
-    PutBytes(message, 1, control_plane);
-    PutBytes(out, ControlPlaneField(protocol), message);
+    rpc::PutBytes(message, 1, control_plane);
+    rpc::PutBytes(out, ControlPlaneField(protocol), message);
   }
   return base::Slice(std::move(out));
 }
 
 base::Slice ResponseTail(Protocol protocol, std::string_view nonce) {
   std::string out;
-  PutBytes(out, kNonceField, nonce);
+  rpc::PutBytes(out, kNonceField, nonce);
   return base::Slice(std::move(out));
 }
 

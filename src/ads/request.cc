@@ -1,6 +1,6 @@
 #include "ads/request.h"
 
-#include "ads/wire.h"
+#include "rpc/protobuf_wire.h"
 
 namespace isthmus::ads {
 namespace {
@@ -25,7 +25,7 @@ Status AddName(std::string_view name, std::vector<std::string_view>* names) {
   if (name.size() > kMaxName)
     return Error(Code::kInvalidArgument, "a resource name has {} bytes, at most {} are allowed",
                  name.size(), kMaxName);
-  if (!IsUtf8(name)) return Error(Code::kInvalidArgument, "a resource name is not UTF-8");
+  if (!rpc::IsUtf8(name)) return Error(Code::kInvalidArgument, "a resource name is not UTF-8");
   if (names->size() >= kMaxNames)
     return Error(Code::kResourceExhausted, "more than {} resource names in one request", kMaxNames);
   names->push_back(name);
@@ -34,7 +34,7 @@ Status AddName(std::string_view name, std::vector<std::string_view>* names) {
 
 // The key of a map entry, or field 2 (message) of a google.rpc.Status.
 std::string_view BytesField(std::string_view message, uint32_t field) {
-  WireReader in(message);
+  rpc::WireReader in(message);
   std::string_view found;
   while (in.Next())
     if (in.field() == field && in.is_bytes()) found = in.bytes();
@@ -67,7 +67,7 @@ Status TakeField(const Fields& fields, uint32_t field, std::string_view bytes, R
 base::Result<Request> ParseRequest(Protocol protocol, std::string_view bytes) {
   const Fields& fields = protocol == Protocol::kSotw ? kSotwFields : kDeltaFields;
   Request out;
-  WireReader in(bytes);
+  rpc::WireReader in(bytes);
   while (in.Next()) {
     if (!in.is_bytes()) continue;  // Every field of ours is; others are of newer versions.
     // Unused numbers of the table are 0, which is no field.
@@ -76,9 +76,9 @@ base::Result<Request> ParseRequest(Protocol protocol, std::string_view bytes) {
   }
   if (!in.ok())
     return Error(Code::kInvalidArgument, "discovery request is not a well-formed message");
-  if (out.type_url.size() > kMaxName || !IsUtf8(out.type_url))
+  if (out.type_url.size() > kMaxName || !rpc::IsUtf8(out.type_url))
     return Error(Code::kInvalidArgument, "type_url is not a type URL");
-  if (!IsUtf8(out.error)) out.error = "(the client's reason is not UTF-8)";
+  if (!rpc::IsUtf8(out.error)) out.error = "(the client's reason is not UTF-8)";
   return out;
 }
 

@@ -4,8 +4,8 @@
 #include <iterator>
 
 #include "ads/type_url.h"
-#include "ads/wire.h"
 #include "base/log.h"
+#include "rpc/protobuf_wire.h"
 
 namespace isthmus::ads {
 namespace {

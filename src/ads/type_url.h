@@ -2,22 +2,18 @@
 
 #include <string_view>
 
+#include "model/type_url.h"
+
 namespace isthmus::ads {
 
-inline constexpr std::string_view kClusterType =
-    "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-inline constexpr std::string_view kEndpointType =
-    "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-inline constexpr std::string_view kListenerType =
-    "type.googleapis.com/envoy.config.listener.v3.Listener";
-inline constexpr std::string_view kRouteType =
-    "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
-inline constexpr std::string_view kSecretType =
-    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+using model::kClusterType;
+using model::kEndpointType;
+using model::kListenerType;
+using model::kNameTableType;
+using model::kRouteType;
+using model::kSecretType;
 inline constexpr std::string_view kExtensionType =
     "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
-inline constexpr std::string_view kNameTableType =
-    "type.googleapis.com/istio.networking.nds.v1.NameTable";
 inline constexpr std::string_view kHealthType = "type.googleapis.com/istio.v1.HealthInformation";
 inline constexpr std::string_view kDebugType = "istio.io/debug";
 inline constexpr std::string_view kDebugSyncType = "istio.io/debug/syncz";

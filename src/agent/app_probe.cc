@@ -1,11 +1,11 @@
 #include "agent/app_probe.h"
 
-#include "agent/wire.h"
 #include "base/net.h"
 #include "base/strings.h"
 #include "http/tcp.h"
 #include "kubeapi/json.h"
 #include "rpc/client.h"
+#include "rpc/protobuf_wire.h"
 
 namespace isthmus::agent {
 namespace {
@@ -186,16 +186,16 @@ void AppProber::RunGrpc(std::shared_ptr<Running> run) {
   options.local_ip = local_ip_;
   run->client = std::make_shared<http::Client>(loop_, std::move(options));
   std::string request;
-  if (!run->probe->service.empty()) AppendBytes(request, 1, run->probe->service);
+  if (!run->probe->service.empty()) rpc::PutBytes(request, 1, run->probe->service);
   rpc::UnaryCall(
       *run->client, "/grpc.health.v1.Health/Check", {}, std::move(request), run->probe->timeout,
       [this, run, alive = std::weak_ptr<bool>(alive_)](base::Result<std::string> answer) {
         if (alive.expired()) return;
         if (!answer.ok()) return Finish(run, 500, answer.status().message() + "\n");
         uint64_t status = 0;
-        Fields in(*answer);
+        rpc::WireReader in(*answer);
         while (in.Next())
-          if (in.number() == 1) status = in.value();
+          if (in.field() == 1) status = in.number();
         Finish(run, status == 1 ? 200 : 500, "");
       });
 }

@@ -1,8 +1,8 @@
 #include "agent/ca_client.h"
 
-#include "agent/wire.h"
 #include "base/log.h"
 #include "rpc/client.h"
+#include "rpc/protobuf_wire.h"
 
 namespace isthmus::agent {
 namespace {
@@ -24,24 +24,24 @@ std::string MakeCertificateRequest(std::string_view csr_pem, std::chrono::second
                                    std::string_view cert_signer) {
   // Field 4 is a google.protobuf.Struct: {"CertSigner": <text>}.
   std::string value;
-  AppendBytes(value, 3, cert_signer);
+  rpc::PutBytes(value, 3, cert_signer);
   std::string entry;
-  AppendBytes(entry, 1, "CertSigner");
-  AppendBytes(entry, 2, value);
+  rpc::PutBytes(entry, 1, "CertSigner");
+  rpc::PutBytes(entry, 2, value);
   std::string metadata;
-  AppendBytes(metadata, 1, entry);
+  rpc::PutBytes(metadata, 1, entry);
   std::string message;
-  AppendBytes(message, 1, csr_pem);
-  AppendNumber(message, 3, static_cast<uint64_t>(ttl.count()));
-  AppendBytes(message, 4, metadata);
+  rpc::PutBytes(message, 1, csr_pem);
+  rpc::PutNumber(message, 3, static_cast<uint64_t>(ttl.count()));
+  rpc::PutBytes(message, 4, metadata);
   return message;
 }
 
 base::Result<std::vector<std::string>> ParseCertificateResponse(std::string_view message) {
   std::vector<std::string> chain;
-  Fields in(message);
+  rpc::WireReader in(message);
   while (in.Next())
-    if (in.number() == 1 && in.is_bytes()) chain.emplace_back(in.bytes());
+    if (in.field() == 1 && in.is_bytes()) chain.emplace_back(in.bytes());
   if (!in.ok()) return base::Error(Code::kInternal, "the CA's answer is malformed");
   if (chain.size() < 2)
     return base::Error(Code::kInternal, "the CA's answer has {} elements, not two or more",

@@ -6,9 +6,9 @@
 #include <cerrno>
 #include <cstring>
 
-#include "agent/wire.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "rpc/protobuf_wire.h"
 
 namespace isthmus::agent {
 namespace {
@@ -24,13 +24,13 @@ constexpr uint64_t kWorthCompacting = 1 << 20;
 std::string Record(uint32_t kind, uint32_t transaction, std::string_view type_url,
                    std::string_view name, std::string_view resource) {
   std::string body;
-  AppendNumber(body, 1, transaction);
-  if (!type_url.empty()) AppendBytes(body, 2, type_url);
-  if (!name.empty()) AppendBytes(body, 3, name);
+  rpc::PutNumber(body, 1, transaction);
+  if (!type_url.empty()) rpc::PutBytes(body, 2, type_url);
+  if (!name.empty()) rpc::PutBytes(body, 3, name);
   // Last, so that its place is known from the record's end.
-  if (!resource.empty()) AppendBytes(body, 4, resource);
+  if (!resource.empty()) rpc::PutBytes(body, 4, resource);
   std::string record;
-  AppendBytes(record, kind, body);
+  rpc::PutBytes(record, kind, body);
   return record;
 }
 
@@ -78,30 +78,30 @@ base::Status ConfigStore::Load() {
   };
   std::map<uint32_t, Pending> pending;
   uint64_t good = kHeader.size();
-  Fields records(rest);
+  rpc::WireReader records(rest);
   while (records.Next()) {
     const std::string_view body = records.bytes();
     std::string_view type_url, name, resource;
     uint32_t transaction = 0;
-    Fields in(body);
+    rpc::WireReader in(body);
     while (in.Next()) {
-      if (in.number() == 1) transaction = static_cast<uint32_t>(in.value());
-      if (in.number() == 2) type_url = in.bytes();
-      if (in.number() == 3) name = in.bytes();
-      if (in.number() == 4) resource = in.bytes();
+      if (in.field() == 1) transaction = static_cast<uint32_t>(in.number());
+      if (in.field() == 2) type_url = in.bytes();
+      if (in.field() == 3) name = in.bytes();
+      if (in.field() == 4) resource = in.bytes();
     }
     if (!in.ok()) break;
     good = static_cast<uint64_t>(body.data() + body.size() - start);
     next_transaction_ = std::max(next_transaction_, transaction + 1);
     Pending& in_transaction = pending[transaction];
-    if (records.number() == kCommit) {
+    if (records.field() == kCommit) {
       Apply(in_transaction.type_url, in_transaction.changes);
       pending.erase(transaction);
       continue;
     }
     in_transaction.type_url = type_url;
     Place place;
-    if (records.number() == kPut) {
+    if (records.field() == kPut) {
       place.offset = static_cast<uint64_t>(resource.data() - start);
       place.size = static_cast<uint32_t>(resource.size());
     }

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "agent/wire.h"
 #include "base/strings.h"
 #include "kubeapi/json.h"
+#include "rpc/protobuf_wire.h"
 
 namespace isthmus::agent {
 namespace {
@@ -32,16 +32,16 @@ std::string AddressText(const std::string& raw) {
 
 Host ParseHost(std::string_view message) {
   Host host;
-  Fields in(message);
+  rpc::WireReader in(message);
   while (in.Next()) {
-    if (in.number() == 1) {
+    if (in.field() == 1) {
       // An address of no known form is left out: the others still serve.
       if (std::string raw = RawAddress(in.bytes()); !raw.empty())
         host.addresses.push_back(std::move(raw));
     }
-    if (in.number() == 2) host.kubernetes = in.bytes() == "Kubernetes";
-    if (in.number() == 3) host.shortname = in.bytes();
-    if (in.number() == 4) host.ns = in.bytes();
+    if (in.field() == 2) host.kubernetes = in.bytes() == "Kubernetes";
+    if (in.field() == 3) host.shortname = in.bytes();
+    if (in.field() == 4) host.ns = in.bytes();
   }
   return host;
 }
@@ -94,15 +94,15 @@ void AddAddresses(const Host& host, std::string_view name, uint16_t type,
 
 base::Result<NameTable> NameTable::Parse(std::string_view message) {
   NameTable table;
-  Fields in(message);
+  rpc::WireReader in(message);
   while (in.Next()) {
-    if (in.number() != 1 || !in.is_bytes()) continue;
+    if (in.field() != 1 || !in.is_bytes()) continue;
     std::string_view key;
     std::string_view value;
-    Fields entry(in.bytes());
+    rpc::WireReader entry(in.bytes());
     while (entry.Next()) {
-      if (entry.number() == 1) key = entry.bytes();
-      if (entry.number() == 2) value = entry.bytes();
+      if (entry.field() == 1) key = entry.bytes();
+      if (entry.field() == 2) value = entry.bytes();
     }
     if (!entry.ok()) return base::Error(base::Code::kInvalidArgument, "malformed name table");
     base::ConsumeSuffix(key, ".");

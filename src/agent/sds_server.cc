@@ -7,11 +7,11 @@
 #include <map>
 #include <set>
 
-#include "agent/wire.h"
 #include "agent/xds_message.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "pki/digest.h"
+#include "rpc/protobuf_wire.h"
 #include "rpc/server.h"
 
 namespace isthmus::agent {
@@ -24,7 +24,7 @@ constexpr char kService[] = "/envoy.service.secret.v3.SecretDiscoveryService/";
 
 std::string InlineBytes(std::string_view bytes) {
   std::string source;
-  AppendBytes(source, 2, bytes);
+  rpc::PutBytes(source, 2, bytes);
   return source;
 }
 
@@ -107,19 +107,19 @@ std::string MakeSecret(std::string_view name, const WorkloadSecret& secret,
                        const std::string& crl_file) {
   std::string content;
   std::string message;
-  AppendBytes(message, 1, name);
+  rpc::PutBytes(message, 1, name);
   if (name == "default") {
-    AppendBytes(content, 1, InlineBytes(secret.chain_pem));
-    AppendBytes(content, 2, InlineBytes(secret.identity.key.pem()));
-    AppendBytes(message, 2, content);
+    rpc::PutBytes(content, 1, InlineBytes(secret.chain_pem));
+    rpc::PutBytes(content, 2, InlineBytes(secret.identity.key.pem()));
+    rpc::PutBytes(message, 2, content);
   } else if (name == "ROOTCA") {
-    AppendBytes(content, 1, InlineBytes(secret.root_pem));
+    rpc::PutBytes(content, 1, InlineBytes(secret.root_pem));
     if (!crl_file.empty()) {
       std::string file;
-      AppendBytes(file, 1, crl_file);
-      AppendBytes(content, 7, file);
+      rpc::PutBytes(file, 1, crl_file);
+      rpc::PutBytes(content, 7, file);
     }
-    AppendBytes(message, 4, content);
+    rpc::PutBytes(message, 4, content);
   } else {
     return {};
   }

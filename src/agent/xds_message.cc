@@ -1,6 +1,6 @@
 #include "agent/xds_message.h"
 
-#include "agent/wire.h"
+#include "rpc/protobuf_wire.h"
 
 namespace isthmus::agent {
 namespace {
@@ -22,30 +22,30 @@ base::Status Malformed(std::string_view what) {
 
 std::string_view FieldOf(std::string_view message, uint32_t number) {
   std::string_view found;
-  Fields in(message);
+  rpc::WireReader in(message);
   while (in.Next())
-    if (in.number() == number && in.is_bytes()) found = in.bytes();
+    if (in.field() == number && in.is_bytes()) found = in.bytes();
   return found;
 }
 
 XdsResource ReadResource(std::string_view message) {
   XdsResource resource;
   resource.whole = message;
-  Fields in(message);
+  rpc::WireReader in(message);
   while (in.Next()) {
-    if (in.number() == 1) resource.version = in.bytes();
-    if (in.number() == 2) resource.any = in.bytes();
-    if (in.number() == 3) resource.name = in.bytes();
+    if (in.field() == 1) resource.version = in.bytes();
+    if (in.field() == 2) resource.any = in.bytes();
+    if (in.field() == 3) resource.name = in.bytes();
   }
   return resource;
 }
 
 base::Result<XdsResponse> Parse(XdsForm form, std::string_view message, bool with_resources) {
   XdsResponse response;
-  Fields in(message);
+  rpc::WireReader in(message);
   while (in.Next()) {
     if (!in.is_bytes()) continue;
-    switch (in.number()) {
+    switch (in.field()) {
       case kResponseResources:
         if (!with_resources) break;
         if (form == XdsForm::kDelta)
@@ -75,10 +75,10 @@ base::Result<XdsResponse> Parse(XdsForm form, std::string_view message, bool wit
 base::Result<XdsRequest> ParseXdsRequest(XdsForm form, std::string_view message) {
   const RequestFields& f = form == XdsForm::kDelta ? kDeltaRequest : kFullRequest;
   XdsRequest request;
-  Fields in(message);
+  rpc::WireReader in(message);
   while (in.Next()) {
     if (!in.is_bytes()) continue;
-    const uint32_t number = in.number();
+    const uint32_t number = in.field();
     if (number == f.type_url) request.type_url = in.bytes();
     if (number == f.nonce) request.nonce = in.bytes();
     if (number == f.names) request.names.push_back(in.bytes());
@@ -105,8 +105,8 @@ std::string_view AnyValue(std::string_view any) { return FieldOf(any, 2); }
 
 std::string MakeAny(std::string_view type_url, std::string_view value) {
   std::string any;
-  AppendBytes(any, 1, type_url);
-  AppendBytes(any, 2, value);
+  rpc::PutBytes(any, 1, type_url);
+  rpc::PutBytes(any, 2, value);
   return any;
 }
 
@@ -115,15 +115,15 @@ std::string MakeXdsRequest(XdsForm form, std::string_view type_url, std::string_
                            const std::vector<std::string>& names) {
   const RequestFields& f = form == XdsForm::kDelta ? kDeltaRequest : kFullRequest;
   std::string message;
-  if (f.version != 0 && !version.empty()) AppendBytes(message, f.version, version);
-  AppendBytes(message, f.type_url, type_url);
-  for (const std::string& name : names) AppendBytes(message, f.names, name);
-  if (!nonce.empty()) AppendBytes(message, f.nonce, nonce);
+  if (f.version != 0 && !version.empty()) rpc::PutBytes(message, f.version, version);
+  rpc::PutBytes(message, f.type_url, type_url);
+  for (const std::string& name : names) rpc::PutBytes(message, f.names, name);
+  if (!nonce.empty()) rpc::PutBytes(message, f.nonce, nonce);
   if (!error.empty()) {
     std::string status;
-    AppendNumber(status, 1, static_cast<uint64_t>(Code::kInvalidArgument));
-    AppendBytes(status, 2, error);
-    AppendBytes(message, f.error, status);
+    rpc::PutNumber(status, 1, static_cast<uint64_t>(Code::kInvalidArgument));
+    rpc::PutBytes(status, 2, error);
+    rpc::PutBytes(message, f.error, status);
   }
   return message;
 }
@@ -132,20 +132,20 @@ std::string MakeXdsResponse(XdsForm form, std::string_view type_url, std::string
                             std::string_view version, const std::vector<std::string>& wholes,
                             const std::vector<std::string>& removed) {
   std::string message;
-  AppendBytes(message, kResponseVersion, version);
-  for (const std::string& whole : wholes) AppendBytes(message, kResponseResources, whole);
-  AppendBytes(message, kResponseType, type_url);
-  AppendBytes(message, kResponseNonce, nonce);
+  rpc::PutBytes(message, kResponseVersion, version);
+  for (const std::string& whole : wholes) rpc::PutBytes(message, kResponseResources, whole);
+  rpc::PutBytes(message, kResponseType, type_url);
+  rpc::PutBytes(message, kResponseNonce, nonce);
   if (form == XdsForm::kDelta)
-    for (const std::string& name : removed) AppendBytes(message, kResponseRemoved, name);
+    for (const std::string& name : removed) rpc::PutBytes(message, kResponseRemoved, name);
   return message;
 }
 
 std::string MakeResource(std::string_view name, std::string_view version, std::string_view any) {
   std::string message;
-  AppendBytes(message, 1, version);
-  AppendBytes(message, 2, any);
-  AppendBytes(message, 3, name);
+  rpc::PutBytes(message, 1, version);
+  rpc::PutBytes(message, 2, any);
+  rpc::PutBytes(message, 3, name);
   return message;
 }
 

@@ -3,21 +3,16 @@
 #include <string>
 #include <string_view>
 
+#include "model/type_url.h"
+
 namespace isthmus::translate {
 
-// Type URLs of the resources that a view holds.
-inline constexpr std::string_view kClusterType =
-    "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-inline constexpr std::string_view kEndpointType =
-    "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-inline constexpr std::string_view kListenerType =
-    "type.googleapis.com/envoy.config.listener.v3.Listener";
-inline constexpr std::string_view kRouteType =
-    "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
-inline constexpr std::string_view kSecretType =
-    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
-inline constexpr std::string_view kNameTableType =
-    "type.googleapis.com/istio.networking.nds.v1.NameTable";
+using model::kClusterType;
+using model::kEndpointType;
+using model::kListenerType;
+using model::kNameTableType;
+using model::kRouteType;
+using model::kSecretType;
 
 // Clusters that every proxy has, whatever the world holds.
 inline constexpr std::string_view kBlackHoleCluster = "BlackHoleCluster";

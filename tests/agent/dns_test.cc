@@ -4,8 +4,8 @@
 #include "agent/dns_message.h"
 #include "agent/dns_proxy.h"
 #include "agent/name_table.h"
-#include "agent/wire.h"
 #include "http/tcp.h"
+#include "rpc/protobuf_wire.h"
 #include "tests/agent/network_fixture.h"
 
 namespace isthmus::agent {
@@ -75,13 +75,13 @@ TEST(DnsMessageTest, HostileMessagesAreRefused) {
 std::string Entry(const std::string& host, const std::vector<std::string>& ips,
                   const std::string& registry) {
   std::string info;
-  for (const std::string& ip : ips) AppendBytes(info, 1, ip);
-  AppendBytes(info, 2, registry);
+  for (const std::string& ip : ips) rpc::PutBytes(info, 1, ip);
+  rpc::PutBytes(info, 2, registry);
   std::string entry;
-  AppendBytes(entry, 1, host);
-  AppendBytes(entry, 2, info);
+  rpc::PutBytes(entry, 1, host);
+  rpc::PutBytes(entry, 2, info);
   std::string message;
-  AppendBytes(message, 1, entry);
+  rpc::PutBytes(message, 1, entry);
   return message;
 }
 

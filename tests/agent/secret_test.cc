@@ -3,9 +3,9 @@
 
 #include "agent/ca_client.h"
 #include "agent/sds_server.h"
-#include "agent/wire.h"
 #include "agent/workload_secret.h"
 #include "agent/xds_message.h"
+#include "rpc/protobuf_wire.h"
 #include "tests/agent/network_fixture.h"
 
 namespace isthmus::agent {
@@ -50,10 +50,10 @@ struct SecretTest : NetworkTest {
     }
     std::string csr_pem;
     int64_t ttl = 0;
-    Fields in(message);
+    rpc::WireReader in(message);
     while (in.Next()) {
-      if (in.number() == 1) csr_pem = in.bytes();
-      if (in.number() == 3) ttl = static_cast<int64_t>(in.value());
+      if (in.field() == 1) csr_pem = in.bytes();
+      if (in.field() == 3) ttl = static_cast<int64_t>(in.number());
     }
     pki::TestCa& signer = other_ca != nullptr ? *other_ca : ca;
     signer.clock = clock;
@@ -62,9 +62,9 @@ struct SecretTest : NetworkTest {
     const pki::Certificate leaf =
         Must(signer.ca.SignWorkload(csr, {kSleep}, std::chrono::seconds(ttl)));
     std::string response;
-    AppendBytes(response, 1, leaf.pem());
-    AppendBytes(response, 1, signer.intermediate.chain.front().pem());
-    AppendBytes(response, 1, signer.root.chain_pem());
+    rpc::PutBytes(response, 1, leaf.pem());
+    rpc::PutBytes(response, 1, signer.intermediate.chain.front().pem());
+    rpc::PutBytes(response, 1, signer.root.chain_pem());
     call.Send({base::Slice(response)});
     call.Finish(base::Status());
   }
@@ -121,7 +121,7 @@ TEST_F(SecretTest, RenewedAtHalfOfItsLifeAndTheOldOneServesMeanwhile) {
 TEST_F(SecretTest, AnswersThatMakeNoSenseAreRefused) {
   EXPECT_FALSE(ParseCertificateResponse("\xff").ok());
   std::string one;
-  AppendBytes(one, 1, "leaf");
+  rpc::PutBytes(one, 1, "leaf");
   EXPECT_THAT(ParseCertificateResponse(one).status().message(), HasSubstr("1 elements"));
 }
 

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "agent/wire.h"
+#include "rpc/protobuf_wire.h"
 #include "tests/agent/network_fixture.h"
 
 namespace isthmus::agent {
@@ -15,12 +15,12 @@ constexpr char kDelta[] =
 
 std::string NameTableAny(const std::string& host) {
   std::string info;
-  AppendBytes(info, 1, "10.0.0.1");
+  rpc::PutBytes(info, 1, "10.0.0.1");
   std::string entry;
-  AppendBytes(entry, 1, host);
-  AppendBytes(entry, 2, info);
+  rpc::PutBytes(entry, 1, host);
+  rpc::PutBytes(entry, 2, info);
   std::string table;
-  AppendBytes(table, 1, entry);
+  rpc::PutBytes(table, 1, entry);
   return MakeAny(kNameTableType, table);
 }
 
@@ -81,12 +81,12 @@ struct XdsProxyTest : NetworkTest {
 TEST_F(XdsProxyTest, MessagesPassAsTheyAre) {
   TestCall envoy(loop, socket, kDelta);
   std::string odd = MakeXdsRequest(XdsForm::kDelta, kClusterType, "", "", "");
-  AppendBytes(odd, 1000, "a field that nobody knows");
+  rpc::PutBytes(odd, 1000, "a field that nobody knows");
   envoy.Send(odd);
   ASSERT_TRUE(Until([&] { return requests.size() == 1; }));
   EXPECT_EQ(requests[0], odd);
   std::string answer = MakeXdsResponse(XdsForm::kDelta, kClusterType, "n", "v", {});
-  AppendBytes(answer, 1001, "another");
+  rpc::PutBytes(answer, 1001, "another");
   Respond(answer);
   ASSERT_TRUE(Until([&] { return envoy.received.size() == 1; }));
   EXPECT_EQ(envoy.received[0], answer);
@@ -184,8 +184,8 @@ TEST_F(XdsProxyTest, AFreshEnvoyIsServedFromDiskAndAKnowingOneIsNot) {
   TestCall knowing(loop, socket, kDelta);
   std::string request = MakeXdsRequest(XdsForm::kDelta, kListenerType, "", "", "");
   std::string version;
-  AppendBytes(version, 1, "l");
-  AppendBytes(request, 5, version);
+  rpc::PutBytes(version, 1, "l");
+  rpc::PutBytes(request, 5, version);
   knowing.Send(request);
   ASSERT_TRUE(Until([&] { return knowing.closed.has_value(); }));
   EXPECT_TRUE(knowing.received.empty());

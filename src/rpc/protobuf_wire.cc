@@ -1,6 +1,6 @@
-#include "ads/wire.h"
+#include "rpc/protobuf_wire.h"
 
-namespace isthmus::ads {
+namespace isthmus::rpc {
 namespace {
 
 constexpr uint8_t kVarint = 0;
@@ -83,6 +83,11 @@ void PutBytes(std::string& out, uint32_t field, std::string_view bytes) {
   out.append(bytes);
 }
 
+void PutNumber(std::string& out, uint32_t field, uint64_t value) {
+  PutVarint(out, static_cast<uint64_t>(field) << 3 | kVarint);
+  PutVarint(out, value);
+}
+
 size_t VarintSize(uint64_t value) {
   size_t size = 1;
   for (; value >= 0x80; value >>= 7) ++size;
@@ -128,4 +133,4 @@ bool IsUtf8(std::string_view text) {
   return true;
 }
 
-}  // namespace isthmus::ads
+}  // namespace isthmus::rpc

@@ -4,10 +4,11 @@
 #include <string>
 #include <string_view>
 
-namespace isthmus::ads {
+namespace isthmus::rpc {
 
-/// Walks the fields of a serialised protobuf message without copying. Requests with thousands of
-/// names are read this way: the names stay views into the message.
+/// Walks the fields of a serialised protobuf message without copying: the control plane reads
+/// requests with thousands of names this way, and the agent the few fields it needs without
+/// generated code and its megabytes.
 ///   WireReader in(bytes);
 ///   while (in.Next()) switch (in.field()) { ... }
 ///   if (!in.ok()) malformed
@@ -40,7 +41,10 @@ class WireReader {
 void PutVarint(std::string& out, uint64_t value);
 /// Tag and length of a length-delimited field whose `size` bytes follow.
 void PutHead(std::string& out, uint32_t field, size_t size);
+/// A string, bytes or message field.
 void PutBytes(std::string& out, uint32_t field, std::string_view bytes);
+/// A field of a number type that is a varint on the wire.
+void PutNumber(std::string& out, uint32_t field, uint64_t value);
 size_t VarintSize(uint64_t value);
 /// Bytes that PutHead() writes.
 size_t HeadSize(uint32_t field, size_t size);
@@ -48,4 +52,4 @@ size_t HeadSize(uint32_t field, size_t size);
 /// Whether the bytes are well-formed UTF-8, as proto3 strings must be.
 bool IsUtf8(std::string_view text);
 
-}  // namespace isthmus::ads
+}  // namespace isthmus::rpc
