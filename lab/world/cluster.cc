@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "http/client.h"
 #include "kubeapi/meta.h"
 #include "kubeclient/config.h"
 #include "lab/node/node.h"
@@ -13,9 +14,12 @@ namespace {
 
 using kubeapi::Json;
 using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
 constexpr auto kPollPeriod = 20ms;
 // A real API server takes some seconds; a busy machine several times that.
 constexpr std::chrono::seconds kStartLimit{180};
+constexpr auto kRetryPeriod = 100ms;
+constexpr auto kAnswerTime = 5s;
 const kubeapi::Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
 
 }  // namespace
@@ -39,25 +43,45 @@ base::Status Cluster::Start() {
     processes_.push_back(std::make_unique<ManagedProcess>(shared_.loop, std::move(process)));
   for (const auto& process : processes_) RETURN_IF_ERROR(process->Start(), "cluster " + spec_.name);
   deadline_ = base::Timer::After(shared_.loop, kStartLimit, [this] { GiveUp(); });
-  poll_ = base::Timer::Every(shared_.loop, kPollPeriod, [this] { Poll(); });
+  poll_ = base::Timer::Every(shared_.loop, kPollPeriod, [this] { AwaitFiles(); });
   return {};
 }
 
-void Cluster::Poll() {
-  if (!nodes_started_) {
-    if (!shared_.control_plane.FilesReady(spec_)) return;
-    nodes_started_ = true;
-    base::Status status = StartNodes();
-    if (status.ok()) status = ConnectApi();
-    if (status.ok()) return;
-    poll_.Cancel();
-    return on_ready_(status.In("cluster " + spec_.name));
-  }
-  CheckNodes();
+void Cluster::Fail(const base::Status& status) {
+  poll_.Cancel();
+  retry_object_.Cancel();
+  deadline_.Cancel();
+  on_ready_(status.In("cluster " + spec_.name));
+}
+
+void Cluster::AwaitFiles() {
+  if (!shared_.control_plane.FilesReady(spec_)) return;
+  poll_.Cancel();
+  base::Status status = WriteKubeconfig();
+  if (status.ok()) status = ConnectApi();
+  if (!status.ok()) return Fail(status);
+  AwaitApiServer();
+}
+
+// Controllers and nodes that start before the API server answers give up or wait for long: a real
+// controller manager ends itself, and what retries does so later and later.
+void Cluster::AwaitApiServer() {
+  http::Request request;
+  request.target = "/readyz";
+  client_->Raw(std::move(request), kAnswerTime, [this](const base::Result<http::Response>& answer) {
+    if (!deadline_.active()) return;
+    if (!answer.ok() || answer->status != 200) {
+      poll_ = base::Timer::After(shared_.loop, kPollPeriod, [this] { AwaitApiServer(); });
+      return;
+    }
+    progress_(fmt::format("{}: the API server answers", spec_.name));
+    if (base::Status status = StartNodes(); !status.ok()) return Fail(status);
+    MakeObjects(0);
+    CheckNodes();
+  });
 }
 
 base::Status Cluster::StartNodes() {
-  RETURN_IF_ERROR(WriteKubeconfig(), "kubeconfig");
   for (ProcessSpec& process : shared_.control_plane.Controllers(shared_.lab, spec_, FirstNs())) {
     processes_.push_back(std::make_unique<ManagedProcess>(shared_.loop, std::move(process)));
     RETURN_IF_ERROR(processes_.back()->Start(), "controllers");
@@ -137,14 +161,9 @@ void Cluster::CheckNodes() {
     if (!deadline_.active()) return;
     size_t ready = 0;
     const Json* items = list.ok() ? kubeapi::Find(*list, {"items"}) : nullptr;
-    if (items != nullptr && items->is_array()) {
-      if (!std::exchange(objects_made_, true)) {
-        progress_(fmt::format("{}: the API server answers", spec_.name));
-        MakeObjects();
-      }
+    if (items != nullptr && items->is_array())
       for (const Json& item : *items) ready += kubeapi::ConditionIsTrue(item, "Ready") ? 1 : 0;
-    }
-    if (ready < spec_.nodes.size()) {
+    if (!objects_made_ || ready < spec_.nodes.size()) {
       poll_ = base::Timer::After(shared_.loop, kPollPeriod, [this] { CheckNodes(); });
       return;
     }
@@ -169,21 +188,17 @@ void Cluster::CheckAccounts() {
 }
 
 void Cluster::GiveUp() {
-  poll_.Cancel();
-  deadline_.Cancel();
-  on_ready_(base::Error(base::Code::kDeadlineExceeded,
-                        "cluster {}: not ready after {} s; the logs of its programs are in {}",
-                        spec_.name, kStartLimit.count(), shared_.dirs.logs()));
+  Fail(base::Error(base::Code::kDeadlineExceeded,
+                   "not ready after {} s; the logs of its programs are in {}", kStartLimit.count(),
+                   shared_.dirs.logs()));
 }
 
-// What a cluster has besides the API server's own objects.
-void Cluster::MakeObjects() {
-  auto ignore = [](const base::Result<Json>&) {};
-  // The namespace of leases comes with the API server, but not with every one.
-  client_->Create(
-      kNamespaces, "",
-      {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", "kube-node-lease"}}}},
-      ignore);
+std::vector<Cluster::Object> Cluster::OwnObjects() const {
+  auto name_space = [](const char* name) {
+    return Object{kNamespaces,
+                  "",
+                  {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", name}}}}};
+  };
   const Json dns = {{"apiVersion", "v1"},
                     {"kind", "Service"},
                     {"metadata",
@@ -195,63 +210,87 @@ void Cluster::MakeObjects() {
                       {"ports",
                        {{{"name", "dns"}, {"port", 53}, {"protocol", "UDP"}},
                         {{"name", "dns-tcp"}, {"port", 53}, {"protocol", "TCP"}}}}}}};
-  client_->Create(node::kServices, "kube-system", dns, [this](const base::Result<Json>& made) {
-    if (!made.ok() && made.status().code() != base::Code::kAlreadyExists)
-      LOG_WARN("lab", "{}: service kube-dns: {}", spec_.name, made.status().message());
-  });
-  MakeMirrorPod();
+  // The API server makes these namespaces itself, but some time after it says that it is ready.
+  return {name_space("kube-system"),
+          name_space("kube-node-lease"),
+          {node::kServices, "kube-system", dns},
+          {node::kPods, "kube-system", MirrorPod()}};
+}
+
+// One after the other, each until it is there: a real API server is ready before its address ranges
+// are.
+void Cluster::MakeObjects(size_t next) {
+  const std::vector<Object> objects = OwnObjects();
+  if (next == objects.size()) {
+    objects_made_ = true;
+    return SetMirrorPodStatus();
+  }
+  const Object& object = objects[next];
+  client_->Create(
+      object.resource, object.name_space, object.body,
+      [this, next](const base::Result<Json>& made) {
+        if (!deadline_.active()) return;
+        if (made.ok() || made.status().code() == base::Code::kAlreadyExists)
+          return MakeObjects(next + 1);
+        LOG_DEBUG("lab", "{}: {}; it is tried again", spec_.name, made.status().message());
+        retry_object_ =
+            base::Timer::After(shared_.loop, kRetryPeriod, [this, next] { MakeObjects(next); });
+      });
+}
+
+std::string Cluster::MirrorPodNode() const {
+  for (const NodeSpec& node : spec_.nodes)
+    if (node.address == spec_.api_server) return node.name;
+  return spec_.nodes.front().name;
 }
 
 // The API server as a pod, which `kubectl cluster-info dump` shows with its command line.
-void Cluster::MakeMirrorPod() {
-  std::string node_name = spec_.nodes.front().name;
-  for (const NodeSpec& node : spec_.nodes)
-    if (node.address == spec_.api_server) node_name = node.name;
-  const std::string name = "kube-apiserver-" + node_name;
-  const Json pod = {{"apiVersion", "v1"},
-                    {"kind", "Pod"},
-                    {"metadata",
-                     {{"name", name},
-                      {"namespace", "kube-system"},
-                      {"labels", {{"component", "kube-apiserver"}, {"tier", "control-plane"}}},
-                      {"annotations", {{"kubernetes.io/config.mirror", "isthmus-lab"}}}}},
-                    {"spec",
-                     {{"nodeName", node_name},
-                      {"hostNetwork", true},
-                      {"priorityClassName", "system-node-critical"},
-                      {"automountServiceAccountToken", false},
-                      {"enableServiceLinks", false},
-                      {"tolerations", {{{"operator", "Exists"}}}},
-                      {"containers",
-                       {{{"name", "kube-apiserver"},
-                         {"image", "isthmus-lab"},
-                         {"command",
-                          {"kube-apiserver", "--advertise-address=" + spec_.api_server,
-                           fmt::format("--secure-port={}", spec_.api_port),
-                           "--service-cluster-ip-range=" + spec_.service_range}}}}}}}};
-  client_->Create(node::kPods, "kube-system", pod, [this, name](const base::Result<Json>& made) {
-    if (!made.ok()) return;
-    const std::string now = base::FormatTime(base::SystemClock().Now());
-    Json conditions = Json::array();
-    for (const char* type : {"Initialized", "Ready", "ContainersReady", "PodScheduled"})
-      conditions.push_back({{"type", type}, {"status", "True"}, {"lastTransitionTime", now}});
-    const Json status = {{"phase", "Running"},
-                         {"hostIP", spec_.api_server},
-                         {"podIP", spec_.api_server},
-                         {"startTime", now},
-                         {"conditions", conditions},
-                         {"containerStatuses",
-                          {{{"name", "kube-apiserver"},
-                            {"image", "isthmus-lab"},
-                            {"imageID", ""},
-                            {"ready", true},
-                            {"restartCount", 0},
-                            {"started", true},
-                            {"state", {{"running", {{"startedAt", now}}}}}}}}};
-    client_->Patch(
-        node::kPods, "kube-system", name, kubeclient::PatchType::kMerge, {{"status", status}},
-        [](const base::Result<Json>&) {}, "status");
-  });
+Json Cluster::MirrorPod() const {
+  return {{"apiVersion", "v1"},
+          {"kind", "Pod"},
+          {"metadata",
+           {{"name", "kube-apiserver-" + MirrorPodNode()},
+            {"namespace", "kube-system"},
+            {"labels", {{"component", "kube-apiserver"}, {"tier", "control-plane"}}},
+            {"annotations", {{"kubernetes.io/config.mirror", "isthmus-lab"}}}}},
+          {"spec",
+           {{"nodeName", MirrorPodNode()},
+            {"hostNetwork", true},
+            {"priorityClassName", "system-node-critical"},
+            {"automountServiceAccountToken", false},
+            {"enableServiceLinks", false},
+            {"tolerations", {{{"operator", "Exists"}}}},
+            {"containers",
+             {{{"name", "kube-apiserver"},
+               {"image", "isthmus-lab"},
+               {"command",
+                {"kube-apiserver", "--advertise-address=" + spec_.api_server,
+                 fmt::format("--secure-port={}", spec_.api_port),
+                 "--service-cluster-ip-range=" + spec_.service_range}}}}}}}};
+}
+
+void Cluster::SetMirrorPodStatus() {
+  const std::string now = base::FormatTime(base::SystemClock().Now());
+  Json conditions = Json::array();
+  for (const char* type : {"Initialized", "Ready", "ContainersReady", "PodScheduled"})
+    conditions.push_back({{"type", type}, {"status", "True"}, {"lastTransitionTime", now}});
+  const Json status = {{"phase", "Running"},
+                       {"hostIP", spec_.api_server},
+                       {"podIP", spec_.api_server},
+                       {"startTime", now},
+                       {"conditions", conditions},
+                       {"containerStatuses",
+                        {{{"name", "kube-apiserver"},
+                          {"image", "isthmus-lab"},
+                          {"imageID", ""},
+                          {"ready", true},
+                          {"restartCount", 0},
+                          {"started", true},
+                          {"state", {{"running", {{"startedAt", now}}}}}}}}};
+  client_->Patch(
+      node::kPods, "kube-system", "kube-apiserver-" + MirrorPodNode(),
+      kubeclient::PatchType::kMerge, {{"status", status}}, [](const base::Result<Json>&) {},
+      "status");
 }
 
 void Cluster::WatchIngress() {

@@ -20,8 +20,8 @@
 namespace isthmus::lab::world {
 
 /// One cluster of the lab from its first process to the moment it is ready, and its processes after
-/// that. The steps: API server, then (when its certificates are there) controllers and nodes, then
-/// the objects every cluster has, until all nodes are ready. Lives on the supervisor's loop.
+/// that. The steps: API server, then (when it answers) controllers and nodes and the objects every
+/// cluster has, until all nodes are ready. Lives on the supervisor's loop.
 class Cluster {
  public:
   struct Shared {
@@ -54,7 +54,14 @@ class Cluster {
   base::Result<std::string> OuterKubeconfig() const;
 
  private:
-  void Poll();
+  struct Object {
+    kubeapi::Resource resource;
+    std::string name_space;
+    kubeapi::Json body;
+  };
+  void Fail(const base::Status& status);
+  void AwaitFiles();
+  void AwaitApiServer();
   base::Status StartNodes();
   base::Status StartNode(const NodeSpec& node);
   base::Status WriteKubeconfig() const;
@@ -62,8 +69,12 @@ class Cluster {
   void CheckNodes();
   void CheckAccounts();
   void GiveUp();
-  void MakeObjects();
-  void MakeMirrorPod();
+  /// What a cluster has besides the API server's own objects.
+  std::vector<Object> OwnObjects() const;
+  void MakeObjects(size_t next);
+  std::string MirrorPodNode() const;
+  kubeapi::Json MirrorPod() const;
+  void SetMirrorPodStatus();
   void WatchIngress();
   std::string FirstNs() const;
 
@@ -75,8 +86,8 @@ class Cluster {
   std::unique_ptr<kubeclient::Client> client_;
   std::unique_ptr<kubeclient::Informer> ingress_;
   std::string ingress_address_;
-  bool nodes_started_ = false, objects_made_ = false, ready_ = false;
-  base::Timer poll_, deadline_;
+  bool objects_made_ = false, ready_ = false;
+  base::Timer poll_, retry_object_, deadline_;
 };
 
 }  // namespace isthmus::lab::world
