@@ -32,9 +32,9 @@ function(isthmus_module name)
 endfunction()
 
 # isthmus_tests(<name> DEPS <targets...>): one test program for the folder tests/<name>; each GoogleTest case
-# is one ctest test. SERIAL: none runs beside another test (they use the machine's namespaces or measure time).
+# is one ctest test. WHOLE: all are one, for what they share is dear to make. SERIAL: none runs beside another test (they use the machine's namespaces or measure time).
 function(isthmus_tests name)
-  cmake_parse_arguments(arg "SERIAL" "" "DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "SERIAL;WHOLE" "" "DEPS;LABELS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc")
   if(NOT sources)
     return()
@@ -52,6 +52,11 @@ function(isthmus_tests name)
   endif()
   if(arg_SERIAL)
     list(APPEND properties RUN_SERIAL ON)
+  endif()
+  if(arg_WHOLE)
+    add_test(NAME ${name} COMMAND ${program})
+    set_tests_properties(${name} PROPERTIES ${properties})
+    return()
   endif()
   include(GoogleTest)
   gtest_discover_tests(${program} TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60

@@ -1,4 +1,4 @@
-#include "tests/kubeclient/real_cluster.h"
+#include "tests/real_servers/cluster.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -108,6 +108,15 @@ RestConfig RealCluster::admin() const {
   config.insecure_skip_tls_verify = true;
   config.token = kToken;
   return config;
+}
+
+std::string RealCluster::AdminKubeconfig() const {
+  return fmt::format(R"({{apiVersion: v1, kind: Config, current-context: real,
+  clusters: [{{name: real, cluster: {{server: "{}", insecure-skip-tls-verify: true}}}}],
+  users: [{{name: admin, user: {{token: {}}}}}],
+  contexts: [{{name: real, context: {{cluster: real, user: admin}}}}]}}
+)",
+                     admin().server, kToken);
 }
 
 RealCluster* RealCluster::Get() {

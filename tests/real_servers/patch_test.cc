@@ -9,7 +9,7 @@
 #include "kubeapi/patch.h"
 #include "kubeclient/client.h"
 #include "kubeclient/sync.h"
-#include "tests/kubeclient/real_cluster.h"
+#include "tests/real_servers/cluster.h"
 
 namespace isthmus::kubeclient {
 namespace {

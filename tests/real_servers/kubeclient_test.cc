@@ -5,7 +5,7 @@
 #include "kubeclient/client.h"
 #include "kubeclient/informer.h"
 #include "kubeclient/sync.h"
-#include "tests/kubeclient/real_cluster.h"
+#include "tests/real_servers/cluster.h"
 
 namespace isthmus::kubeclient {
 namespace {

@@ -19,6 +19,8 @@ class RealCluster {
 
   /// As cluster administrator.
   RestConfig admin() const;
+  /// The same as a kubeconfig file's text.
+  std::string AdminKubeconfig() const;
 
  private:
   struct Impl;
