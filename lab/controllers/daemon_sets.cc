@@ -60,7 +60,8 @@ std::vector<Write> DaemonSetController::Reconcile(const World& world, const std:
     ++desired;
     if (pod == nullptr) {
       if (!kubeapi::IsBeingDeleted(*set))
-        writes.push_back(CreateObject(kPods, ns, PodFor(*set, name, hash)));
+        writes.push_back(Noted(CreateObject(kPods, ns, PodFor(*set, name, hash)), kDaemonSets, *set,
+                               "daemonset-controller", "SuccessfulCreate", "Created pod: {}"));
       continue;
     }
     ++scheduled;

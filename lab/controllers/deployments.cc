@@ -1,7 +1,8 @@
 #include "lab/controllers/deployments.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cstdlib>
+#include <optional>
 
 #include "kubeapi/meta.h"
 #include "lab/controllers/pods.h"
@@ -15,14 +16,12 @@ using kubeapi::StringAt;
 constexpr char kRevision[] = "deployment.kubernetes.io/revision";
 constexpr char kHashLabel[] = "pod-template-hash";
 
-/// "25%" of `total`, or a number.
-int64_t Portion(const Json* value, int64_t total, bool round_up) {
+constexpr char kComponent[] = "deployment-controller";
+
+/// maxSurge and maxUnavailable: a quarter when nothing is said.
+int64_t QuarterOr(const Json* value, int64_t total, bool round_up) {
   if (value == nullptr) return round_up ? (total + 3) / 4 : total / 4;
-  if (value->is_number_integer()) return value->get<int64_t>();
-  double share =
-      std::strtod(value->is_string() ? value->get<std::string>().c_str() : "0", nullptr) / 100 *
-      static_cast<double>(total);
-  return static_cast<int64_t>(round_up ? std::ceil(share) : std::floor(share));
+  return Portion(*value, total, round_up);
 }
 
 Json TemplateOf(const Json& set) {
@@ -34,6 +33,28 @@ Json TemplateOf(const Json& set) {
 
 int64_t RevisionOf(const Json& object) {
   return std::strtoll(kubeapi::AnnotationOf(object, kRevision).c_str(), nullptr, 10);
+}
+
+constexpr char kDeadlineExceeded[] = "ProgressDeadlineExceeded";
+
+/// How long a rollout that is under way may still stand still; not above zero when it has for too
+/// long. Nothing when none is under way.
+std::optional<base::Duration> DeadlineIn(const World& world, const Json& deployment) {
+  const Json* conditions = kubeapi::Find(deployment, {"status", "conditions"});
+  if (conditions == nullptr || !conditions->is_array()) return std::nullopt;
+  for (const Json& condition : *conditions) {
+    const std::string reason = StringAt(condition, {"reason"});
+    if (StringAt(condition, {"type"}) != "Progressing" ||
+        (reason != "ReplicaSetUpdated" && reason != kDeadlineExceeded))
+      continue;
+    if (reason == kDeadlineExceeded) return base::Duration::zero();
+    const auto since = base::ParseTime(StringAt(condition, {"lastUpdateTime"}));
+    if (!since.ok()) return std::nullopt;
+    return *since +
+           std::chrono::seconds(IntAt(deployment, {"spec", "progressDeadlineSeconds"}, 600)) -
+           world.Now();
+  }
+  return std::nullopt;
 }
 
 /// A Deployment with its replica sets, and the decisions about them.
@@ -90,6 +111,7 @@ class Rollout {
                    {"template", std::move(pod_template)}};
     writes_.push_back(
         CreateObject(kReplicaSets, kubeapi::NamespaceOf(deployment_), std::move(set)));
+    if (start > 0) NoteScaling(writes_.back(), "{}", 0, start);
     SetRevision(last_revision_ + 1);
   }
 
@@ -113,10 +135,18 @@ class Rollout {
   }
 
   void ScaleSet(const Json& set, int64_t replicas) {
-    if (IntAt(set, {"spec", "replicas"}) == replicas) return;
+    const int64_t before = IntAt(set, {"spec", "replicas"});
+    if (before == replicas) return;
     Json patch = {{"spec", {{"replicas", replicas}}}};
     writes_.push_back({Write::Kind::kMergePatch, kReplicaSets, kubeapi::NamespaceOf(set),
                        kubeapi::NameOf(set), std::move(patch), "", false});
+    NoteScaling(writes_.back(), kubeapi::NameOf(set), before, replicas);
+  }
+
+  void NoteScaling(Write& write, const std::string& set, int64_t before, int64_t now) {
+    write = Noted(std::move(write), kDeployments, deployment_, kComponent, "ScalingReplicaSet",
+                  "Scaled " + std::string(now > before ? "up" : "down") + " replica set " + set +
+                      " from " + std::to_string(before) + " to " + std::to_string(now));
   }
 
   void Scale() {
@@ -209,13 +239,37 @@ class Rollout {
         newest_ != nullptr && updated == wanted_ && replicas == updated && ready >= wanted_;
     std::string set_name =
         newest_ == nullptr ? kubeapi::NameOf(deployment_) : kubeapi::NameOf(*newest_);
-    SetCondition(status, "Progressing", true,
-                 complete ? "NewReplicaSetAvailable" : "ReplicaSetUpdated",
-                 complete ? "ReplicaSet \"" + set_name + "\" has successfully progressed."
-                          : "ReplicaSet \"" + set_name + "\" is progressing.",
-                 world_.Now());
+    const Json& was = StatusBefore();
+    bool moved = false;
+    for (const char* key : {"replicas", "updatedReplicas", "readyReplicas"})
+      moved |= IntAt(status, {key}) != IntAt(was, {key});
+    Progress(status, complete, moved, "ReplicaSet \"" + set_name + "\" ");
     if (after["status"] != deployment_.value("status", Json()))
       writes_.push_back(ReplaceStatus(kDeployments, std::move(after)));
+  }
+
+  const Json& StatusBefore() const {
+    static const Json kNone = Json::object();
+    auto status = deployment_.find("status");
+    return status == deployment_.end() || !status->is_object() ? kNone : *status;
+  }
+
+  void Progress(Json& status, bool complete, bool moved, const std::string& who) {
+    const auto left = DeadlineIn(world_, deployment_);
+    if (complete) {
+      SetCondition(status, "Progressing", true, "NewReplicaSetAvailable",
+                   who + "has successfully progressed.", world_.Now());
+    } else if (!moved && left && *left <= base::Duration::zero()) {
+      SetCondition(status, "Progressing", false, kDeadlineExceeded,
+                   who + "has timed out progressing.", world_.Now());
+    } else if (moved || !left) {
+      SetCondition(status, "Progressing", true, "ReplicaSetUpdated", who + "is progressing.",
+                   world_.Now());
+      // Each step gives the deadline anew.
+      for (Json& condition : status["conditions"])
+        if (StringAt(condition, {"type"}) == "Progressing")
+          condition["lastUpdateTime"] = base::FormatTime(world_.Now());
+    }
   }
 
   bool Recreates() const {
@@ -223,13 +277,13 @@ class Rollout {
   }
   int64_t Surge() const {
     int64_t surge =
-        Portion(kubeapi::Find(deployment_, {"spec", "strategy", "rollingUpdate", "maxSurge"}),
-                wanted_, true);
+        QuarterOr(kubeapi::Find(deployment_, {"spec", "strategy", "rollingUpdate", "maxSurge"}),
+                  wanted_, true);
     // Both zero would never move.
     return surge == 0 && RawUnavailable() == 0 ? 1 : surge;
   }
   int64_t RawUnavailable() const {
-    return Portion(
+    return QuarterOr(
         kubeapi::Find(deployment_, {"spec", "strategy", "rollingUpdate", "maxUnavailable"}),
         wanted_, false);
   }
@@ -264,6 +318,13 @@ std::vector<Write> DeploymentController::Reconcile(const World& world, const std
   auto [ns, deployment_name] = SplitKey(key);
   const Json* deployment = world.Get(kDeployments, ns, deployment_name);
   return deployment == nullptr ? std::vector<Write>() : Rollout(world, *deployment).Decide();
+}
+
+base::Duration DeploymentController::LookAgainIn(const World& world, const std::string& key) const {
+  auto [ns, deployment_name] = SplitKey(key);
+  const Json* deployment = world.Get(kDeployments, ns, deployment_name);
+  if (deployment == nullptr) return {};
+  return DeadlineIn(world, *deployment).value_or(base::Duration::zero());
 }
 
 }  // namespace isthmus::lab::controllers

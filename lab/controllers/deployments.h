@@ -12,6 +12,7 @@ class DeploymentController final : public Controller {
   std::vector<std::string> KeysFor(const World& world, const Resource& resource, const Json& object,
                                    bool gone) const override;
   std::vector<Write> Reconcile(const World& world, const std::string& key) override;
+  base::Duration LookAgainIn(const World& world, const std::string& key) const override;
 };
 
 }  // namespace isthmus::lab::controllers

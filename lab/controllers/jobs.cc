@@ -1,6 +1,7 @@
 #include "lab/controllers/jobs.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "kubeapi/meta.h"
 #include "lab/controllers/pods.h"
@@ -20,8 +21,23 @@ Json PodFor(const Json& job) {
   return pod;
 }
 
+constexpr char kComponent[] = "job-controller";
+
 bool Ended(const Json& job) {
   return kubeapi::ConditionIsTrue(job, "Complete") || kubeapi::ConditionIsTrue(job, "Failed");
+}
+
+/// How long an ended job still stays, when it says so.
+std::optional<base::Duration> TimeToLive(const World& world, const Json& job) {
+  const Json* seconds = kubeapi::Find(job, {"spec", "ttlSecondsAfterFinished"});
+  if (seconds == nullptr || !seconds->is_number_integer()) return std::nullopt;
+  std::string ended = StringAt(job, {"status", "completionTime"});
+  for (const Json& condition : job["status"]["conditions"])
+    if (ended.empty() && StringAt(condition, {"status"}) == "True")
+      ended = StringAt(condition, {"lastTransitionTime"});
+  const auto time = base::ParseTime(ended);
+  if (!time.ok()) return std::nullopt;
+  return *time + std::chrono::seconds(seconds->get<int64_t>()) - world.Now();
 }
 
 }  // namespace
@@ -36,7 +52,12 @@ std::vector<std::string> JobController::KeysFor(const World&, const Resource& re
 std::vector<Write> JobController::Reconcile(const World& world, const std::string& key) {
   auto [ns, job_name] = SplitKey(key);
   const Json* job = world.Get(kJobs, ns, job_name);
-  if (job == nullptr || kubeapi::IsBeingDeleted(*job) || Ended(*job)) return {};
+  if (job == nullptr || kubeapi::IsBeingDeleted(*job)) return {};
+  if (Ended(*job)) {
+    const auto left = TimeToLive(world, *job);
+    if (!left || *left > base::Duration::zero()) return {};
+    return {Delete(kJobs, *job)};
+  }
   int64_t succeeded = 0, failed = 0, active = 0, ready = 0;
   std::vector<const Json*> running;
   for (const Json* pod : world.ControlledBy(kPods, ns, kubeapi::UidOf(*job))) {
@@ -60,7 +81,8 @@ std::vector<Write> JobController::Reconcile(const World& world, const std::strin
     for (const Json* pod : running) writes.push_back(Delete(kPods, *pod));
   } else if (!kubeapi::BoolAt(*job, {"spec", "suspend"})) {
     for (int64_t i = active; i < std::min(parallelism, completions - succeeded); ++i)
-      writes.push_back(CreateObject(kPods, ns, PodFor(*job)));
+      writes.push_back(Noted(CreateObject(kPods, ns, PodFor(*job)), kJobs, *job, kComponent,
+                             "SuccessfulCreate", "Created pod: {}"));
   }
   Json after = *job;
   Json& status = after["status"];
@@ -78,8 +100,20 @@ std::vector<Write> JobController::Reconcile(const World& world, const std::strin
     SetCondition(status, "Failed", true, "BackoffLimitExceeded",
                  "Job has reached the specified backoff limit", world.Now());
   }
-  if (after != *job) writes.push_back(ReplaceStatus(kJobs, std::move(after)));
+  if (after != *job) {
+    Write write = ReplaceStatus(kJobs, std::move(after));
+    if (complete)
+      write = Noted(std::move(write), kJobs, *job, kComponent, "Completed", "Job completed");
+    writes.push_back(std::move(write));
+  }
   return writes;
+}
+
+base::Duration JobController::LookAgainIn(const World& world, const std::string& key) const {
+  auto [ns, job_name] = SplitKey(key);
+  const Json* job = world.Get(kJobs, ns, job_name);
+  if (job == nullptr || !Ended(*job)) return {};
+  return TimeToLive(world, *job).value_or(base::Duration::zero());
 }
 
 }  // namespace isthmus::lab::controllers

@@ -26,9 +26,10 @@ struct Manager::Item {
 
 const std::vector<Resource>& Manager::Watched() {
   static const std::vector<Resource> all = {
-      kNamespaces,  kNodes,       kServiceAccounts, kSecrets,        kConfigMaps,
-      kDeployments, kReplicaSets, kDaemonSets,      kStatefulSets,   kJobs,
-      kServices,    kPods,        kEndpoints,       kEndpointSlices, kSigningRequests};
+      kNamespaces,        kNodes,       kServiceAccounts, kSecrets,        kConfigMaps,
+      kDeployments,       kReplicaSets, kDaemonSets,      kStatefulSets,   kJobs,
+      kServices,          kPods,        kEndpoints,       kEndpointSlices, kSigningRequests,
+      kDisruptionBudgets, kAutoscalers, kClaims};
   return all;
 }
 
@@ -38,7 +39,8 @@ Manager::Manager(base::Loop& loop, kubeclient::Client& client, const base::Clock
       client_(client),
       world_(clock),
       controllers_(std::move(controllers)),
-      namespaces_(loop, client) {}
+      namespaces_(loop, client),
+      events_(client, clock) {}
 
 Manager::~Manager() { *alive_ = false; }
 
@@ -107,7 +109,13 @@ void Manager::Process(Controller& controller, const std::string& key) {
   if (item.writing) return;
   std::vector<Write> writes = controller.Reconcile(world_, key);
   if (writes.empty()) {
-    items_.erase({&controller, key});
+    const base::Duration pause = controller.LookAgainIn(world_, key);
+    if (pause <= base::Duration::zero()) {
+      items_.erase({&controller, key});
+      return;
+    }
+    item.timer =
+        base::Timer::After(loop_, pause, [this, &controller, key] { Enqueue(controller, key); });
     return;
   }
   item.writing = true;
@@ -138,10 +146,28 @@ void Manager::Finished(Controller& controller, const std::string& key, const bas
   item.delay = std::min(item.delay * 2, kLongestDelay);
 }
 
+void Manager::Record(const Write& write, const base::Result<Json>& result) {
+  Note note = *write.note;
+  if (result.ok()) {
+    if (const size_t at = note.message.find("{}"); at != std::string::npos)
+      note.message.replace(at, 2, write.name.empty() ? kubeapi::NameOf(*result) : write.name);
+  } else if (write.kind == Write::Kind::kCreate &&
+             result.status().code() != base::Code::kAlreadyExists) {
+    // What a webhook or a policy refuses, users look for here.
+    note.warning = true;
+    note.reason = "FailedCreate";
+    note.message = "Error creating: " + result.status().message();
+  } else {
+    return;
+  }
+  events_.Record(note);
+}
+
 void Manager::Perform(const Write& write, std::function<void(base::Status)> done) {
   auto taken = [this, alive = alive_, write, done](base::Result<Json> result) {
     if (!*alive) return;
     bool deleted = write.kind == Write::Kind::kDelete;
+    if (write.note) Record(write, result);
     if (!result.ok()) {
       bool gone = result.status().code() == base::Code::kNotFound;
       // Gone already is what a deletion wants; for others the watch will tell.
@@ -163,7 +189,8 @@ void Manager::Perform(const Write& write, std::function<void(base::Status)> done
                            write.object, taken, write.subresource, "kube-controller-manager",
                            false);
     case Write::Kind::kDelete:
-      return client_.Delete(write.resource, write.ns, write.name, taken);
+      return client_.Delete(write.resource, write.ns, write.name, taken,
+                            write.at_once ? std::optional<int>(0) : std::nullopt);
     case Write::Kind::kSubresource:
       return client_.CreateSub(write.resource, write.ns, write.name, write.subresource,
                                write.object, taken);

@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "kubeclient/client.h"
 #include "kubeclient/informer.h"
+#include "lab/controllers/events.h"
 #include "lab/controllers/namespace_deletion.h"
 #include "lab/controllers/world.h"
 
@@ -42,6 +43,7 @@ class Manager {
   void Enqueue(Controller& controller, const std::string& key);
   void Process(Controller& controller, const std::string& key);
   void Perform(const Write& write, std::function<void(base::Status)> done);
+  void Record(const Write& write, const base::Result<Json>& result);
   void Finished(Controller& controller, const std::string& key, const base::Status& status);
 
   base::Loop& loop_;
@@ -50,6 +52,7 @@ class Manager {
   std::vector<std::unique_ptr<Controller>> controllers_;
   std::vector<std::unique_ptr<kubeclient::Informer>> informers_;
   NamespaceDeletion namespaces_;
+  EventRecorder events_;
   size_t unsynced_ = 0;
   std::map<std::pair<Controller*, std::string>, std::unique_ptr<Item>> items_;
   std::shared_ptr<bool> alive_ =

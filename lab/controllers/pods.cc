@@ -1,5 +1,8 @@
 #include "lab/controllers/pods.h"
 
+#include <cmath>
+#include <cstdlib>
+
 #include "base/encoding.h"
 #include "kubeapi/meta.h"
 
@@ -46,6 +49,13 @@ std::string ShortHash(std::string_view text, int length) {
 
 std::string TemplateHash(const Json& pod_template) {
   return ShortHash(kubeapi::ToJson(pod_template), 10);
+}
+
+int64_t Portion(const Json& value, int64_t total, bool round_up) {
+  if (value.is_number_integer()) return value.get<int64_t>();
+  double share = std::strtod(value.is_string() ? value.get<std::string>().c_str() : "0", nullptr) /
+                 100 * static_cast<double>(total);
+  return static_cast<int64_t>(round_up ? std::ceil(share) : std::floor(share));
 }
 
 void SetCondition(Json& status, const std::string& type, bool is_true, const std::string& reason,

@@ -20,6 +20,9 @@ std::string ShortHash(std::string_view text, int length);
 /// The same for a template, as in pod-template-hash.
 std::string TemplateHash(const Json& pod_template);
 
+/// "25%" of `total`, or a number.
+int64_t Portion(const Json& value, int64_t total, bool round_up);
+
 /// Sets a condition; its transition time changes only with its status.
 void SetCondition(Json& status, const std::string& type, bool is_true, const std::string& reason,
                   const std::string& message, base::Time now);

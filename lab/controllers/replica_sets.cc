@@ -46,10 +46,14 @@ std::vector<Write> ReplicaSetController::Reconcile(const World& world, const std
   auto have = static_cast<int64_t>(active.size());
   if (!kubeapi::IsBeingDeleted(*set)) {
     for (int64_t i = have; i < wanted; ++i)
-      writes.push_back(CreateObject(kPods, ns, PodFromTemplate(*set, (*set)["spec"]["template"])));
+      writes.push_back(Noted(
+          CreateObject(kPods, ns, PodFromTemplate(*set, (*set)["spec"]["template"])), kReplicaSets,
+          *set, "replicaset-controller", "SuccessfulCreate", "Created pod: {}"));
     if (have > wanted) {
       SortByValue(active);
-      for (int64_t i = 0; i < have - wanted; ++i) writes.push_back(Delete(kPods, *active[i]));
+      for (int64_t i = 0; i < have - wanted; ++i)
+        writes.push_back(Noted(Delete(kPods, *active[i]), kReplicaSets, *set,
+                               "replicaset-controller", "SuccessfulDelete", "Deleted pod: {}"));
     }
   }
   int64_t ready =

@@ -22,6 +22,12 @@ inline const Resource kStatefulSets{"apps", "v1", "statefulsets", "StatefulSet",
 inline const Resource kJobs{"batch", "v1", "jobs", "Job", true};
 inline const Resource kEndpointSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice",
                                       true};
+inline const Resource kDisruptionBudgets{"policy", "v1", "poddisruptionbudgets",
+                                         "PodDisruptionBudget", true};
+inline const Resource kAutoscalers{"autoscaling", "v2", "horizontalpodautoscalers",
+                                   "HorizontalPodAutoscaler", true};
+inline const Resource kClaims{"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true};
+inline const Resource kEvents{"", "v1", "events", "Event", true};
 inline const Resource kSigningRequests{"certificates.k8s.io", "v1", "certificatesigningrequests",
                                        "CertificateSigningRequest", false};
 

@@ -22,6 +22,7 @@
 #include "lab/controllers/scheduler.h"
 #include "lab/controllers/signing_requests.h"
 #include "lab/controllers/stateful_sets.h"
+#include "lab/controllers/statuses.h"
 
 namespace isthmus::lab::controllers {
 namespace {
@@ -152,6 +153,10 @@ base::Status RunControllers(const Options& options) {
   controllers.push_back(std::make_unique<LoadBalancerController>(std::move(pool)));
   controllers.push_back(std::make_unique<GarbageCollector>(Manager::Watched()));
   controllers.push_back(std::make_unique<Scheduler>());
+  controllers.push_back(std::make_unique<DisruptionBudgetController>());
+  controllers.push_back(std::make_unique<AutoscalerController>());
+  controllers.push_back(std::make_unique<ClaimController>());
+  controllers.push_back(std::make_unique<OrphanedPodController>());
   Manager manager(loop, *client, clock, std::move(controllers));
   manager.Start();
   base::Signals signals(loop, {SIGTERM, SIGINT}, [&loop](int) { loop.Stop(); });

@@ -11,16 +11,20 @@ namespace {
 
 using kubeapi::StringAt;
 
+constexpr char kComponent[] = "default-scheduler";
+
 /// Says in the pod's status why it waits.
 std::vector<Write> Unschedulable(const World& world, const Json& pod) {
   Json after = pod;
-  SetCondition(
-      after["status"], "PodScheduled", false, "Unschedulable",
+  const std::string message =
       "0/" + std::to_string(world.List(kNodes).size()) +
-          " nodes are available: none is ready and fits the pod's node selector and tolerations.",
-      world.Now());
+      " nodes are available: none is ready and fits the pod's node selector and tolerations.";
+  SetCondition(after["status"], "PodScheduled", false, "Unschedulable", message, world.Now());
   if (after["status"] == pod.value("status", Json())) return {};
-  return {ReplaceStatus(kPods, std::move(after))};
+  Write write = Noted(ReplaceStatus(kPods, std::move(after)), kPods, pod, kComponent,
+                      "FailedScheduling", message);
+  write.note->warning = true;
+  return {std::move(write)};
 }
 
 }  // namespace
@@ -58,7 +62,9 @@ std::vector<Write> Scheduler::Reconcile(const World& world, const std::string& k
       {"kind", "Binding"},
       {"metadata", {{"name", pod_name}, {"namespace", ns}}},
       {"target", {{"apiVersion", "v1"}, {"kind", "Node"}, {"name", kubeapi::NameOf(*best)}}}};
-  return {{Write::Kind::kSubresource, kPods, ns, pod_name, std::move(binding), "binding", false}};
+  return {Noted({Write::Kind::kSubresource, kPods, ns, pod_name, std::move(binding), "binding"},
+                kPods, *pod, kComponent, "Scheduled",
+                "Successfully assigned " + key + " to " + kubeapi::NameOf(*best))};
 }
 
 }  // namespace isthmus::lab::controllers

@@ -51,7 +51,9 @@ std::vector<Write> StatefulSetController::Reconcile(const World& world, const st
     for (int64_t ordinal = 0; ordinal < wanted && (parallel || all_ready); ++ordinal) {
       const Json* pod = pods.contains(ordinal) ? pods[ordinal] : nullptr;
       if (pod == nullptr) {
-        writes.push_back(CreateObject(kPods, ns, PodFor(*set, ordinal, revision)));
+        writes.push_back(Noted(CreateObject(kPods, ns, PodFor(*set, ordinal, revision)),
+                               kStatefulSets, *set, "statefulset-controller", "SuccessfulCreate",
+                               "create Pod {} in StatefulSet " + set_name + " successful"));
         all_ready = false;
       } else if (!IsActive(*pod)) {
         if (!kubeapi::IsBeingDeleted(*pod)) writes.push_back(Delete(kPods, *pod));

@@ -104,6 +104,15 @@ Write Delete(const Resource& resource, const Json& object) {
           false};
 }
 
+Write Noted(Write write, const Resource& resource, const Json& about, std::string component,
+            std::string reason, std::string message) {
+  Note note{about, std::move(component), false, std::move(reason), std::move(message)};
+  note.about["kind"] = resource.kind;
+  note.about["apiVersion"] = resource.api_version();
+  write.note = std::move(note);
+  return write;
+}
+
 std::pair<std::string, std::string> SplitKey(const std::string& key) {
   size_t slash = key.find('/');
   if (slash == std::string::npos) return {"", key};

@@ -2,11 +2,13 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/loop.h"
 #include "kubeapi/json.h"
 #include "lab/controllers/resources.h"
 
@@ -41,6 +43,15 @@ class World {
   std::map<std::string, int, std::less<>> uids_;
 };
 
+/// An Event that users see: what was done to `about`, or (a warning) could not be.
+struct Note {
+  Json about;
+  std::string component;
+  bool warning = false;
+  std::string reason;
+  std::string message;
+};
+
 /// One write that a controller wants. A value, so that what controllers decide is tested without a
 /// server.
 struct Write {
@@ -53,12 +64,19 @@ struct Write {
   std::string
       subresource;  ///< For kSubresource (created, or replaced when `replace`) and kMergePatch.
   bool replace = false;
+  bool at_once = false;  ///< For kDelete: without grace.
+  /// Recorded when the write has succeeded; "{}" in its message stands for the written object's
+  /// name.
+  std::optional<Note> note = std::nullopt;
 };
 
 Write CreateObject(const Resource& resource, const std::string& ns, Json object);
 Write ReplaceStatus(const Resource& resource, Json object);
 Write Replace(const Resource& resource, Json object);
 Write Delete(const Resource& resource, const Json& object);
+/// The write with a note about `about` (of the given kind: objects in lists do not name theirs).
+Write Noted(Write write, const Resource& resource, const Json& about, std::string component,
+            std::string reason, std::string message);
 
 /// A controller: looks at one object of its own resource and says what to write. Level-triggered:
 /// called after every change that may matter, and again after its writes, until it wants none.
@@ -71,6 +89,8 @@ class Controller {
   virtual std::vector<std::string> KeysFor(const World& world, const Resource& resource,
                                            const Json& object, bool gone) const = 0;
   virtual std::vector<Write> Reconcile(const World& world, const std::string& key) = 0;
+  /// When nothing is wanted now: how long until time alone may change that; 0 is never.
+  virtual base::Duration LookAgainIn(const World&, const std::string&) const { return {}; }
 };
 
 /// "namespace", "name" of a key; the namespace is empty for cluster-scoped objects.

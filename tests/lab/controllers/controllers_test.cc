@@ -13,6 +13,7 @@
 #include "lab/controllers/replica_sets.h"
 #include "lab/controllers/scheduler.h"
 #include "lab/controllers/stateful_sets.h"
+#include "lab/controllers/statuses.h"
 #include "pki/jwt.h"
 #include "tests/lab/controllers/simulated_cluster.h"
 
@@ -127,6 +128,40 @@ TEST_F(DeploymentTest, ADeletedPodIsReplaced) {
   EXPECT_EQ(cluster_.Count(kPods), 2u);
 }
 
+TEST_F(DeploymentTest, SaysWhatItScales) {
+  cluster_.Make(kDeployments, "ns", Workload("web", 2));
+  ASSERT_TRUE(cluster_.Settle());
+  EXPECT_THAT(
+      cluster_.notes(),
+      testing::Contains("Deployment/web ScalingReplicaSet: Scaled up replica set {} from 0 to 2"));
+  EXPECT_EQ(std::count_if(cluster_.notes().begin(), cluster_.notes().end(),
+                          [](const std::string& note) {
+                            return note.ends_with("SuccessfulCreate: Created pod: {}");
+                          }),
+            2);
+}
+
+TEST_F(DeploymentTest, ARolloutThatStandsStillPassesItsDeadlineAndMayStillEndWell) {
+  Json slow = Workload("web", 1);
+  slow["spec"]["progressDeadlineSeconds"] = 60;
+  cluster_.Make(kDeployments, "ns", slow);
+  ASSERT_TRUE(cluster_.Settle());
+  EXPECT_TRUE(kubeapi::ConditionIsTrue(Deployment(), "Progressing"));
+  const base::Duration pause = cluster_.LookAgainIn("ns/web");
+  EXPECT_GT(pause, std::chrono::seconds(50));
+  EXPECT_LE(pause, std::chrono::seconds(60));
+  cluster_.Advance(std::chrono::seconds(30));
+  EXPECT_TRUE(kubeapi::ConditionIsTrue(Deployment(), "Progressing"));
+  cluster_.Advance(std::chrono::seconds(31));
+  ASSERT_TRUE(cluster_.Settle());
+  EXPECT_FALSE(kubeapi::ConditionIsTrue(Deployment(), "Progressing"));
+  EXPECT_THAT(Deployment()["status"].dump(), testing::HasSubstr("ProgressDeadlineExceeded"));
+  EXPECT_EQ(cluster_.LookAgainIn("ns/web"), base::Duration::zero());
+  cluster_.ReadyAllPods();
+  ASSERT_TRUE(cluster_.Settle());
+  EXPECT_TRUE(kubeapi::ConditionIsTrue(Deployment(), "Progressing"));
+}
+
 TEST(SchedulerTest, SpreadsOverReadyNodesThatFit) {
   SimulatedCluster cluster;
   cluster.Add(std::make_unique<Scheduler>());
@@ -202,6 +237,89 @@ TEST(JobTest, CompletesAndThenRests) {
   ASSERT_TRUE(cluster.Settle());
   EXPECT_TRUE(kubeapi::ConditionIsTrue(*cluster.world().Get(kJobs, "ns", "j"), "Complete"));
   EXPECT_EQ(cluster.Count(kPods), 1u);
+}
+
+TEST(JobTest, GoesWhenItsTimeIsOver) {
+  SimulatedCluster cluster;
+  cluster.Add(std::make_unique<JobController>());
+  cluster.Make(kJobs, "ns",
+               {{"metadata", {{"name", "j"}}},
+                {"spec", {{"template", Template("x")}, {"ttlSecondsAfterFinished", 30}}}});
+  ASSERT_TRUE(cluster.Settle());
+  Json pod = *cluster.world().List(kPods)[0];
+  pod["status"]["phase"] = "Succeeded";
+  cluster.Store(kPods, pod);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(cluster.LookAgainIn("ns/j"), std::chrono::seconds(30));
+  cluster.Advance(std::chrono::seconds(29));
+  EXPECT_EQ(cluster.Count(kJobs), 1u);
+  cluster.Advance(std::chrono::seconds(2));
+  EXPECT_EQ(cluster.Count(kJobs), 0u);
+}
+
+TEST(DisruptionBudgetTest, CountsItsPods) {
+  SimulatedCluster cluster;
+  cluster.Add(std::make_unique<DisruptionBudgetController>());
+  cluster.Add(std::make_unique<ReplicaSetController>());
+  cluster.Make(
+      kDisruptionBudgets, "ns",
+      {{"metadata", {{"name", "b"}}},
+       {"spec", {{"minAvailable", "50%"}, {"selector", {{"matchLabels", {{"app", "web"}}}}}}}});
+  cluster.Make(kReplicaSets, "ns", Workload("web", 3));
+  ASSERT_TRUE(cluster.Settle());
+  auto allowed = [&] {
+    return IntAt(*cluster.world().Get(kDisruptionBudgets, "ns", "b"),
+                 {"status", "disruptionsAllowed"});
+  };
+  EXPECT_EQ(allowed(), 0);
+  cluster.ReadyAllPods();
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(allowed(), 1);  // Two of three must stay.
+}
+
+TEST(AutoscalerTest, KeepsReplicasBetweenItsBounds) {
+  SimulatedCluster cluster;
+  cluster.Add(std::make_unique<AutoscalerController>());
+  cluster.Make(kAutoscalers, "ns",
+               {{"metadata", {{"name", "h"}}},
+                {"spec",
+                 {{"minReplicas", 2},
+                  {"maxReplicas", 4},
+                  {"scaleTargetRef", {{"kind", "Deployment"}, {"name", "web"}}}}}});
+  ASSERT_TRUE(cluster.Settle());
+  auto scaler = [&] { return *cluster.world().Get(kAutoscalers, "ns", "h"); };
+  EXPECT_FALSE(kubeapi::ConditionIsTrue(scaler(), "AbleToScale"));
+  cluster.Make(kDeployments, "ns", Workload("web", 1));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(IntAt(*cluster.world().Get(kDeployments, "ns", "web"), {"spec", "replicas"}), 2);
+  EXPECT_TRUE(kubeapi::ConditionIsTrue(scaler(), "AbleToScale"));
+  EXPECT_EQ(IntAt(scaler(), {"status", "currentReplicas"}), 2);
+}
+
+TEST(ClaimTest, IsBoundAtOnce) {
+  SimulatedCluster cluster;
+  cluster.Add(std::make_unique<ClaimController>());
+  cluster.Make(kClaims, "ns",
+               {{"metadata", {{"name", "c"}}},
+                {"spec", {{"resources", {{"requests", {{"storage", "1Gi"}}}}}}}});
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(StringAt(*cluster.world().Get(kClaims, "ns", "c"), {"status", "phase"}), "Bound");
+}
+
+TEST(OrphanedPodTest, GoesWithItsNode) {
+  SimulatedCluster cluster;
+  cluster.Add(std::make_unique<OrphanedPodController>());
+  cluster.Make(kNodes, "", Node("a"));
+  for (const char* node : {"a", ""})
+    cluster.Make(kPods, "ns",
+                 {{"metadata", {{"name", node == std::string("a") ? "gone" : "waits"}}},
+                  {"spec", {{"nodeName", node}}}});
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(cluster.Count(kPods), 2u);
+  cluster.Erase(kNodes, "", "a");
+  ASSERT_TRUE(cluster.Settle());
+  ASSERT_EQ(cluster.Count(kPods), 1u);
+  EXPECT_NE(cluster.world().Get(kPods, "ns", "waits"), nullptr);
 }
 
 TEST(EndpointSliceTest, FollowsPodsAndNamedPorts) {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,26 @@ class SimulatedCluster {
     controllers_.push_back(std::move(controller));
   }
   World& world() { return world_; }
+  /// "Kind/name Reason: message" of each event so far.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  /// Lets time pass, and controllers look again at what they said they would.
+  void Advance(std::chrono::seconds time) {
+    clock_.Advance(time);
+    for (const auto& [controller, keys] : looked_at_)
+      for (const std::string& key : keys)
+        for (const Write& write : controller->Reconcile(world_, key)) Perform(write);
+  }
+  /// The shortest time after which a controller wants to look at that key again.
+  base::Duration LookAgainIn(const std::string& key) {
+    base::Duration least{};
+    for (const auto& controller : controllers_) {
+      const base::Duration pause = controller->LookAgainIn(world_, key);
+      if (pause > base::Duration::zero() && (least == base::Duration::zero() || pause < least))
+        least = pause;
+    }
+    return least;
+  }
 
   Json Make(const Resource& resource, const std::string& ns, Json object) {
     Json& metadata = object["metadata"];
@@ -56,8 +78,10 @@ class SimulatedCluster {
       changed_.erase(changed_.begin());
       for (const auto& controller : controllers_)
         for (const std::string& key :
-             controller->KeysFor(world_, change.resource, change.object, change.gone))
+             controller->KeysFor(world_, change.resource, change.object, change.gone)) {
+          looked_at_[controller.get()].insert(key);
           for (const Write& write : controller->Reconcile(world_, key)) Perform(write);
+        }
     }
     return false;
   }
@@ -85,6 +109,10 @@ class SimulatedCluster {
   };
 
   void Perform(const Write& write) {
+    if (write.note)
+      notes_.push_back(kubeapi::KindOf(write.note->about) + "/" +
+                       kubeapi::NameOf(write.note->about) + " " + write.note->reason + ": " +
+                       write.note->message);
     const Json* known = world_.Get(write.resource, write.ns, write.name);
     switch (write.kind) {
       case Write::Kind::kCreate:
@@ -118,6 +146,8 @@ class SimulatedCluster {
   World world_;
   std::vector<std::unique_ptr<Controller>> controllers_;
   std::vector<Change> changed_;
+  std::map<Controller*, std::set<std::string>> looked_at_;
+  std::vector<std::string> notes_;
   int counter_ = 0;
   int version_ = 0;
   int ip_ = 0;
