@@ -100,29 +100,35 @@ void Authorizer::Load() {
                 return true;
               });
   for (const char* plural : {"clusterrolebindings", "rolebindings"}) {
-    store_.List(
-        std::string(plural) + kGroup, "", std::nullopt,
-        [&](const ObjectKey& key, std::string_view text) {
-          const Json binding = Json::parse(text, nullptr, false);
-          const std::string role = StringAt(binding, {"roleRef", "name"});
-          const bool local = StringAt(binding, {"roleRef", "kind"}) == "Role";
-          auto rules = roles.find(local ? key.ns + "/" + role : role);
-          const Json* subjects = Find(binding, {"subjects"});
-          if (rules == roles.end() || !subjects || !subjects->is_array()) return true;
-          for (const Json& subject : *subjects) {
-            const std::string kind = StringAt(subject, {"kind"}),
-                              name = StringAt(subject, {"name"});
-            std::string ns = StringAt(subject, {"namespace"});
-            if (ns.empty()) ns = key.ns;
-            const std::string index = kind == "Group" ? "g:" + name
-                                      : kind == "User"
-                                          ? "u:" + name
-                                          : "u:system:serviceaccount:" + ns + ":" + name;
-            by_subject_[index].push_back(
-                {key.ns, key.ns.empty() ? key.name : key.ns + "/" + key.name, role, rules->second});
-          }
-          return true;
-        });
+    store_.List(std::string(plural) + kGroup, "", std::nullopt,
+                [&](const ObjectKey& key, std::string_view text) {
+                  const Json binding = Json::parse(text, nullptr, false);
+                  const std::string role = StringAt(binding, {"roleRef", "name"});
+                  const bool local = StringAt(binding, {"roleRef", "kind"}) == "Role";
+                  auto rules = roles.find(local ? key.ns + "/" + role : role);
+                  const Json* subjects = Find(binding, {"subjects"});
+                  if (rules == roles.end() || !subjects || !subjects->is_array()) return true;
+                  for (const Json& subject : *subjects) {
+                    const std::string kind = StringAt(subject, {"kind"}),
+                                      name = StringAt(subject, {"name"});
+                    std::string ns = StringAt(subject, {"namespace"});
+                    if (ns.empty()) ns = key.ns;
+                    const std::string index = kind == "Group" ? "g:" + name
+                                              : kind == "User"
+                                                  ? "u:" + name
+                                                  : "u:system:serviceaccount:" + ns + ":" + name;
+                    const bool account = kind == "ServiceAccount";
+                    by_subject_[index].push_back(
+                        {key.ns,
+                         fmt::format("{} \"{}\" of {} \"{}\" to {} \"{}\"",
+                                     key.ns.empty() ? "ClusterRoleBinding" : "RoleBinding",
+                                     key.ns.empty() ? key.name : key.name + "/" + key.ns,
+                                     local ? "Role" : "ClusterRole", role, kind,
+                                     account ? name + "/" + ns : name),
+                         rules->second});
+                  }
+                  return true;
+                });
   }
 }
 
@@ -152,13 +158,7 @@ bool Authorizer::Allows(const User& user, const RequestInfo& info, std::string* 
       if (!grant.ns.empty() && !info.resource_request) continue;
       if (!rule.Allows(info)) continue;
       allowed = true;
-      if (reason)
-        *reason =
-            grant.ns.empty()
-                ? fmt::format("RBAC: allowed by ClusterRoleBinding \"{}\" of ClusterRole \"{}\"",
-                              grant.binding, grant.role)
-                : fmt::format("RBAC: allowed by RoleBinding \"{}\" of Role \"{}\"", grant.binding,
-                              grant.role);
+      if (reason) *reason = "RBAC: allowed by " + grant.binding;
       return false;
     }
     return true;

@@ -28,9 +28,8 @@ class Authorizer {
 
  private:
   struct Grant {
-    std::string ns;  ///< "" for the whole cluster.
-    std::string binding;
-    std::string role;
+    std::string ns;       ///< "" for the whole cluster.
+    std::string binding;  ///< `RoleBinding "b/ns" of Role "r" to User "u"`
     std::shared_ptr<const std::vector<PolicyRule>> rules;
   };
   void Load();

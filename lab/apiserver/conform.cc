@@ -229,19 +229,21 @@ class Walker {
       }
       ++it;
     }
+    std::vector<const Field*> missing;
     for (const Field& field : type.fields) {
       auto it = value->find(field.name);
       if (it == value->end()) {
-        if (field.fallback) {
-          it = value->emplace(field.name, *field.fallback).first;
-        } else {
-          if (field.required && type.custom)
-            Invalid("FieldValueRequired", Child(path, field.name), "Required value");
+        if (!field.fallback) {
+          if (field.required && type.custom) missing.push_back(&field);
           continue;
         }
+        it = value->emplace(field.name, *field.fallback).first;
       }
       Walk(*field.type, &*it, Child(path, field.name));
     }
+    // Told after what is wrong with those that are there.
+    for (const Field* field : missing)
+      Invalid("FieldValueRequired", Child(path, field->name), "Required value");
   }
 
   void Check(const Json& rules, const Json& value, const std::string& path) {

@@ -53,6 +53,9 @@ void FromStored(const Kind& kind, const KindVersion& version, Json* object) {
       spec->erase("metrics");
     }
     spec->erase("behavior");
+    // Version 1 always says how many there are.
+    Json& status = (*object)["status"];
+    if (!status.contains("currentReplicas")) status["currentReplicas"] = 0;
   }
 }
 

@@ -42,7 +42,10 @@ const SubForm* FormOf(std::string_view name) {
 Json Words(std::string_view text) { return base::SplitList(text, ' '); }
 
 std::string VerbsOf(const Kind& kind) {
-  return kind.review ? "create" : "create delete deletecollection get list patch update watch";
+  if (kind.review) return "create";
+  if (kind.custom) return "delete deletecollection get list patch create update watch";
+  if (kind.resource_key() == "namespaces") return "create delete get list patch update watch";
+  return "create delete deletecollection get list patch update watch";
 }
 
 std::string ProxyKind(const Kind& kind, const SubForm& form) {
@@ -89,8 +92,11 @@ Json NewResources(const Engine& engine, const std::string& group, const std::str
     auto gvk = [](const std::string& g, const std::string& v, const std::string& k) {
       return Json{{"group", g}, {"version", v}, {"kind", k}};
     };
+    // Of a built-in kind only the name is said; the rest is where it stands.
+    const Json own =
+        kind->custom ? gvk(kind->group, version_name, kind->kind) : gvk("", "", kind->kind);
     Json row = {{"resource", kind->plural},
-                {"responseKind", gvk(kind->group, version_name, kind->kind)},
+                {"responseKind", own},
                 {"scope", kind->namespaced ? "Namespaced" : "Cluster"},
                 {"singularResource", kind->singular},
                 {"verbs", Words(VerbsOf(*kind))}};
@@ -99,8 +105,10 @@ Json NewResources(const Engine& engine, const std::string& group, const std::str
     for (const std::string& sub : SubresourcesOf(*kind, *version)) {
       const SubForm* form = FormOf(sub);
       if (!form) continue;
-      const Json response = *form->kind ? gvk(form->group, form->version, ProxyKind(*kind, *form))
-                                        : gvk(kind->group, version_name, kind->kind);
+      const bool elsewhere = *form->kind && *form->group;
+      const Json response = elsewhere     ? gvk(form->group, form->version, form->kind)
+                            : *form->kind ? gvk("", "", ProxyKind(*kind, *form))
+                                          : own;
       row["subresources"].push_back(
           {{"subresource", sub}, {"responseKind", response}, {"verbs", Words(form->verbs)}});
     }

@@ -146,6 +146,8 @@ void Handler::Handle(const Request& request, std::function<void(Response)> done)
   if (info.resource_request) return HandleResource(request, info, std::move(done));
   if (request.method != "GET" && request.method != "HEAD") return done(ErrorResponse(NoSuchPath()));
   auto response = HandlePath(request);
+  if (!response && base::Split(request.path, '/').size() == 3 && request.path.starts_with("/apis/"))
+    response = PlainResponse(404, "404 page not found\n");
   done(response ? std::move(*response) : ErrorResponse(NoSuchPath()));
 }
 
@@ -196,7 +198,12 @@ void Handler::HandleResource(const Request& request, const RequestInfo& info,
   // before.
   KindPtr kind = engine_->kinds.Find(info.group, info.resource);
   const KindVersion* version = kind ? kind->FindVersion(info.version) : nullptr;
-  if (!version) return done(ErrorResponse(NoSuchPath()));
+  if (!version) {
+    // Of a group that is not served nobody answers but the server's root.
+    if (!engine_->kinds.Serves(info.group, info.version))
+      return done(PlainResponse(404, "404 page not found\n"));
+    return done(ErrorResponse(NoSuchPath()));
+  }
   if (!kind->namespaced && !info.ns.empty() && !(info.resource == "namespaces"))
     return done(ErrorResponse(NoSuchPath()));
   if (kind->review) {

@@ -49,6 +49,12 @@ KindPtr KindTable::FindByKind(std::string_view group, std::string_view kind) con
   return nullptr;
 }
 
+bool KindTable::Serves(std::string_view group, std::string_view version) const {
+  return std::any_of(kinds_.begin(), kinds_.end(), [&](const KindPtr& row) {
+    return row->group == group && row->FindVersion(version) != nullptr;
+  });
+}
+
 void KindTable::Set(KindPtr kind) {
   ++generation_;
   KindPtr& slot = by_key_[kind->resource_key()];

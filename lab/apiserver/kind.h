@@ -100,6 +100,8 @@ class KindTable {
   /// By "deployments.apps".
   KindPtr FindByKey(std::string_view resource_key) const;
   KindPtr FindByKind(std::string_view group, std::string_view kind) const;
+  /// Whether any kind of that group has that version.
+  bool Serves(std::string_view group, std::string_view version) const;
   /// In order of registration.
   const std::vector<KindPtr>& all() const { return kinds_; }
   /// Adds or replaces.

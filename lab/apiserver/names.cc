@@ -96,6 +96,11 @@ void CheckName(const Kind& kind, const std::string& name, std::vector<StatusCaus
   }
 }
 
+/// The word by which a real server calls a group in its messages: "core", "apps", "rbac".
+std::string InternalGroup(const Kind& kind) {
+  return kind.group.empty() ? "core" : kind.group.substr(0, kind.group.find('.'));
+}
+
 }  // namespace
 
 std::string GenerateName(const std::string& prefix) {
@@ -114,17 +119,20 @@ std::optional<ApiError> CheckTypeAndPlace(const Kind& kind, const KindVersion& v
   const std::string given = StringAt(*object, {"kind"});
   if (!given.empty() && given != kind.kind)
     return kubeapi::BadRequest(
-        fmt::format("{} in version \"{}\" cannot be handled as a {}: no kind \"{}\" is registered "
-                    "for that endpoint",
-                    given, kubeapi::VersionOf(api_version), kind.kind, given));
+        fmt::format("{} in version \"{}\" cannot be handled as a {}: converting ({}.{}) to "
+                    "({}.{}): unknown conversion",
+                    given, kubeapi::VersionOf(api_version), kind.kind,
+                    kubeapi::VersionOf(api_version), given, InternalGroup(kind), kind.kind));
   if (!api_version.empty() && api_version != kind.ApiVersion(version))
     return kubeapi::BadRequest(
         fmt::format("the API version in the data ({}) does not match the expected API version ({})",
                     api_version, kind.ApiVersion(version)));
   if (kind.custom && (given.empty() || api_version.empty()))
     return kubeapi::BadRequest(
-        fmt::format("couldn't get version/kind; json parse error: Object 'Kind' is missing in '{}'",
-                    object->dump().substr(0, 200)));
+        fmt::format("the object provided is unrecognized (must be of type {}): Object '{}' is "
+                    "missing in '{}' ({})",
+                    kind.kind, given.empty() ? "Kind" : "apiVersion", object->dump().substr(0, 200),
+                    object->dump().substr(0, 100)));
   (*object)["apiVersion"] = kind.ApiVersion(version);
   (*object)["kind"] = kind.kind;
   Json& metadata = (*object)["metadata"];

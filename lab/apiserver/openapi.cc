@@ -181,6 +181,27 @@ Json CustomSchemaOf(const Engine& engine, const Kind& kind, const KindVersion& v
   return schema;
 }
 
+/// What version 2 can say of a custom resource's schema. Clients of that age check with it, so that
+/// whatever it cannot say must allow everything.
+Json OldSchema(const Json& schema) {
+  Json out = Json::object();
+  if (!schema.is_object()) return out;
+  for (const char* key : {"description", "x-kubernetes-group-version-kind"})
+    if (auto it = schema.find(key); it != schema.end()) out[key] = *it;
+  if (auto ref = schema.find("$ref"); ref != schema.end()) return {{"$ref", *ref}};
+  for (const char* key :
+       {"x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string", "nullable"})
+    if (kubeapi::BoolAt(schema, {key})) return out;
+  for (const char* key : {"type", "format", "required"})
+    if (auto it = schema.find(key); it != schema.end()) out[key] = *it;
+  if (auto it = schema.find("properties"); it != schema.end() && it->is_object())
+    for (const auto& [name, property] : it->items()) out["properties"][name] = OldSchema(property);
+  for (const char* key : {"items", "additionalProperties"})
+    if (auto it = schema.find(key); it != schema.end() && it->is_object())
+      out[key] = OldSchema(*it);
+  return out;
+}
+
 }  // namespace
 
 std::optional<Response> OpenApi::Serve(const Request& request) const {
@@ -252,9 +273,9 @@ Response OpenApi::Version2(const Request& request) const {
       AddPaths(*kind, version, false, &paths);
       std::string name;
       if (kind->custom) {
-        // Old clients check custom resources by nothing but their kind.
         name = CustomName(*kind, version.name);
-        writer.schemas()[name] = {{"type", "object"}};
+        writer.Add(*BuiltinTypes::Get().Find("meta.v1.ObjectMeta"));
+        writer.schemas()[name] = OldSchema(CustomSchemaOf(engine_, *kind, version, kPrefix));
       } else if (version.type) {
         name = DefinitionName(version.type->name);
         writer.Add(*version.type);

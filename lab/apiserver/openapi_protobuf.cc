@@ -51,6 +51,8 @@ std::string EncodeSchema(const Json& schema) {
   if (const std::string ref = StringAt(schema, {"$ref"}); !ref.empty()) PutText(1, ref, &out);
   if (const std::string format = StringAt(schema, {"format"}); !format.empty())
     PutText(2, format, &out);
+  if (const std::string text = StringAt(schema, {"description"}); !text.empty())
+    PutText(4, text, &out);
   if (const Json* required = Find(schema, {"required"}); required && required->is_array())
     for (const Json& name : *required) PutText(19, name.get_ref<const std::string&>(), &out);
   if (const Json* additional = Find(schema, {"additionalProperties"});

@@ -52,7 +52,7 @@ Outcome<Output> Output::Negotiate(const Request& request) {
   error.code = 406;
   error.reason = "NotAcceptable";
   error.message =
-      "only the following media types are accepted: application/json, application/yaml, "
+      "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
       "application/json;stream=watch";
   return error;
 }

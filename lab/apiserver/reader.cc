@@ -9,6 +9,8 @@
 namespace isthmus::lab::apiserver {
 namespace {
 
+using kubeapi::ApiError;
+
 struct Continue {
   int64_t version = 0;
   ObjectKey after;
@@ -23,11 +25,33 @@ Outcome<Continue> DecodeContinue(const std::string& token) {
   auto text = base::Base64Decode(token);
   Json json = text.ok() ? Json::parse(*text, nullptr, false) : Json();
   if (!json.is_object() || kubeapi::StringAt(json, {"start"}).empty())
-    return kubeapi::BadRequest("continue key is not valid: " + token);
+    return kubeapi::BadRequest("invalid continue token: continue key is not valid: " + token);
   Continue out;
   out.version = kubeapi::IntAt(json, {"rv"});
   out.after = {"", kubeapi::StringAt(json, {"ns"}), kubeapi::StringAt(json, {"start"})};
   return out;
+}
+
+ApiError BadVersion(const std::string& text) {
+  return kubeapi::BadRequest(
+      fmt::format("invalid resource version: resourceVersion: Invalid value: \"{}\": "
+                  "strconv.ParseUint: parsing \"{}\": invalid syntax",
+                  text, text));
+}
+
+/// A list is always of the present state, which every version that may be asked for allows.
+std::optional<ApiError> CheckVersion(const Request& request) {
+  const std::string version = request.Query("resourceVersion"),
+                    match = request.Query("resourceVersionMatch");
+  if (match == "Exact" && version == "0")
+    return kubeapi::Invalid(
+        {"meta.k8s.io", "v1", "", "ListOptions"}, "",
+        {{"FieldValueForbidden",
+          "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+          "resourceVersionMatch"}});
+  const auto parsed = base::ParseInt(version.empty() ? "0" : version);
+  if (!parsed.ok() || *parsed < 0) return BadVersion(version);
+  return std::nullopt;
 }
 
 }  // namespace
@@ -51,9 +75,11 @@ Response Reader::List(const Request& request, const RequestInfo& info, const Kin
   if (const std::string text = request.Query("limit"); !text.empty()) {
     auto parsed = base::ParseInt(text);
     if (!parsed.ok() || *parsed < 0)
-      return ErrorResponse(kubeapi::BadRequest("limit must be a non-negative integer: " + text));
+      return ErrorResponse(kubeapi::BadRequest(
+          fmt::format("strconv.ParseInt: parsing \"{}\": invalid syntax", text)));
     limit = *parsed;
   }
+  if (auto error = CheckVersion(request)) return ErrorResponse(*error);
   int64_t list_version = engine_.store.version();
   std::optional<ObjectKey> after;
   if (const std::string token = request.Query("continue"); !token.empty()) {
@@ -138,11 +164,7 @@ Response Reader::StartWatch(const Request& request, const RequestInfo& info, con
   start.mark_end = initial && request.Flag("allowWatchBookmarks");
   if (!start.present) {
     auto parsed = base::ParseInt(from.empty() ? "0" : from);
-    if (!parsed.ok() || *parsed < 0)
-      return ErrorResponse(
-          kubeapi::BadRequest(fmt::format("resourceVersion: Invalid value: \"{}\": "
-                                          "strconv.ParseUint: parsing \"{}\": invalid syntax",
-                                          from, from)));
+    if (!parsed.ok() || *parsed < 0) return ErrorResponse(BadVersion(from));
     start.version = *parsed == 0 ? engine_.store.version() : *parsed;
   }
   Response response;

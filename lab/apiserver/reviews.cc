@@ -28,7 +28,7 @@ void ReviewToken(const Engine& engine, Json* review) {
   }
   auto identity = engine.tokens->Check(token, audiences);
   if (!identity.ok()) {
-    (*review)["status"] = {{"user", Json::object()}, {"error", identity.status().message()}};
+    (*review)["status"] = {{"user", Json::object()}, {"error", "invalid bearer token"}};
     return;
   }
   (*review)["status"] = {{"authenticated", true},

@@ -353,11 +353,8 @@ void PrepareCreate(const Engine& engine, const Kind& kind, const KindVersion& ve
   } else if (key == "services") {
     (*object)["status"] = {{"loadBalancer", Json::object()}};
   } else if (key == "nodes") {
-    (*object)["metadata"]["labels"]["kubernetes.io/hostname"] =
-        kubeapi::LabelOf(*object, "kubernetes.io/hostname").empty()
-            ? kubeapi::NameOf(*object)
-            : kubeapi::LabelOf(*object, "kubernetes.io/hostname");
     if (!object->contains("status")) (*object)["status"] = Json::object();
+    SetDefault(Child(object, "status"), "daemonEndpoints", {{"kubeletEndpoint", {{"Port", 0}}}});
   } else if (key == "deployments.apps" || key == "jobs.batch" || key == "cronjobs.batch") {
     (*object)["status"] = Json::object();
     if (key == "jobs.batch") PrepareJob(object);
@@ -449,6 +446,14 @@ std::vector<StatusCause> Validate(const Kind& kind, const KindVersion& version, 
   } else if (key == "certificatesigningrequests.certificates.k8s.io") {
     Require(object, {"spec", "signerName"}, &causes);
     Require(object, {"spec", "request"}, &causes);
+    const std::string request = StringAt(object, {"spec", "request"});
+    const auto pem = base::Base64Decode(request);
+    if (!request.empty() && (!pem.ok() || pem->find("CERTIFICATE REQUEST-----") == pem->npos))
+      causes.push_back({"FieldValueInvalid",
+                        fmt::format("Invalid value: \"{}\": PEM block type must be CERTIFICATE "
+                                    "REQUEST",
+                                    request),
+                        "spec.request"});
     if (const Json* usages = Find(object, {"spec", "usages"}); !usages || usages->empty())
       causes.push_back(
           {"FieldValueRequired", "Required value: usages must be specified", "spec.usages"});

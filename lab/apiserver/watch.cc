@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "kubeapi/meta.h"
 #include "lab/apiserver/json_path.h"
 
 namespace isthmus::lab::apiserver {
@@ -149,6 +150,12 @@ void Watch::OnEvent(const StoreEvent& event) {
       const bool was = event.previous && Picks(event.parsed_previous(), *event.previous);
       if (!is && !was) return;
       type = is && was ? "MODIFIED" : is ? "ADDED" : "DELETED";
+      if (!is) {
+        // It leaves as it last was here, under the version at which it left.
+        Json last = event.parsed_previous();
+        last["metadata"]["resourceVersion"] = kubeapi::ResourceVersionOf(event.parsed());
+        return Send(type, last.dump());
+      }
     }
   }
   Send(type, *event.object);

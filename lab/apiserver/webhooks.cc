@@ -288,8 +288,10 @@ void HttpWebhooks::Call(const HookPtr& hook, const Admission& admission, Answer 
       [url = url, uid, answer, client](base::Result<http::Response> response) {
         if (!response.ok()) return answer(response.status().In(fmt::format("Post \"{}\"", url)));
         if (response->status != 200)
-          return answer(Error(Code::kUnavailable, "Post \"{}\": the server answered {}: {}", url,
-                              response->status, response->body.substr(0, 200)));
+          return answer(Error(Code::kUnavailable,
+                              "an error on the server (\"unknown\") has prevented the request from "
+                              "succeeding (it answered {} to Post \"{}\")",
+                              response->status, url));
         auto review = kubeapi::ParseJson(response->body);
         const Json* said = review.ok() ? Find(*review, {"response"}) : nullptr;
         if (!said || !said->is_object())
@@ -309,6 +311,11 @@ std::optional<ApiError> HttpWebhooks::Accept(const Hook& hook, Admission* admiss
     if (!hook.fail) return std::nullopt;
     return kubeapi::InternalError(
         fmt::format("failed calling webhook \"{}\": failed to call webhook: {}", hook.name, why));
+  };
+  auto invalid = [&](const std::string& why) -> std::optional<ApiError> {
+    if (!hook.fail) return std::nullopt;
+    return kubeapi::InternalError(fmt::format(
+        "failed calling webhook \"{}\": received invalid webhook response: {}", hook.name, why));
   };
   if (!answer.ok()) return failed(answer.status().message());
   if (const Json* warnings = Find(answer.value(), {"warnings"}); warnings && warnings->is_array())
@@ -330,14 +337,22 @@ std::optional<ApiError> HttpWebhooks::Accept(const Hook& hook, Admission* admiss
     return error;
   }
   const std::string encoded = StringAt(answer.value(), {"patch"});
-  if (!mutating || encoded.empty()) return std::nullopt;
+  if (encoded.empty()) return std::nullopt;
+  if (!mutating) return invalid("validating webhook may not return response.patch");
+  if (admission->operation == "DELETE")
+    return kubeapi::InternalError(
+        fmt::format("admission webhook \"{}\" attempted to modify the object, which is not "
+                    "supported for this operation",
+                    hook.name));
   if (StringAt(answer.value(), {"patchType"}) != "JSONPatch")
     return failed("webhook returned response.patch but not response.patchType JSONPatch");
   auto text = base::Base64Decode(encoded);
   auto patch = text.ok() ? kubeapi::ParseJson(*text) : base::Result<Json>(text.status());
   if (!patch.ok()) return failed("the patch does not parse: " + patch.status().message());
   auto patched = kubeapi::ApplyJsonPatch(admission->object, *patch);
-  if (!patched.ok()) return failed("the patch does not apply: " + patched.status().message());
+  if (!patched.ok())
+    return kubeapi::InternalError(fmt::format("the patch of webhook \"{}\" does not apply: {}",
+                                              hook.name, patched.status().message()));
   if (!patched->is_object()) return failed("the patched object is not an object");
   admission->object = std::move(*patched);
   return std::nullopt;

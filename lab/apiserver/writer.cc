@@ -185,8 +185,8 @@ void Writer::RunCreate(const OperationPtr& op, Json object) {
     return Fail(op, *error);
   Json& metadata = object["metadata"];
   if (!StringAt(metadata, {"resourceVersion"}).empty())
-    return Fail(op,
-                kubeapi::BadRequest("resourceVersion should not be set on objects to be created"));
+    return Fail(
+        op, {.code = 500, .message = "resourceVersion should not be set on objects to be created"});
   if (!op->applied) metadata.erase("managedFields");
   for (const char* field :
        {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"})
@@ -265,8 +265,11 @@ void Writer::Update(const Request& request, const RequestInfo& info, KindPtr kin
     return Fail(op, *error);
   const std::string name = kubeapi::NameOf(op->body);
   if (name.empty())
-    op->body["metadata"]["name"] = info.name;
-  else if (name != info.name)
+    return Fail(op, kubeapi::BadRequest(fmt::format(
+                        "the name of the object ({} based on URL) was undeterminable: name must be "
+                        "provided",
+                        info.name)));
+  if (name != info.name)
     return Fail(op, kubeapi::BadRequest(fmt::format(
                         "the name of the object ({}) does not match the name on the URL ({})", name,
                         info.name)));
@@ -287,12 +290,13 @@ void Writer::Patch(const Request& request, const RequestInfo& info, KindPtr kind
       op->patch_type == "application/apply-patch+yaml" ||
       (op->patch_type == "application/strategic-merge-patch+json" && !op->kind().custom);
   if (!known)
-    return Fail(
-        op, kubeapi::UnsupportedMediaType(
-                "the body of the request was in an unknown format - accepted media types include: "
-                "application/json-patch+json, application/merge-patch+json, "
-                "application/apply-patch+yaml" +
-                std::string(op->kind().custom ? "" : ", application/strategic-merge-patch+json")));
+    return Fail(op,
+                kubeapi::UnsupportedMediaType(
+                    !op->kind().custom
+                        ? "415: Unsupported Media Type"
+                        : "the body of the request was in an unknown format - accepted media types "
+                          "include: application/json-patch+json, application/merge-patch+json, "
+                          "application/apply-patch+yaml"));
   op->applied = op->patch_type == "application/apply-patch+yaml";
   if (op->applied && request.Query("fieldManager").empty())
     return Fail(
@@ -367,7 +371,8 @@ std::optional<ApiError> Writer::MakeNew(Operation& op, const Json& current) {
     return kubeapi::Conflict(op.resource(), admission.name);
   if (op.kind().custom && op.patch_type.empty() && op.asked_version.empty())
     return kubeapi::Invalid(
-        op.resource(), admission.name,
+        {op.kind().group, op.version().name, op.kind().plural, op.kind().plural, true},
+        admission.name,
         {{"FieldValueInvalid", "Invalid value: 0: must be specified for an update",
           "metadata.resourceVersion"}});
   auto patched = Patched(op, current);

@@ -40,7 +40,7 @@ Outcome<Json> DeleteOptions(const Request& request) {
     return kubeapi::Invalid({"meta.k8s.io", "v1", "", "DeleteOptions"}, "",
                             {{"FieldValueNotSupported",
                               fmt::format("Unsupported value: \"{}\": supported values: "
-                                          "\"Background\", \"Foreground\", \"Orphan\"",
+                                          "\"Foreground\", \"Background\", \"Orphan\", \"nil\"",
                                           policy),
                               "propagationPolicy"}});
   return options;
@@ -120,9 +120,10 @@ Outcome<Json> Writer::Remove(const Kind& kind, const KindVersion& version, std::
   if (const std::string uid = StringAt(options, {"preconditions", "uid"});
       !uid.empty() && uid != kubeapi::UidOf(object))
     return kubeapi::Conflict(
-        kind.ResourceAt(version), name,
-        fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}", uid,
-                    kubeapi::UidOf(object)));
+        {kind.group, version.name, kind.kind, kind.kind, kind.namespaced}, name,
+        fmt::format("the UID in the precondition ({}) does not match the UID in record ({}). The "
+                    "object might have been deleted and then recreated",
+                    uid, kubeapi::UidOf(object)));
   const std::string asked = StringAt(options, {"preconditions", "resourceVersion"});
   if (const std::string live = kubeapi::ResourceVersionOf(object); !asked.empty() && asked != live)
     return kubeapi::Conflict(kind.ResourceAt(version), name,
@@ -155,6 +156,10 @@ Outcome<Json> Writer::Remove(const Kind& kind, const KindVersion& version, std::
     return object;
   }
   *gone = ReadyToVanish(kind, object);
+  // Only what has to wait is marked; a namespace, which always waits, has no grace.
+  if (is_namespace || (*gone && kind.resource_key() != "pods"))
+    metadata.erase("deletionGracePeriodSeconds");
+  if (*gone && !again && kind.resource_key() != "pods") metadata.erase("deletionTimestamp");
   if (dry_run) return object;
   if (*gone) {
     Json last = object;
@@ -213,6 +218,8 @@ void Writer::DeleteCollection(const Request& request, const RequestInfo& info, K
                        Json object = engine_.Decode(*kind, version, text);
                        if (!filter->Matches(object)) return true;
                        keys.push_back(key);
+                       if (!kind->custom)
+                         for (const char* field : {"kind", "apiVersion"}) object.erase(field);
                        items.push_back(std::move(object));
                        return true;
                      });

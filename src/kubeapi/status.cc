@@ -181,7 +181,9 @@ ApiError UnsupportedMediaType(std::string_view message) {
 }
 ApiError Expired(std::string_view message) { return Plain(410, "Expired", message); }
 ApiError InternalError(std::string_view message) {
-  return Plain(500, "InternalError", fmt::format("Internal error occurred: {}", message));
+  ApiError error = Plain(500, "InternalError", fmt::format("Internal error occurred: {}", message));
+  error.causes.push_back({"", std::string(message), ""});
+  return error;
 }
 ApiError ServiceUnavailable(std::string_view message) {
   return Plain(503, "ServiceUnavailable", message);
