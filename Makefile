@@ -25,6 +25,7 @@ build: configure
 
 # Tests use the preset without optimisation: it builds in half the time and checks the same code.
 test: setup
+	tools/setup/debian-kubectl
 	@mkdir -p build
 	@cmake --preset dev > build/configure-dev.log || { cat build/configure-dev.log; exit 1; }
 	cmake --build build/dev

@@ -3,6 +3,7 @@
 Every case does with a namespace of its own what users type. With KUBEBUILDER_ASSETS set the same cases run on a real API
 server, which keeps them honest. Needs root.
 """
+import base64
 import json
 import os
 import pathlib
@@ -202,6 +203,34 @@ class Cases:
         self.assertIn("sh", self.k("get", "pods", "--as", f"system:serviceaccount:{self.NAMESPACE}:default"))
         self.assertIn("is forbidden: User \"system:serviceaccount:", self.refused("get", "secrets", "--as", f"system:serviceaccount:{self.NAMESPACE}:default"))
         self.assertRegex(self.k("auth", "can-i", "--list", "--as", f"system:serviceaccount:{self.NAMESPACE}:default"), r"pods +\[\] +\[\] +\[get list\]")
+
+    def test_token_of_a_pod(self):
+        self.k("create", "role", "lister", "--verb=list", "--resource=services")
+        self.k("create", "rolebinding", "lister", "--role=lister", f"--serviceaccount={self.NAMESPACE}:default")
+        ask = ("curl -sS --cacert $D/ca.crt -H \"Authorization: Bearer $(cat $D/token)\" "
+               f"https://kubernetes.default.svc/api/v1/namespaces/{self.NAMESPACE}/services")
+        answer = lambda: json.loads(self.k("exec", "sh", "-c", "main", "--", "sh", "-c", "D=/var/run/secrets/kubernetes.io/serviceaccount; " + ask))
+        until(lambda: answer()["kind"] == "ServiceList", 20, "the right to list")
+        self.assertIn("web", [item["metadata"]["name"] for item in answer()["items"]])
+
+    def test_certificates(self):
+        name = self.NAMESPACE + "-jane"
+        key, request = pathlib.Path(folder, name + ".key"), pathlib.Path(folder, name + ".csr")
+        run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", "/CN=jane/O=lookers")
+        self.k("apply", "-f", "-", text_in=json.dumps({
+            "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": name},
+            "spec": {"request": base64.b64encode(request.read_bytes()).decode(), "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]}}))
+        self.assertRegex(self.k("get", "csr", name), r"kubernetes\.io/kube-apiserver-client +kubernetes-admin .*Pending")
+        self.k("certificate", "approve", name)
+        text = until(lambda: self.k("get", "csr", name, "-o", "jsonpath={.status.certificate}"), 20, "the certificate")
+        pathlib.Path(folder, name + ".crt").write_bytes(base64.b64decode(text))
+        config = pathlib.Path(folder, name + ".kubeconfig")
+        shutil.copy(lab.LAB / "kubeconfig", config)
+        self.k("config", "--kubeconfig", config, "set-credentials", "jane", f"--client-certificate={folder}/{name}.crt", f"--client-key={key}")
+        refused = self.refused("--kubeconfig", config, "--user", "jane", "get", "nodes")
+        self.assertIn('User "jane" cannot list resource "nodes"', refused)
+        self.assertRegex(self.k("get", "csr", name), "Approved,Issued")
+        self.k("delete", "csr", name)
 
     # ---- writing
 

@@ -217,6 +217,27 @@ TEST_F(CrudTest, PreconditionsOfADeletion) {
   EXPECT_EQ(status["details"]["kind"], "configmaps");
 }
 
+TEST_F(CrudTest, OnlyWhatHasToWaitIsMarkedAsBeingDeleted) {
+  const std::string services = "/api/v1/namespaces/default/services";
+  ASSERT_EQ(Post(services, {{"metadata", {{"name", "s"}}},
+                            {"spec", {{"ports", Json::array({{{"port", 80}}})}}}})
+                .status,
+            201);
+  const Json gone = Parse(Delete(services + "/s"));
+  EXPECT_FALSE(gone["metadata"].contains("deletionTimestamp"));
+  EXPECT_FALSE(gone["metadata"].contains("deletionGracePeriodSeconds"));
+  Post(kConfigMaps, {{"metadata", {{"name", "held"}, {"finalizers", {"example.com/x"}}}}});
+  const Json held = Parse(Delete(std::string(kConfigMaps) + "/held"));
+  EXPECT_TRUE(held["metadata"].contains("deletionTimestamp"));
+}
+
+TEST_F(CrudTest, AListOfAVersionThatIsNoneIsRefused) {
+  EXPECT_EQ(Get(std::string(kConfigMaps) + "?resourceVersion=zero").status, 400);
+  EXPECT_EQ(Get(std::string(kConfigMaps) + "?resourceVersion=0&resourceVersionMatch=Exact").status,
+            422);
+  EXPECT_EQ(Get(std::string(kConfigMaps) + "?resourceVersion=0").status, 200);
+}
+
 TEST_F(CrudTest, ANamespaceLivesUntilItIsFinalized) {
   ASSERT_EQ(Post("/api/v1/namespaces", {{"metadata", {{"name", "team"}}}}).status, 201);
   EXPECT_EQ(StringAt(Parse(Get("/api/v1/namespaces/team")),

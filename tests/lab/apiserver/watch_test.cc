@@ -51,6 +51,10 @@ TEST_F(WatchTest, SelectorsTurnChangesIntoArrivalsAndDepartures) {
   Paint("a", "red");
   Paint("a", "blue");
   EXPECT_EQ(seen->Types(), "ADDED DELETED");
+  EXPECT_EQ(seen->events[1]["object"]["metadata"]["labels"]["color"], "red")
+      << "it leaves as it last was here";
+  EXPECT_EQ(seen->events[1]["object"]["metadata"]["resourceVersion"],
+            std::to_string(store_->version()));
   Make("b", "red");
   ASSERT_EQ(Delete(std::string(kConfigMaps) + "/b").status, 200);
   EXPECT_EQ(seen->Types(), "ADDED DELETED ADDED DELETED");
