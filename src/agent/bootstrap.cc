@@ -119,13 +119,16 @@ Json Runtime(const Settings& settings) {
 Json DynamicResources(const Settings& settings) {
   const Json ads = {
       {"ads", Json::object()}, {"initial_fetch_timeout", "0s"}, {"resource_api_version", "V3"}};
+  // Envoy would let up to 30 s pass between tries, after a control plane is long back.
+  const Json retry = {{"retry_back_off", {{"base_interval", "0.2s"}, {"max_interval", "2s"}}}};
   return {{"lds_config", ads},
           {"cds_config", ads},
           {"ads_config",
            {{"api_type", settings.delta_xds ? "DELTA_GRPC" : "GRPC"},
             {"set_node_on_first_message_only", true},
             {"transport_api_version", "V3"},
-            {"grpc_services", {{{"envoy_grpc", {{"cluster_name", "xds-grpc"}}}}}}}}};
+            {"grpc_services",
+             {{{"envoy_grpc", {{"cluster_name", "xds-grpc"}, {"retry_policy", retry}}}}}}}}};
 }
 
 Json Cluster(const std::string& name, const char* timeout, Json address) {

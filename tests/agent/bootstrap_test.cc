@@ -70,7 +70,10 @@ TEST(BootstrapTest, EnvoyAcceptsAGatewaysBootstrapOverIpv6) {
   settings.proxy.stats_compression = false;
   EXPECT_EQ(Validate(Must(MakeBootstrap(settings))), "");
   const Json bootstrap = BootstrapOf(settings);
-  EXPECT_EQ(bootstrap["dynamic_resources"]["ads_config"]["api_type"], "GRPC");
+  const Json& discovery = bootstrap["dynamic_resources"]["ads_config"];
+  EXPECT_EQ(discovery["api_type"], "GRPC");
+  const Json& retry = discovery["grpc_services"][0]["envoy_grpc"]["retry_policy"]["retry_back_off"];
+  EXPECT_EQ(retry["max_interval"], "2s");
   EXPECT_EQ(bootstrap["admin"]["address"]["socket_address"]["address"], "::1");
 }
 

@@ -116,20 +116,20 @@ class MeshRun:
             raise Failed(f"isthmus up gave {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
 
     def wait_for_rollouts(self, namespaces=None):
-        """Waits until every deployment of the namespaces (all of them by default) in every cluster is what its newest version says."""
+        """Waits until every deployment (of the namespaces) in every cluster is what its newest version says, and no old pod is left."""
         for cluster in self.entry.clusters:
-            for item in lab.get(cluster, "deployments", "-A")["items"]:
-                namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
-                if namespaces and namespace not in namespaces:
-                    continue
-                lab.kubectl(cluster, "rollout", "status", "-n", namespace, f"deployment/{name}", "--timeout=120s", timeout=130)
-        lab.until(self._nothing_is_going, 60, "old pods gone")
+            lab.until(lambda c=cluster: self._settled(c, namespaces), 150, f"rollouts in {cluster}")
 
-    def _nothing_is_going(self):
-        for cluster in self.entry.clusters:
-            for pod in lab.get(cluster, "pods", "-A")["items"]:
-                if "deletionTimestamp" in pod["metadata"]:
-                    return False
+    def _settled(self, cluster, namespaces):
+        for item in lab.get(cluster, "deployments", "-A")["items"]:
+            meta, wanted, status = item["metadata"], item["spec"]["replicas"], item.get("status", {})
+            if namespaces and meta["namespace"] not in namespaces:
+                continue
+            counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+            assert status.get("observedGeneration", 0) >= meta["generation"] and counts == [wanted] * 3, \
+                f"{meta['namespace']}/{meta['name']}: {status}"
+        going = [pod["metadata"]["name"] for pod in lab.get(cluster, "pods", "-A")["items"] if "deletionTimestamp" in pod["metadata"]]
+        assert not going, f"still there: {going}"
         return True
 
     def diagnose(self):

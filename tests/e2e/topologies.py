@@ -19,7 +19,7 @@ from mesh_run import MODES
 from topologies_test import COLUMNS
 
 TEST = pathlib.Path(__file__).with_name("topologies_test.py")
-RUN_LIMIT = 420  # Seconds after which a run is taken for stuck.
+RUN_LIMIT = 600  # Seconds after which a run is taken for stuck.
 
 
 def perform(entry, mode, folder, number):
