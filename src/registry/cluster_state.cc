@@ -104,7 +104,17 @@ ClusterState::ClusterState(model::ClusterId id, ClusterContext context,
 void ClusterState::SetContext(ClusterContext context) {
   if (context == context_) return;
   context_ = std::move(context);
+  discovered_.clear();
+  for (const auto& [name, record] : namespaces_)
+    if (Selected(record)) discovered_.insert(name);
   PlaceAll();
+}
+
+bool ClusterState::Selected(const NamespaceRecord& record) const {
+  if (context_.discovery.empty()) return false;
+  const Json labels = record.labels == nullptr ? Json::object() : Json(*record.labels);
+  return std::any_of(context_.discovery.begin(), context_.discovery.end(),
+                     [&](const kubeapi::LabelSelector& one) { return one.Matches(labels); });
 }
 
 ClusterDirt ClusterState::TakeDirt() {
@@ -204,13 +214,15 @@ const ServiceRecord* ClusterState::FindService(const std::string& hostname) cons
   if (!base::ConsumeSuffix(rest, ".svc." + context_.domain_suffix)) return nullptr;
   const auto [name, ns] = base::Cut(rest, ".");
   auto found = services_.find(fmt::format("{}/{}", ns, name));
-  return found == services_.end() ? nullptr : &found->second;
+  if (found == services_.end() || !Discovers(found->second.service->ns)) return nullptr;
+  return &found->second;
 }
 
 std::vector<std::string> ClusterState::Hostnames() const {
   std::vector<std::string> hosts;
   hosts.reserve(services_.size());
-  for (const auto& [key, record] : services_) hosts.push_back(record.service->hostname);
+  for (const auto& [key, record] : services_)
+    if (Discovers(record.service->ns)) hosts.push_back(record.service->hostname);
   return hosts;
 }
 
@@ -361,6 +373,13 @@ void ClusterState::PutNamespace(const std::string& key, const NamespaceRecord* r
     namespaces_[key] = *record;
   else
     namespaces_.erase(key);
+  const bool was_seen = Discovers(key);
+  if (record != nullptr && Selected(*record)) {
+    discovered_.insert(key);
+  } else {
+    discovered_.erase(key);
+  }
+  if (Discovers(key) != was_seen) MarkAll();
   if (NamespaceNetwork() != network_before) return PlaceAll();
   if (dirt_.all || NamespaceTrafficDistribution(key) == wish_before) return;
   const auto [first, last] = InNamespace(services_, key);
@@ -368,6 +387,7 @@ void ClusterState::PutNamespace(const std::string& key, const NamespaceRecord* r
 }
 
 std::shared_ptr<const model::Workload> ClusterState::FindWorkload(const std::string& key) const {
+  if (!Discovers(key.substr(0, key.find('/')))) return nullptr;
   if (auto pod = pods_.find(key); pod != pods_.end()) return pod->second.workload;
   auto found = entries_.find(key);
   if (found == entries_.end()) return nullptr;
@@ -390,9 +410,11 @@ std::shared_ptr<const model::Workload> ClusterState::FindWorkload(const std::str
 std::vector<std::string> ClusterState::WorkloadKeys() const {
   std::vector<std::string> keys;
   keys.reserve(pods_.size() + entries_.size());
-  for (const auto& [key, pod] : pods_) keys.push_back(key);
+  auto seen = [this](const std::string& key) { return Discovers(key.substr(0, key.find('/'))); };
+  for (const auto& [key, pod] : pods_)
+    if (seen(key)) keys.push_back(key);
   for (const auto& [key, entry] : entries_)
-    if (!pods_.contains(key)) keys.push_back(key);
+    if (!pods_.contains(key) && seen(key)) keys.push_back(key);
   return keys;
 }
 
@@ -598,6 +620,7 @@ std::vector<model::Endpoint> ClusterState::SelectEndpoints(const std::string& ns
                                                            const std::vector<model::Port>& ports,
                                                            const std::string& source) const {
   std::vector<model::Endpoint> found;
+  if (!Discovers(ns)) return found;
   const auto [first_pod, last_pod] = InNamespace(pods_, ns);
   for (auto it = first_pod; it != last_pod; ++it) {
     const Pod& pod = it->second;
@@ -647,6 +670,7 @@ std::vector<model::Endpoint> ClusterState::SelectEndpoints(const std::string& ns
 std::vector<model::NetworkGateway> ClusterState::Gateways() const {
   std::vector<model::NetworkGateway> gateways;
   for (const auto& [key, record] : services_) {
+    if (!Discovers(record.service->ns)) continue;
     const std::string network = At(record.service->labels, kNetworkLabel);
     if (!network.empty()) {
       AddServiceGateways(record, model::NetworkId(network), GatewayPort(*record.service), gateways);

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "kubeapi/selector.h"
 #include "model/service.h"
 #include "model/workload.h"
 #include "registry/networks.h"
@@ -25,6 +26,8 @@ struct ClusterContext {
   std::string system_namespace = "istio-system";
   std::string trust_domain = "cluster.local";
   NetworkTable networks;
+  /// Only namespaces whose labels one of these picks belong to the mesh; none: all do.
+  std::vector<kubeapi::LabelSelector> discovery;
   bool operator==(const ClusterContext&) const = default;
 };
 
@@ -123,6 +126,11 @@ class ClusterState {
   void RemoveSlice(const std::string& key);
   void RemoveWorkloadEntry(const std::string& key);
 
+  /// Whether the namespace belongs to the mesh; objects of others are kept, but not shown.
+  bool Discovers(const std::string& ns) const {
+    return context_.discovery.empty() || discovered_.contains(ns);
+  }
+  bool Selected(const NamespaceRecord& record) const;
   static bool SamePod(const Pod& pod, const PodRecord& record);
   /// Works out locality, network and topology labels.
   void Place(model::Workload workload, Pod& pod) const;
@@ -145,6 +153,7 @@ class ClusterState {
   std::shared_ptr<LabelPool> pool_;
   ClusterDirt dirt_;
   std::map<std::string, NamespaceRecord> namespaces_;
+  std::set<std::string> discovered_;  ///< Kept where there are selectors only.
   std::map<std::string, NodeRecord> nodes_;
   std::map<std::string, ServiceRecord> services_;  ///< By "<namespace>/<name>", as all below.
   std::map<std::string, Pod> pods_;

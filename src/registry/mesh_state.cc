@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/log.h"
 #include "base/net.h"
 #include "istio/mesh/v1alpha1/config.pb.h"
 #include "istio/mesh/v1alpha1/network.pb.h"
@@ -10,6 +11,35 @@
 #include "registry/mesh_work.h"
 
 namespace isthmus::registry {
+namespace {
+
+/// The mesh's discoverySelectors. One that cannot be read picks nothing, as Kubernetes has it.
+std::vector<kubeapi::LabelSelector> ReadDiscovery(const istio::mesh::v1alpha1::MeshConfig& mesh) {
+  std::vector<kubeapi::LabelSelector> selectors;
+  for (const auto& from : mesh.discovery_selectors()) {
+    Json selector = Json::object();
+    for (const auto& [key, value] : from.match_labels()) selector["matchLabels"][key] = value;
+    for (const auto& one : from.match_expressions()) {
+      Json values = Json::array();
+      for (const std::string& value : one.values()) values.push_back(value);
+      selector["matchExpressions"].push_back(
+          {{"key", one.key()}, {"operator", one.operator_()}, {"values", values}});
+    }
+    auto parsed = kubeapi::LabelSelector::FromObject(selector);
+    if (parsed.ok()) {
+      selectors.push_back(std::move(*parsed));
+    } else {
+      LOG_WARN("registry", "meshConfig.discoverySelectors: {}; the selector picks nothing",
+               parsed.status().message());
+      selectors.push_back(
+          *kubeapi::LabelSelector::Parse("isthmus.dev/nothing,!isthmus.dev/nothing"));
+    }
+  }
+  return selectors;
+}
+
+}  // namespace
+
 MeshState::MeshState(Options options)
     : options_(std::move(options)),
       pool_(std::make_shared<LabelPool>()),
@@ -26,7 +56,8 @@ MeshState::~MeshState() = default;
 ClusterContext MeshState::ContextFor(const model::ClusterId& id) const {
   auto own = trust_domains_.find(id);
   return {options_.domain_suffix, options_.system_namespace,
-          own == trust_domains_.end() ? mesh_->trust_domain() : own->second, network_table_};
+          own == trust_domains_.end() ? mesh_->trust_domain() : own->second, network_table_,
+          discovery_};
 }
 
 std::unique_ptr<ClusterState> MeshState::NewCluster(const model::ClusterId& id) const {
@@ -73,6 +104,7 @@ void MeshState::ApplyConfig(const config::Kind& kind, const std::string& key, co
 void MeshState::SetMesh(config::MeshConfigPtr mesh) {
   mesh_ = std::move(mesh);
   cluster_local_ = ClusterLocalHosts(*mesh_, options_.domain_suffix);
+  discovery_ = ReadDiscovery(*mesh_);
   RefreshContexts();
 }
 

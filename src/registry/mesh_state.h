@@ -91,6 +91,7 @@ class MeshState {
   config::MeshNetworksPtr networks_;
   NetworkTable network_table_;
   ClusterLocalHosts cluster_local_;
+  std::vector<kubeapi::LabelSelector> discovery_;
   std::map<model::ClusterId, std::string> trust_domains_;
   std::map<std::string, std::vector<std::string>> resolved_;
   std::vector<std::unique_ptr<ClusterState>>

@@ -287,6 +287,37 @@ TEST(ServiceTest, HeadlessExternalNameAndAnnotations) {
   EXPECT_EQ(e->traffic_distribution, "PreferSameZone");
 }
 
+TEST(ServiceTest, DiscoverySelectorsChooseNamespacesOfEachCluster) {
+  World world;
+  const std::string objects =
+      Service("s", kPorts) + "---\n" + Pod("p", "10.1.0.1") + "---\n" + Slice("s", "10.1.0.1", "p");
+  auto ns = [](const std::string& labels) {
+    return "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {" + labels + "}}\n";
+  };
+  world.Apply("c1", objects + "---\n" + ns("team: red"));
+  world.Apply("c2", objects + "---\n" + ns("team: blue"));
+  world.Update();
+  EXPECT_EQ(world.snapshot().endpoints->begin()->second->shards.size(), 2u);
+  auto mesh = config::ReadMeshConfig(
+      "discoverySelectors: [{matchLabels: {team: red}}, "
+      "{matchExpressions: [{key: env, operator: In, values: [prod, test]}]}]");
+  ASSERT_TRUE(mesh.ok());
+  world.mesh().SetMesh(*mesh);
+  world.Update();
+  EXPECT_EQ(world.Endpoints(kHost, "a"), "Kubernetes/c1: 10.1.0.1:80@\n");
+  EXPECT_EQ(world.snapshot().workloads.Find(ClusterId("c2"), "a", "p"), nullptr);
+  // A label decides at once, both ways.
+  world.Apply("c2", ns("team: blue, env: prod"));
+  EXPECT_TRUE(world.Update().endpoints.contains(std::string(kHost) + "/a"));
+  EXPECT_EQ(world.snapshot().endpoints->begin()->second->shards.size(), 2u);
+  EXPECT_NE(world.snapshot().workloads.Find(ClusterId("c2"), "a", "p"), nullptr);
+  world.Apply("c1", ns("team: green"));
+  world.Delete("c2", "Namespace", "a");
+  world.Update();
+  EXPECT_EQ(world.Service(kHost), nullptr);
+  EXPECT_EQ(world.Endpoints(kHost, "a"), "none");
+}
+
 TEST(ServiceTest, MeshConfigDecidesDefaultsIdentitiesAndClusterLocalHosts) {
   World world;
   world.Apply("c1", Service("s", kPorts));
