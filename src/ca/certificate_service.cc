@@ -14,9 +14,9 @@ double SecondsOf(base::Time time) {
 
 }  // namespace
 
-CertificateService::CertificateService(const Authority& authority, Authenticator& authenticator,
+CertificateService::CertificateService(Issuer& issuer, Authenticator& authenticator,
                                        base::MetricRegistry& metrics)
-    : authority_(authority), authenticator_(authenticator), metrics_(metrics) {}
+    : issuer_(issuer), authenticator_(authenticator), metrics_(metrics) {}
 
 void CertificateService::Register(rpc::Router& router) {
   router.Add(std::string(kCreateCertificate),
@@ -44,7 +44,8 @@ void CertificateService::Serve(std::shared_ptr<rpc::ServerCall> call) {
               if (!state->open) return;
               if (caller.ok() && caller->identities.empty())
                 caller = base::Error(Code::kUnauthenticated, "the caller has proved no identity");
-              if (caller.ok()) return Handle(*call, request, *caller);
+              if (caller.ok())
+                return Handle(call, std::shared_ptr<bool>(state, &state->open), request, *caller);
               metrics_
                   .AddCounter("citadel_server_authentication_failure_count",
                               "Callers that were refused.")
@@ -73,30 +74,38 @@ void CertificateService::CountSignError(const base::Status& status) {
       .Add();
 }
 
-void CertificateService::Handle(rpc::ServerCall& call, std::string_view bytes,
+void CertificateService::Handle(const std::shared_ptr<rpc::ServerCall>& call,
+                                const std::shared_ptr<bool>& open, std::string_view bytes,
                                 const Caller& caller) {
   istio::v1::auth::IstioCertificateRequest request;
   if (!request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-    return call.Finish(
+    return call->Finish(
         base::Error(Code::kInvalidArgument, "request is not an IstioCertificateRequest"));
-  if (request.metadata().fields().contains("ImpersonatedIdentity"))
-    return call.Finish(
+  const auto& fields = request.metadata().fields();
+  if (fields.contains("ImpersonatedIdentity"))
+    return call->Finish(
         base::Error(Code::kUnauthenticated, "no caller may ask for the identity of another"));
-  base::Result<std::vector<std::string>> chain = authority_.Sign(
-      request.csr(), caller.identities, std::chrono::seconds(request.validity_duration()));
-  if (!chain.ok()) {
-    CountSignError(chain.status());
-    LOG_WARN("serverca", "request of {} not signed: {}", caller.identities.front(),
-             chain.status().message());
-    return call.Finish(chain.status());
-  }
-  istio::v1::auth::IstioCertificateResponse response;
-  for (std::string& pem : *chain) response.add_cert_chain(std::move(pem));
-  metrics_.AddCounter("citadel_server_success_cert_issuance_count", "Certificates issued.").Add();
-  LOG_INFO("serverca", "certificate issued for {} by {}", caller.identities.front(),
-           NameOf(caller.proof));
-  call.Send({base::Slice(response.SerializeAsString())});
-  call.Finish(base::Status());
+  const auto signer = fields.find("CertSigner");
+  issuer_.Issue(
+      request.csr(), caller.identities, std::chrono::seconds(request.validity_duration()),
+      signer == fields.end() ? "" : signer->second.string_value(),
+      [this, call, open, identity = caller.identities.front(),
+       proof = caller.proof](base::Result<std::vector<std::string>> chain) {
+        if (!chain.ok()) {
+          CountSignError(chain.status());
+          LOG_WARN("serverca", "request of {} not signed: {}", identity, chain.status().message());
+          if (*open) call->Finish(chain.status());
+          return;
+        }
+        if (!*open) return;
+        istio::v1::auth::IstioCertificateResponse response;
+        for (std::string& pem : *chain) response.add_cert_chain(std::move(pem));
+        metrics_.AddCounter("citadel_server_success_cert_issuance_count", "Certificates issued.")
+            .Add();
+        LOG_INFO("serverca", "certificate issued for {} by {}", identity, NameOf(proof));
+        call->Send({base::Slice(response.SerializeAsString())});
+        call->Finish(base::Status());
+      });
 }
 
 void AddExpiryMetrics(const Authority& authority, const base::Clock& clock,

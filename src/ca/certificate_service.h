@@ -8,6 +8,7 @@
 #include "base/metrics.h"
 #include "ca/authenticator.h"
 #include "ca/authority.h"
+#include "ca/issuer.h"
 #include "rpc/server.h"
 
 namespace isthmus::ca {
@@ -17,21 +18,21 @@ inline constexpr std::string_view kCreateCertificate =
     "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 
 /// Serves istio.v1.auth.IstioCertificateService: the caller's proven identity, never the request's
-/// names, goes into the certificate. Lives on the server's loop; authority, authenticator and
+/// names, goes into the certificate. Lives on the server's loop; issuer, authenticator and
 /// metrics outlive it, and it outlives the calls.
 class CertificateService {
  public:
-  CertificateService(const Authority& authority, Authenticator& authenticator,
-                     base::MetricRegistry& metrics);
+  CertificateService(Issuer& issuer, Authenticator& authenticator, base::MetricRegistry& metrics);
   void Register(rpc::Router& router);
   /// One call; Register() leads calls here.
   void Serve(std::shared_ptr<rpc::ServerCall> call);
 
  private:
-  void Handle(rpc::ServerCall& call, std::string_view request, const Caller& caller);
+  void Handle(const std::shared_ptr<rpc::ServerCall>& call, const std::shared_ptr<bool>& open,
+              std::string_view request, const Caller& caller);
   void CountSignError(const base::Status& status);
 
-  const Authority& authority_;
+  Issuer& issuer_;
   Authenticator& authenticator_;
   base::MetricRegistry& metrics_;
 };

@@ -14,6 +14,7 @@
 #include "ca/authority.h"
 #include "ca/certificate_authority.h"
 #include "ca/certificate_service.h"
+#include "ca/kubernetes_issuer.h"
 #include "ca/root_publisher.h"
 #include "ca/serving_certificate.h"
 #include "ca/token_authenticator.h"
@@ -97,6 +98,8 @@ struct ControlPlane::Impl {
   base::Status Start();
   void StartKubernetes();
   void StartAuthentication();
+  void StartIssuer();
+  std::shared_ptr<const pki::TrustBundle> ClientRoots() const;
   void StartWebhooks();
   void AddPages();
   Status OpenEarly();
@@ -122,6 +125,8 @@ struct ControlPlane::Impl {
   std::unique_ptr<ca::RootPublisher> roots;
   std::unique_ptr<ca::AuthenticatorChain> callers;
   std::unique_ptr<XdsAuthenticator> xds_callers;
+  std::unique_ptr<ca::Issuer> issuer;
+  ca::KubernetesIssuer* registration = nullptr;  // `issuer`, when a CA outside signs.
   std::unique_ptr<ca::CertificateService> certificates;
 
   translate::Translator translator;
@@ -216,8 +221,9 @@ void ControlPlane::Impl::StartAuthentication() {
   callers = std::make_unique<ca::AuthenticatorChain>(std::move(members),
                                                      ca::AuthenticatorChain::Plaintext::kRefuse);
   xds_callers = std::make_unique<XdsAuthenticator>(*callers);
+  StartIssuer();
   if (settings.ca_enabled) {
-    certificates = std::make_unique<ca::CertificateService>(authority, *callers, metrics);
+    certificates = std::make_unique<ca::CertificateService>(*issuer, *callers, metrics);
     certificates->Register(secure_router);
     ca::AddExpiryMetrics(authority, clock, metrics);
   }
@@ -229,6 +235,38 @@ void ControlPlane::Impl::StartAuthentication() {
   names.custom_hosts = settings.custom_hosts;
   names.discovery_address = mesh.default_config().discovery_address();
   serving = std::make_unique<ca::ServingCertificate>(loop, clock, authority, ca::DnsNamesOf(names));
+}
+
+// Who signs for workloads. Our own serving certificates stay with our own CA.
+void ControlPlane::Impl::StartIssuer() {
+  if (settings.external_ca.empty()) {
+    issuer = std::make_unique<ca::AuthorityIssuer>(authority);
+    return;
+  }
+  ca::KubernetesIssuerOptions options;
+  options.signer = settings.k8s_signer;
+  options.signer_domain = settings.cert_signer_domain;
+  options.default_ttl = settings.default_cert_ttl;
+  options.max_ttl = settings.max_cert_ttl;
+  options.mesh_roots = [this] {
+    std::vector<ca::SignerRoots> roots;
+    for (const auto& given : registry->snapshot()->mesh->ca_certificates())
+      if (!given.pem().empty())
+        roots.push_back({{given.cert_signers().begin(), given.cert_signers().end()}, given.pem()});
+    return roots;
+  };
+  auto made = std::make_unique<ca::KubernetesIssuer>(loop, clock, *client, std::move(options));
+  registration = made.get();
+  issuer = std::move(made);
+}
+
+// Workloads come with certificates of whoever signs for them.
+std::shared_ptr<const pki::TrustBundle> ControlPlane::Impl::ClientRoots() const {
+  if (registration == nullptr || !authority.ready()) return authority.roots();
+  std::vector<pki::Certificate> roots = registration->Roots().roots();
+  const auto& own = authority.roots()->roots();
+  roots.insert(roots.end(), own.begin(), own.end());
+  return std::make_shared<const pki::TrustBundle>(std::move(roots));
 }
 
 void ControlPlane::Impl::StartWebhooks() {
@@ -347,7 +385,7 @@ http::TlsServerOptions ControlPlane::Impl::Tls(
     http::TlsServerOptions::ClientCertificate client_certificate) const {
   http::TlsServerOptions tls;
   tls.certificate = [this] { return serving->Get(); };
-  tls.client_roots = [this] { return authority.roots(); };
+  tls.client_roots = [this] { return ClientRoots(); };
   tls.client_certificate = client_certificate;
   return tls;
 }

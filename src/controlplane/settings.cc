@@ -170,6 +170,9 @@ Status ReadEnvironment(const Environment& environment, Settings& s) {
       {"REVISION", &s.revision},
       {"CLUSTER_ID", &s.cluster_id},
       {"ROOT_CA_DIR", &s.ca_folder},
+      {"EXTERNAL_CA", &s.external_ca},
+      {"K8S_SIGNER", &s.k8s_signer},
+      {"CERT_SIGNER_DOMAIN", &s.cert_signer_domain},
       {"ISTHMUS_STATE_DIR", &s.state_folder},
       {"ISTIOD_CUSTOM_HOST", &s.custom_hosts},
       {"PILOT_CA_CERT_CONFIGMAP", &s.root_config_map},
@@ -206,6 +209,11 @@ Status ReadEnvironment(const Environment& environment, Settings& s) {
   for (const auto& [name, out] : ages)
     if (const std::string* text = value(name); text != nullptr && !text->empty())
       RETURN_IF_ERROR(SetSeconds(*text, out), fmt::format("environment {}", name));
+  if (!s.external_ca.empty() && s.external_ca != "ISTIOD_RA_KUBERNETES_API")
+    return Error(Code::kInvalidArgument,
+                 "environment EXTERNAL_CA: {} is not known; ISTIOD_RA_KUBERNETES_API asks the "
+                 "signers of the cluster",
+                 s.external_ca);
   if (const std::string* text = value("PILOT_REMOTE_CLUSTER_TIMEOUT");
       text != nullptr && !text->empty())
     RETURN_IF_ERROR(SetDuration(*text, &s.remote_timeout),

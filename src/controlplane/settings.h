@@ -50,6 +50,9 @@ struct Settings {
   bool validation_enabled = true;        ///< VALIDATION_ENABLED
   bool debug_on_http = true;             ///< ENABLE_DEBUG_ON_HTTP
   bool debug_auth = true;                ///< ENABLE_DEBUG_ENDPOINT_AUTH
+  std::string external_ca;               ///< EXTERNAL_CA; "ISTIOD_RA_KUBERNETES_API" or empty.
+  std::string k8s_signer;                ///< K8S_SIGNER
+  std::string cert_signer_domain;        ///< CERT_SIGNER_DOMAIN
   bool multi_root = false;               ///< ISTIO_MULTIROOT_MESH
   std::string native_sidecars = "auto";  ///< ENABLE_NATIVE_SIDECARS
   std::string injection_webhook =

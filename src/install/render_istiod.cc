@@ -231,6 +231,9 @@ std::vector<Json> RenderIstiodAccess(const Installation& installation) {
     Json csr = RbacRules("istiodCsr");
     for (const Json& signer : installation.values["global"]["certSigners"])
       csr[1]["resourceNames"].push_back(signer);
+    // The signer that istiod asks by default needs no second mention.
+    const std::string by_default = StringAt(installation.values, {"pilot", "env", "K8S_SIGNER"});
+    if (!by_default.empty()) csr[1]["resourceNames"].push_back(by_default);
     for (const Json& rule : csr) rules.push_back(rule);
   }
   std::vector<Json> objects = {

@@ -62,7 +62,8 @@ struct CertificateServiceTest : ::testing::Test {
   Authority authority;
   Later authenticator;
   base::MetricRegistry metrics;
-  CertificateService service{authority, authenticator, metrics};
+  AuthorityIssuer issuer{authority};
+  CertificateService service{issuer, authenticator, metrics};
   std::shared_ptr<FakeCall> call = std::make_shared<FakeCall>();
 
   void SetUp() override {

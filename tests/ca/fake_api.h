@@ -113,7 +113,7 @@ class FakeApi {
 
   void Handle(const std::shared_ptr<http::ServerStream>& stream, const std::string& text) {
     const std::string& method = stream->head().method;
-    const std::string path = stream->head().path();
+    std::string path = stream->head().path();
     if (method != "GET") writes.push_back(method + " " + path);
     if (const auto at = refuse.find(method + " " + path); at != refuse.end()) {
       const int status = at->second;
@@ -125,8 +125,13 @@ class FakeApi {
     }
     const base::Result<Json> body = text.empty() ? Json() : kubeapi::ParseJson(text);
     if (path.ends_with("/tokenreviews")) return Answer(*stream, 201, review(*body));
-    if (method == "POST")
-      return Create(*stream, path + "/" + kubeapi::StringAt(*body, {"metadata", "name"}), *body);
+    if (method == "POST") {
+      std::string name = kubeapi::StringAt(*body, {"metadata", "name"});
+      if (name.empty())
+        name = kubeapi::StringAt(*body, {"metadata", "generateName"}) + std::to_string(version_);
+      return Create(*stream, path + "/" + name, *body);
+    }
+    if (path.ends_with("/approval")) path.resize(path.rfind('/'));
     const bool is_object = objects.contains(path);
     if (method == "GET" && stream->head().query_value("watch") == "true") {
       stream->SendHeaders(200, {{"content-type", "application/json"}});
@@ -142,6 +147,11 @@ class FakeApi {
     if (method == "GET" && (last == "namespaces" || last == "configmaps"))
       return List(*stream, path);
     if (!is_object) return Fail(*stream, 404, "NotFound");
+    if (method == "DELETE") {
+      const Json gone = objects[path];
+      Remove(path);
+      return Answer(*stream, 200, gone);
+    }
     if (method == "PUT") {
       const std::string given = kubeapi::StringAt(*body, {"metadata", "resourceVersion"});
       if (!given.empty() &&

@@ -71,6 +71,7 @@ struct TestControlPlane {
   pki::KeyCertificate root;
   base::MetricRegistry metrics;
   ca::Authority authority;
+  ca::AuthorityIssuer issuer{authority};
   std::unique_ptr<ca::ServingCertificate> serving;
   std::unique_ptr<ca::AuthenticatorChain> callers;
   std::unique_ptr<AdsCallers> ads_callers;
@@ -106,7 +107,7 @@ struct TestControlPlane {
     callers = std::make_unique<ca::AuthenticatorChain>(std::move(members),
                                                        ca::AuthenticatorChain::Plaintext::kRefuse);
     ads_callers = std::make_unique<AdsCallers>(*callers);
-    certificates = std::make_unique<ca::CertificateService>(authority, *callers, metrics);
+    certificates = std::make_unique<ca::CertificateService>(issuer, *callers, metrics);
     certificates->Register(router);
     ads = std::make_unique<ads::Server>(loop, views, clock, ads::ServerOptions{});
     ads->AddTo(router, ads_callers.get());
