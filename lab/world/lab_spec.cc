@@ -209,6 +209,24 @@ bool LabSpec::Routed(const std::string& a, const std::string& b) const {
   });
 }
 
+std::string LabSpec::Lacks(const LabSpec& wanted) const {
+  if (name != wanted.name) return fmt::format("it is {}, not {}", name, wanted.name);
+  if (token_secrets != wanted.token_secrets || open_node_ports != wanted.open_node_ports ||
+      image_tables != wanted.image_tables)
+    return "spec.lab differs";
+  for (const ClusterSpec& cluster : wanted.clusters) {
+    const ClusterSpec* mine = Find(cluster.name);
+    if (mine == nullptr) return fmt::format("it has no cluster {}", cluster.name);
+    if (*mine != cluster)
+      return fmt::format("cluster {} has another lab section or network", cluster.name);
+  }
+  for (const ClusterSpec& cluster : wanted.clusters)
+    for (const ClusterSpec& other : wanted.clusters)
+      if (Routed(cluster.name, other.name) != wanted.Routed(cluster.name, other.name))
+        return fmt::format("spec.lab.routed differs for {} and {}", cluster.name, other.name);
+  return "";
+}
+
 base::Result<LabSpec> LabSpec::Parse(std::string_view yaml) {
   ASSIGN_OR_RETURN(const Json document, kubeapi::ParseYaml(yaml), "topology");
   if (kubeapi::StringAt(document, {"kind"}) != "Topology")

@@ -16,6 +16,7 @@ struct NodeSpec {
   std::string address;
   std::string pod_range;
   std::string region, zone;
+  bool operator==(const NodeSpec&) const = default;
 };
 
 struct ClusterSpec {
@@ -30,6 +31,7 @@ struct ClusterSpec {
   int ingress_port = -1;  ///< Port on the machine's loopback; 0 takes a free one, -1 none.
   /// The address that stands for the DNS service: the tenth of the service range.
   std::string DnsAddress() const;
+  bool operator==(const ClusterSpec&) const = default;
 };
 
 /// What the lab makes: the lab's part of a Topology file. A value.
@@ -51,6 +53,9 @@ struct LabSpec {
   const ClusterSpec* Find(std::string_view cluster) const;
   /// Whether pods of the two reach each other. True for a cluster and itself.
   bool Routed(const std::string& a, const std::string& b) const;
+  /// What a lab made from this lacks or has otherwise than `wanted` asks for; empty when it will
+  /// do. Clusters that `wanted` does not name do not matter: a mesh may leave some out.
+  std::string Lacks(const LabSpec& wanted) const;
 };
 
 }  // namespace isthmus::lab::world

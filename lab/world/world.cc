@@ -90,15 +90,18 @@ int Up(const std::string& file) {
   const LabDirs dirs = LabDirs::FromEnvironment();
   if (RunningLab(dirs) != 0) {
     auto running = base::ReadFile(dirs.topology());
-    if (running.ok() && *running == *text) {
+    auto other = running.ok() ? LabSpec::Parse(*running) : base::Result<LabSpec>(running.status());
+    const std::string lacks =
+        other.ok() ? other->Lacks(*LabSpec::Parse(*text)) : "it cannot be read";
+    if (lacks.empty()) {
       fprintf(stderr, "lab: it runs already\n");
       return 0;
     }
-    auto other = running.ok() ? LabSpec::Parse(*running) : base::Result<LabSpec>(running.status());
-    return Fail(base::Error(base::Code::kAlreadyExists,
-                            "another lab ({}) runs in {}; end it with: isthmus-lab down, or set "
-                            "ISTHMUS_LAB_DIR to another folder",
-                            other.ok() ? other->name : "unknown", dirs.state));
+    return Fail(
+        base::Error(base::Code::kAlreadyExists,
+                    "another lab ({}) runs in {}: {}; end it with: isthmus-lab down, or set "
+                    "ISTHMUS_LAB_DIR to another folder",
+                    other.ok() ? other->name : "unknown", dirs.state, lacks));
   }
   const auto began = std::chrono::steady_clock::now();
   (void)StopLab(dirs);  // What a lab that was killed has left.

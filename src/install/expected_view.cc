@@ -1,5 +1,6 @@
 #include "install/expected_view.h"
 
+#include "config/hosts.h"
 #include "kubeapi/meta.h"
 
 namespace isthmus::install {
@@ -20,6 +21,31 @@ bool LocalToItsCluster(const std::string& host) {
          host.starts_with("istiod.istio-system.") ||
          host.starts_with("istiod-remote.istio-system.");
 }
+
+/// The hosts that a mesh configuration's serviceSettings keep to each cluster.
+class KeptToClusters {
+ public:
+  explicit KeptToClusters(const Json& install) {
+    const Json* settings = Find(install, {"meshConfig", "serviceSettings"});
+    if (settings == nullptr || !settings->is_array()) return;
+    for (const Json& setting : *settings) {
+      const Json* hosts = Find(setting, {"hosts"});
+      if (hosts == nullptr || !hosts->is_array()) continue;
+      for (const Json& host : *hosts)
+        if (host.is_string())
+          (BoolAt(setting, {"settings", "clusterLocal"}) ? local_ : shared_)
+              .insert(host.get<std::string>());
+    }
+  }
+  bool Contain(const std::string& host) const {
+    const std::string* local = config::MostSpecificHost(host, local_);
+    const std::string* shared = config::MostSpecificHost(host, shared_);
+    return local != nullptr && (shared == nullptr || config::MoreSpecificHost(*local, *shared));
+  }
+
+ private:
+  std::set<std::string> local_, shared_;
+};
 
 void AddGateway(const Json& service, ClusterFacts& facts) {
   if (kubeapi::LabelOf(service, "topology.istio.io/network").empty()) return;
@@ -101,6 +127,8 @@ std::map<std::string, std::set<ExpectedEndpoint>> ExpectedViews(
   std::map<std::string, std::set<ExpectedEndpoint>> views;
   const TopologyCluster* own = topology.Find(viewer);
   if (own == nullptr) return views;
+  const TopologyCluster* primary = topology.Find(own->control_plane);
+  const KeptToClusters kept(primary == nullptr ? own->install : primary->install);
   std::map<std::string, std::vector<std::string>> ways_in;  // Gateway addresses by network.
   std::set<std::string> promised;  // Networks that the topology gives a gateway.
   for (const TopologyCluster& cluster : topology.clusters) {
@@ -118,7 +146,7 @@ std::map<std::string, std::set<ExpectedEndpoint>> ExpectedViews(
       if (LocalToItsCluster(host) || of.headless.contains(host)) continue;
       std::set<ExpectedEndpoint>& view =
           views["outbound|" + key.substr(key.find('|') + 1) + "||" + host];
-      if (addresses.empty()) continue;
+      if (addresses.empty() || (cluster.name != viewer && kept.Contain(host))) continue;
       bool direct = cluster.network == own->network || cluster.network.empty() ||
                     !promised.contains(cluster.network);
       if (direct) {

@@ -125,6 +125,7 @@ class Bringing {
     options.name = cluster.name;
     ASSIGN_OR_RETURN(RemoteSecret secret, CreateRemoteSecret(access, options),
                      "making its remote secret");
+    secret.secret["metadata"]["labels"][std::string(kTopologyLabel)] = session_.topology().name;
     secrets_.at(cluster.name) = std::move(secret.secret);
     session_.Report(cluster.name, "certificates and remote secret ready");
     return {};
@@ -134,7 +135,27 @@ class Bringing {
     std::vector<Json> others;
     for (const auto& [name, secret] : secrets_)
       if (name != cluster.name) others.push_back(secret);
-    return access.ApplyAll(others, kSystem);
+    RETURN_IF_ERROR(access.ApplyAll(others, kSystem), "");
+    return DropSecretsOfOthers(cluster, access);
+  }
+
+  /// Takes away the remote secrets that this topology once made for clusters that it names no more.
+  Status DropSecretsOfOthers(const TopologyCluster& cluster, ClusterAccess& access) {
+    ASSIGN_OR_RETURN(std::vector<Json> mine,
+                     access.List(Secrets(), kSystem,
+                                 std::string(kTopologyLabel) + "=" + session_.topology().name +
+                                     ",istio/multiCluster=true"),
+                     "remote secrets");
+    for (const Json& secret : mine) {
+      const std::string name = StringAt(secret, {"metadata", "name"});
+      bool wanted = false;
+      for (const auto& [other, made] : secrets_)
+        wanted = wanted || (other != cluster.name && StringAt(made, {"metadata", "name"}) == name);
+      if (wanted) continue;
+      RETURN_IF_ERROR(access.Delete(Secrets(), kSystem, name), "remote secret " + name);
+      session_.Report(cluster.name, "took away " + name + ", whose cluster has left the mesh");
+    }
+    return {};
   }
 
   /// Where a remote's proxies find their control plane, as far as the topology says; else empty.

@@ -80,6 +80,16 @@ TEST(ExpectedViewsTest, PodsWithoutMtlsAreNotReachedThroughAGateway) {
             (std::set<std::string>{"172.20.0.5:8080"}));
 }
 
+TEST(ExpectedViewsTest, HostsThatTheMeshKeepsToEachCluster) {
+  Topology topology = TwoNetworks();
+  topology.clusters[0].install = *kubeapi::ParseYaml(
+      "meshConfig: {serviceSettings: [{settings: {clusterLocal: true}, hosts: "
+      "['*.app.svc.cluster.local']}]}");
+  EXPECT_EQ(Addresses(ExpectedViews(topology, Facts(), "c1")[kName]),
+            std::set<std::string>{"172.20.0.5:8080"});
+  EXPECT_EQ(ExpectedViews(topology, Facts(), "c2")[kName].size(), 2u) << "another control plane";
+}
+
 TEST(ExpectedViewsTest, PodsThatAreNotReadyAndLocalHostsAreLeftOut) {
   ClusterFacts facts = ReadFacts(
       {Service("app", "web"), Service("kube-system", "dns"), Service("default", "kubernetes")},

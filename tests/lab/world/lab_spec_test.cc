@@ -32,6 +32,23 @@ TEST(LabSpecTest, ReadsTheDemo) {
   EXPECT_FALSE(spec->Routed("cluster1", "cluster2"));
 }
 
+TEST(LabSpecTest, ALabWillDoForAFileThatLeavesClustersOut) {
+  auto parse = [](const std::string& clusters) { return *LabSpec::Parse(Topology(clusters)); };
+  const std::string a = "  - {name: a, network: n1, lab: {nodes: [{address: 10.0.0.1}]}}\n";
+  const std::string b =
+      "  - {name: b, network: n1, lab: {nodes: [{address: 10.0.0.2, podCIDR: 172.30.0.0/24}]}}\n";
+  const LabSpec both = parse(a + b);
+  EXPECT_EQ(both.Lacks(both), "");
+  EXPECT_EQ(both.Lacks(parse(a)), "");
+  EXPECT_THAT(parse(a).Lacks(both), HasSubstr("no cluster b"));
+  EXPECT_THAT(
+      both.Lacks(parse("  - {name: a, network: n1, lab: {nodes: [{address: 10.0.0.3}]}}\n")),
+      HasSubstr("cluster a"));
+  EXPECT_THAT(both.Lacks(parse(a + "  - {name: b, network: n2, lab: {nodes: [{address: 10.0.0.2, "
+                                   "podCIDR: 172.30.0.0/24}]}}\n")),
+              HasSubstr("cluster b"));
+}
+
 TEST(LabSpecTest, FillsInWhatIsLeftOut) {
   auto spec = LabSpec::Parse(
       Topology("  - {name: a, network: n1}\n  - {name: b, network: n1}\n  - {name: c}\n"));
