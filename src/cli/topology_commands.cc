@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 
 #include "base/files.h"
+#include "base/strings.h"
 #include "cli/lab_program.h"
 #include "cli/pods.h"
 #include "cli/table.h"
@@ -82,8 +85,21 @@ int VerifyAndPrint(Session& session, MeshSession& mesh, const TopologyFlags& fla
   return wrong == 0 ? 0 : 1;
 }
 
+// The folder of this program when typing its name would not run it.
+std::string FolderToAddToPath() {
+  std::error_code ignored;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  const char* path = std::getenv("PATH");
+  for (std::string_view folder : base::Split(path == nullptr ? "" : path, ':'))
+    if (std::filesystem::equivalent(std::filesystem::path(folder) / self.filename(), self, ignored))
+      return "";
+  return self.parent_path();
+}
+
 void SayWhatNext(Session& session, const Topology& topology) {
   session.Out("\nThe mesh is up. Try:\n");
+  if (const std::string folder = FolderToAddToPath(); !folder.empty())
+    session.Out(fmt::format("  export PATH={}:$PATH\n", folder));
   const TopologyCluster& first = topology.clusters.front();
   if (topology.on_lab()) {
     session.Out(fmt::format(
