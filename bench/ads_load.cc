@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "base/files.h"
 #include "base/strings.h"
@@ -72,14 +73,18 @@ class Load {
 
   int Run() {
     if (!Connect() || !OpenAll()) return 1;
-    if (options_.kubeconfig.empty()) return 0;
-    Changes("endpoint change", "EDS", [this](int i, auto done) { ChangeEndpoint(i, done); });
-    Changes("VirtualService change", "RDS", [this](int i, auto done) { ChangeRoute(i, done); });
+    if (!options_.kubeconfig.empty()) MakeChanges();
+    Settle(std::chrono::seconds(options_.hold_seconds));
     return failed_ ? 1 : 0;
   }
 
  private:
   using Done = kubeclient::Client::Done;
+
+  void MakeChanges() {
+    Changes("endpoint change", "EDS", [this](int i, auto done) { ChangeEndpoint(i, done); });
+    Changes("VirtualService change", "RDS", [this](int i, auto done) { ChangeRoute(i, done); });
+  }
 
   bool Connect() {
     if (options_.kubeconfig.empty()) return true;
@@ -101,8 +106,8 @@ class Load {
   }
 
   bool Fail(const base::Status& status) {
-    std::fprintf(stderr, "isthmus-bench: %s\n", status.message().c_str());
-    failed_ = true;
+    if (!std::exchange(failed_, true))
+      std::fprintf(stderr, "isthmus-bench: %s\n", status.message().c_str());
     return false;
   }
 

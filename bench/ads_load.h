@@ -10,8 +10,9 @@ struct LoadOptions {
   std::string cluster_id = "Kubernetes";
   int pid = 0;  ///< Of the server, for its CPU time and memory; 0 leaves them out.
   int proxies = 200;
-  int namespaces = 10;  ///< As in the world: proxies are spread over them.
-  int changes = 20;     ///< Of endpoints, and as many of a VirtualService.
+  int namespaces = 10;   ///< As in the world: proxies are spread over them.
+  int hold_seconds = 0;  ///< How long the streams stay open at the end.
+  int changes = 20;      ///< Of endpoints, and as many of a VirtualService.
 };
 
 /// Opens the streams, then changes endpoints and routes, and prints what each step took. The exit

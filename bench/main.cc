@@ -56,6 +56,8 @@ int main(int argc, char** argv) {
       ok = set(&load.proxies);
     else if (name == "--changes")
       ok = set(&load.changes);
+    else if (name == "--hold")
+      ok = set(&load.hold_seconds);
     else if (name == "--pid")
       ok = set(&load.pid);
     else

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <deque>
+#include <memory>
 
 #include "config/crds.h"
 #include "kubeapi/meta.h"
@@ -20,6 +21,7 @@ constexpr int kAtOnce = 32;
 const Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
 const Resource kServices{"", "v1", "services", "Service", true};
 const Resource kPods{"", "v1", "pods", "Pod", true};
+const Resource kAccounts{"", "v1", "serviceaccounts", "ServiceAccount", true};
 const Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap", true};
 const Resource kCrds{"apiextensions.k8s.io", "v1", "customresourcedefinitions",
                      "CustomResourceDefinition", false};
@@ -104,7 +106,8 @@ class Writer {
     auto step = std::make_shared<Step>(std::move(steps_.front()));
     steps_.pop_front();
     client_.Create(step->resource, kubeapi::NamespaceOf(step->object), step->object,
-                   [this, step](base::Result<Json> made) {
+                   [this, step, alive = std::weak_ptr<bool>(alive_)](base::Result<Json> made) {
+                     if (alive.expired()) return;
                      if (!made.ok() && made.status().code() != base::Code::kAlreadyExists) {
                        problem_ = kubeapi::Describe(step->object) + ": " + made.status().message();
                        return;
@@ -114,7 +117,8 @@ class Writer {
                          step->resource, kubeapi::NamespaceOf(step->object),
                          kubeapi::NameOf(step->object), kubeclient::PatchType::kMerge,
                          Json{{"status", step->object["status"]}},
-                         [this](base::Result<Json> patched) {
+                         [this, alive](base::Result<Json> patched) {
+                           if (alive.expired()) return;
                            if (!patched.ok()) problem_ = patched.status().message();
                            Wrote();
                          },
@@ -132,6 +136,8 @@ class Writer {
   const size_t total_;
   size_t written_ = 0;
   std::string problem_;
+  // Goes with the writer: what is answered after a problem is nobody's.
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 Json NamedObject(const char* kind, const std::string& name) {
@@ -184,6 +190,12 @@ int WriteWorld(const std::string& kubeconfig, const WorldOptions& options) {
   mesh["metadata"]["namespace"] = "istio-system";
   mesh["data"] = {{"mesh", "trustDomain: cluster.local\n"}, {"meshNetworks", "networks: {}\n"}};
   rest.push_back({kConfigMaps, std::move(mesh), false});
+  // Pods need one, and no controller is taken for granted.
+  for (int i = 0; i < options.namespaces; ++i) {
+    Json account = NamedObject("ServiceAccount", "default");
+    account["metadata"]["namespace"] = NamespaceName(i);
+    first.push_back({kAccounts, std::move(account), false});
+  }
   for (int service = 0; service < options.services; ++service) {
     const std::string ns = NamespaceName(service % options.namespaces);
     rest.push_back({kServices, ServiceOf(service, ns), false});

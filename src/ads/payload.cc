@@ -21,6 +21,10 @@ constexpr uint32_t kResourceName = 3;
 
 // Up to here copying a resource into the frames costs less than a slice of its own.
 constexpr size_t kCopied = 160;
+// With more resources than this the whole payload is laid out anew in one piece. It is remembered,
+// so that all streams which want the same share that piece: each then queues one slice, where
+// thousands would cost more time and memory a stream than the bytes themselves.
+constexpr size_t kMaxShared = 64;
 
 size_t FrameSize(Protocol protocol, const model::Resource& resource) {
   const size_t any = resource.any.size();
@@ -108,24 +112,32 @@ ResourcePtr FindIn(const Sets& sets, std::string_view name) {
 Payload Frame(Protocol protocol, std::span<const ResourcePtr> resources,
               std::span<const std::string> removed) {
   Payload out;
-  size_t size = 0;
+  size_t frames_size = 0;
+  size_t shared = 0;
+  size_t shared_size = 0;
   for (const ResourcePtr& resource : resources) {
-    size += FrameSize(protocol, *resource);
-    if (resource->any.size() <= kCopied) size += resource->any.size();
+    frames_size += FrameSize(protocol, *resource);
+    if (resource->any.size() <= kCopied) {
+      frames_size += resource->any.size();
+    } else {
+      ++shared;
+      shared_size += resource->any.size();
+    }
   }
   if (protocol == Protocol::kDelta)
     for (const std::string& name : removed)
-      size += rpc::HeadSize(kRemovedField, name.size()) + name.size();
-  if (size == 0) return out;
+      frames_size += rpc::HeadSize(kRemovedField, name.size()) + name.size();
+  if (frames_size == 0) return out;
 
   // All frames lie in one piece of memory; `cuts` says after which byte of it a shared resource
   // follows.
+  const bool in_one_piece = shared > kMaxShared;
   std::string frames;
-  frames.reserve(size);
+  frames.reserve(frames_size + (in_one_piece ? shared_size : 0));
   std::vector<std::pair<size_t, const model::Resource*>> cuts;
   for (const ResourcePtr& resource : resources) {
     PutFrame(protocol, *resource, frames);
-    if (resource->any.size() <= kCopied)
+    if (in_one_piece || resource->any.size() <= kCopied)
       frames.append(resource->any.view());
     else
       cuts.emplace_back(frames.size(), resource.get());
@@ -135,14 +147,13 @@ Payload Frame(Protocol protocol, std::span<const ResourcePtr> resources,
     out.removed = removed.size();
   }
   out.resources = resources.size();
+  out.bytes = frames_size + shared_size;
   const base::Slice whole(std::move(frames));
-  out.bytes = whole.size();
   out.parts.reserve(cuts.size() * 2 + 1);
   size_t from = 0;
   for (const auto& [at, resource] : cuts) {
     out.parts.push_back(whole.Sub(from, at - from));
     out.parts.push_back(resource->any);
-    out.bytes += resource->any.size();
     from = at;
   }
   if (from < whole.size()) out.parts.push_back(whole.Sub(from));

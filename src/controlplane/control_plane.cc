@@ -7,6 +7,7 @@
 #include "ads/debug.h"
 #include "ads/server.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "base/strings.h"
 #include "base/version.h"
@@ -154,6 +155,7 @@ struct ControlPlane::Impl {
   std::shared_ptr<void> authority_changes;
   std::function<void(const Status&)> on_failure;
   base::Timer drain;
+  const base::MemoryKeeper memory{loop};
   bool world_read =
       false;  // The registry has published; before that its snapshot is empty, not true.
   bool serving_now = false;

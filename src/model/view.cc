@@ -1,6 +1,5 @@
 #include "model/view.h"
 
-#include <unordered_set>
 #include <utility>
 
 namespace isthmus::model {
@@ -16,26 +15,6 @@ ResourceSet::ResourceSet(std::vector<std::shared_ptr<const Resource>> resources)
 const std::shared_ptr<const Resource>* ResourceSet::Find(std::string_view name) const {
   auto found = index_.find(name);
   return found == index_.end() ? nullptr : &resources_[found->second];
-}
-
-std::shared_ptr<const ResourceSet> ResourceSet::With(
-    const std::vector<std::shared_ptr<const Resource>>& changed,
-    const std::vector<std::string>& removed) const {
-  std::unordered_map<std::string_view, const std::shared_ptr<const Resource>*> fresh;
-  for (const auto& resource : changed) fresh.emplace(resource->name, &resource);
-  const std::unordered_set<std::string_view> gone(removed.begin(), removed.end());
-  std::vector<std::shared_ptr<const Resource>> next;
-  next.reserve(resources_.size() + changed.size());
-  for (const auto& resource : resources_) {
-    auto found = fresh.find(resource->name);
-    if (found != fresh.end())
-      next.push_back(*found->second);
-    else if (!gone.contains(resource->name))
-      next.push_back(resource);
-  }
-  for (const auto& resource : changed)
-    if (!index_.contains(resource->name)) next.push_back(resource);
-  return std::make_shared<const ResourceSet>(std::move(next));
 }
 
 std::shared_ptr<const Resource> View::Find(std::string_view type_url, std::string_view name) const {

@@ -29,10 +29,6 @@ class ResourceSet {
   explicit ResourceSet(std::vector<std::shared_ptr<const Resource>> resources);
   const std::vector<std::shared_ptr<const Resource>>& all() const { return resources_; }
   const std::shared_ptr<const Resource>* Find(std::string_view name) const;
-  /// A new set in which `changed` replace or join those of equal name.
-  std::shared_ptr<const ResourceSet> With(
-      const std::vector<std::shared_ptr<const Resource>>& changed,
-      const std::vector<std::string>& removed) const;
 
  private:
   std::vector<std::shared_ptr<const Resource>> resources_;

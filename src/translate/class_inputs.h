@@ -14,6 +14,7 @@ namespace isthmus::translate {
 struct Workshop {
   Memo memo;
   InternTable interned;
+  SetTable sets;
 };
 
 using Resources = std::vector<std::shared_ptr<const model::Resource>>;

@@ -292,13 +292,17 @@ bool ClassView::UpdateEndpoints(const std::set<std::string>& keys) {
     }
   }
   for (size_t i = 0; i < kEndpointShards; ++i) {
-    if (!changed[i].empty()) sets_.endpoints[i] = sets_.endpoints[i]->With(changed[i], {});
+    if (changed[i].empty()) continue;
+    Resources now = sets_.endpoints[i]->all();
+    for (const auto& resource : changed[i])
+      now[sets_.endpoints[i]->Find(resource->name) - sets_.endpoints[i]->all().data()] = resource;
+    sets_.endpoints[i] = workshop_->sets.Intern(std::move(now));
   }
   return true;
 }
 
 void ClassView::ReplaceSet(Resources resources, Set* set) {
-  auto fresh = std::make_shared<const model::ResourceSet>(std::move(resources));
+  Set fresh = workshop_->sets.Intern(std::move(resources));
   // Interned resources are equal exactly when their addresses are.
   if (*set == nullptr || (*set)->all() != fresh->all()) *set = std::move(fresh);
 }

@@ -131,9 +131,10 @@ std::shared_ptr<const model::Resource> Build(const ClassInputs& in, const std::s
   }
   RouteConfig config(name);
   for (const std::string& bytes : order)
-    config.AddHost(groups[bytes].name, groups[bytes].domains, bytes);
+    config.AddHost(RouteConfig::Host(groups[bytes].name, groups[bytes].domains, bytes));
   if (config.empty()) {
-    config.AddHost("blackhole:" + std::to_string(servers.front()->number), {"*"}, "");
+    config.AddHost(
+        RouteConfig::Host("blackhole:" + std::to_string(servers.front()->number), {"*"}, ""));
   }
   return in.workshop.interned.Intern(std::move(config).Build());
 }

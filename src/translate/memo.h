@@ -116,4 +116,31 @@ class InternTable {
   size_t sweep_at_ = 4096;
 };
 
+/// Gives sets of the same interned resources one address: classes that see the same hold, compare
+/// and frame it once. Single-threaded; owned by the Translator.
+class SetTable {
+ public:
+  std::shared_ptr<const model::ResourceSet> Intern(
+      std::vector<std::shared_ptr<const model::Resource>> resources) {
+    size_t hash = resources.size();
+    for (const auto& resource : resources)
+      hash = hash * 0x9e3779b97f4a7c15 + reinterpret_cast<uintptr_t>(resource.get());
+    std::weak_ptr<const model::ResourceSet>& place = sets_[hash];
+    auto known = place.lock();
+    if (known != nullptr && known->all() == resources) return known;
+    known = std::make_shared<const model::ResourceSet>(std::move(resources));
+    place = known;
+    return known;
+  }
+  void Sweep() {
+    if (sets_.size() < sweep_at_) return;
+    std::erase_if(sets_, [](const auto& entry) { return entry.second.expired(); });
+    sweep_at_ = sets_.size() * 2 + 256;
+  }
+
+ private:
+  std::unordered_map<size_t, std::weak_ptr<const model::ResourceSet>> sets_;
+  size_t sweep_at_ = 256;
+};
+
 }  // namespace isthmus::translate

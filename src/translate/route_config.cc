@@ -20,14 +20,14 @@ RouteConfig::RouteConfig(std::string name) : name_(std::move(name)) {
   bytes_ = Serialize(head);
 }
 
-void RouteConfig::AddHost(const std::string& name, const std::vector<std::string>& domains,
-                          std::string_view routes) {
+std::string RouteConfig::Host(const std::string& name, const std::vector<std::string>& domains,
+                              std::string_view routes) {
   route::VirtualHost head;
   head.set_name(name);
   for (const std::string& domain : domains) head.add_domains(domain);
   std::string host = Serialize(head);
   host.append(routes);
-  AddHost(host);
+  return host;
 }
 
 void RouteConfig::AddHost(std::string_view serialised) {

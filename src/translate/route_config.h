@@ -14,9 +14,9 @@ namespace isthmus::translate {
 class RouteConfig {
  public:
   explicit RouteConfig(std::string name);
-  /// `routes` is a serialised VirtualHost without name and domains.
-  void AddHost(const std::string& name, const std::vector<std::string>& domains,
-               std::string_view routes);
+  /// A serialised VirtualHost; `routes` is one without name and domains.
+  static std::string Host(const std::string& name, const std::vector<std::string>& domains,
+                          std::string_view routes);
   void AddHost(std::string_view serialised);
   bool empty() const { return hosts_ == 0; }
   std::shared_ptr<const model::Resource> Build() &&;

@@ -85,6 +85,49 @@ struct Host {
   RulesPtr rules;
 };
 
+/// A virtual host of a shared configuration, made once for all classes that name and route it
+/// alike. Frozen.
+struct HostPart {
+  std::string name;
+  std::vector<std::string> domains;
+  std::vector<size_t> hashes;  ///< Of the domains.
+  std::string bytes;           ///< The whole VirtualHost, its routes at the end.
+  size_t routes_at = 0;
+  std::string_view routes() const { return std::string_view(bytes).substr(routes_at); }
+};
+
+std::shared_ptr<const HostPart> PartOf(const ClassInputs& in, const Host& host, int port) {
+  MemoKey key("sidecar host");
+  key.Add(in.world.mesh).Add(port).Add(host.hostname);
+  AddService(in, host.service, &key);
+  AddRules(in, host.rules, &key);
+  // What the domains depend on besides.
+  const std::string own = "." + in.proxy.ns + ".svc." + in.world.mesh->domain_suffix;
+  key.Add(host.hostname.ends_with(own) ? std::string_view(in.proxy.ns) : std::string_view());
+  key.Add(in.proxy.cluster.text()).Add(in.proxy.ipv4).Add(in.proxy.ipv6).Add(in.proxy.dns_capture);
+  for (const std::string& alias : in.world.services->AliasesOf(host.hostname))
+    key.Add(alias).Add(in.proxy.ns);
+  auto part = in.workshop.memo.Get<HostPart>(key, [&] {
+    auto result = std::make_shared<HostPart>();
+    result->name = host.hostname + ":" + std::to_string(port);
+    if (host.service != nullptr)
+      result->domains = DomainsOf(in, *host.service);
+    else
+      AddNames(*in.world.mesh, host.hostname, in.proxy.ns, false, &result->domains);
+    std::unordered_set<std::string> seen;
+    std::erase_if(result->domains,
+                  [&](const std::string& domain) { return !seen.insert(domain).second; });
+    for (const std::string& domain : result->domains)
+      result->hashes.push_back(std::hash<std::string>()(domain));
+    const auto routes = RoutesOf(in, host.service, host.rules, port);
+    result->bytes = RouteConfig::Host(result->name, result->domains, routes->bytes);
+    result->routes_at = result->bytes.size() - routes->bytes.size();
+    return std::shared_ptr<const HostPart>(std::move(result));
+  });
+  in.kept.push_back(part);
+  return part;
+}
+
 std::string CatchAllHost(const MeshSettings& mesh) {
   route::VirtualHost host;
   host.add_domains("*");
@@ -107,18 +150,26 @@ std::shared_ptr<const model::Resource> BuildShared(const ClassInputs& in, int po
                                                    const std::string& catch_all) {
   std::sort(hosts.begin(), hosts.end(),
             [](const Host& a, const Host& b) { return a.hostname < b.hostname; });
-  RouteConfig config(std::to_string(port));
-  std::unordered_set<std::string> taken = {"*"};
+  std::vector<std::shared_ptr<const HostPart>> parts;
+  parts.reserve(hosts.size());
+  std::vector<size_t> hashes = {std::hash<std::string>()("*")};
   for (const Host& host : hosts) {
-    std::vector<std::string> domains = host.service != nullptr
-                                           ? DomainsOf(in, *host.service)
-                                           : std::vector<std::string>{host.hostname};
-    if (host.service == nullptr)
-      AddNames(*in.world.mesh, host.hostname, in.proxy.ns, false, &domains);
-    std::erase_if(domains, [&](const std::string& domain) { return !taken.insert(domain).second; });
-    if (domains.empty()) continue;
-    config.AddHost(host.hostname + ":" + std::to_string(port), domains,
-                   RoutesOf(in, host.service, host.rules, port)->bytes);
+    parts.push_back(PartOf(in, host, port));
+    hashes.insert(hashes.end(), parts.back()->hashes.begin(), parts.back()->hashes.end());
+  }
+  RouteConfig config(std::to_string(port));
+  std::sort(hashes.begin(), hashes.end());
+  if (std::adjacent_find(hashes.begin(), hashes.end()) == hashes.end()) {
+    for (const auto& part : parts) config.AddHost(part->bytes);
+  } else {
+    // A domain that two hosts claim is the first one's; Envoy would refuse the table.
+    std::unordered_set<std::string> taken = {"*"};
+    for (const auto& part : parts) {
+      std::vector<std::string> domains = part->domains;
+      std::erase_if(domains,
+                    [&](const std::string& domain) { return !taken.insert(domain).second; });
+      if (!domains.empty()) config.AddHost(RouteConfig::Host(part->name, domains, part->routes()));
+    }
   }
   config.AddHost(catch_all);
   return in.workshop.interned.Intern(std::move(config).Build());
@@ -134,7 +185,8 @@ std::shared_ptr<const model::Resource> BuildSingle(const ClassInputs& in,
   AddRules(in, rules, &key);
   return in.workshop.memo.Get<model::Resource>(key, [&] {
     RouteConfig config(name);
-    config.AddHost(name, {"*"}, RoutesOf(in, target.service, rules, target.port->number)->bytes);
+    config.AddHost(RouteConfig::Host(
+        name, {"*"}, RoutesOf(in, target.service, rules, target.port->number)->bytes));
     return in.workshop.interned.Intern(std::move(config).Build());
   });
 }

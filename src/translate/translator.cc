@@ -125,6 +125,7 @@ void Translator::Update(std::shared_ptr<const model::Snapshot> snapshot,
   });
   state.workshop.memo.Sweep();
   state.workshop.interned.Sweep();
+  state.workshop.sets.Sweep();
 }
 
 std::shared_ptr<const model::View> Translator::ViewFor(const model::Proxy& proxy) {

@@ -76,9 +76,7 @@ TEST_P(StreamTest, OnlyChangedEndpointsArePushed) {
   ASSERT_TRUE(client.Ask(kEndpointType, {"c1", "c2"}).ok());
   client.Take();
   ASSERT_TRUE(client.Ack(kEndpointType, {"c1", "c2"}).ok());
-  views_.Set(kEndpointType,
-             {views_.view->types.at(std::string(kEndpointType))[0]->With(
-                 {MakeResource("c2", "E2b"), MakeResource("c9", "not asked for")}, {})});
+  views_.Set(kEndpointType, {MakeSet({{"c1", "E1"}, {"c2", "E2b"}, {"c9", "not asked for"}})});
   client.stream.Pump();
   EXPECT_THAT(Keys(client.TakeOne().resources), ElementsAre("E2b"));
   client.stream.Pump();
