@@ -15,6 +15,7 @@
 #include "kubeapi/json.h"
 #include "lab/world/cluster.h"
 #include "lab/world/control_plane.h"
+#include "lab/world/programs.h"
 #include "lab/world/proxy.h"
 #include "lab/world/wan.h"
 
@@ -22,21 +23,6 @@ namespace isthmus::lab::world {
 namespace {
 
 using kubeapi::Json;
-
-// The programs of the mesh, beside this one; Envoy where the set-up put it.
-std::map<std::string, std::string> FindPrograms(const std::string& program) {
-  const std::filesystem::path folder = std::filesystem::path(program).parent_path();
-  std::map<std::string, std::string> programs = {{"isthmus-lab", program}};
-  for (const char* name : {"isthmusd", "isthmus-agent", "isthmus", "envoy"})
-    if (base::Exists((folder / name).string())) programs[name] = (folder / name).string();
-  if (const char* envoy = getenv("ISTHMUS_ENVOY"); envoy != nullptr) programs["envoy"] = envoy;
-  // In a source tree the program lies in build/bin or build/<preset>/bin.
-  for (std::filesystem::path up = folder; programs.count("envoy") == 0 && up != up.root_path();
-       up = up.parent_path())
-    if (const auto path = up / ".cache/third_party/envoy/envoy"; base::Exists(path.string()))
-      programs["envoy"] = path.string();
-  return programs;
-}
 
 // A port chosen before is kept, so that a kubeconfig stays good.
 uint16_t RememberedPort(const std::string& path) {

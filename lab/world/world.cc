@@ -1,8 +1,11 @@
 #include "lab/world/world.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -20,10 +23,12 @@
 #include "http/client.h"
 #include "kubeapi/json.h"
 #include "kubeclient/sync.h"
+#include "lab/network/fd.h"
 #include "lab/network/netns.h"
 #include "lab/world/daemon.h"
 #include "lab/world/lab_dirs.h"
 #include "lab/world/lab_spec.h"
+#include "lab/world/programs.h"
 
 namespace isthmus::lab::world {
 namespace {
@@ -57,6 +62,26 @@ base::Status CheckMachine() {
   return {};
 }
 
+// Whether the loopback ports that lead to ingress gateways are free; before anything is started.
+base::Status CheckPorts(const LabSpec& spec) {
+  for (const ClusterSpec& cluster : spec.clusters) {
+    if (cluster.ingress_port <= 0) continue;
+    network::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(cluster.ingress_port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+      return base::Error(base::Code::kFailedPrecondition,
+                         "cluster {}: lab.ingressPort {}: {}; end the program that uses the port, "
+                         "or give another one (0 takes a free one)",
+                         cluster.name, cluster.ingress_port, strerror(errno));
+  }
+  return {};
+}
+
 // One request to the running lab.
 base::Result<std::string> Ask(const LabDirs& dirs, const std::string& target) {
   if (RunningLab(dirs) == 0)
@@ -79,8 +104,10 @@ base::Result<Json> AskStatus(const LabDirs& dirs) {
   return kubeapi::ParseJson(text);
 }
 
-int Up(const std::string& file) {
+int Up(const std::string& file, bool mesh) {
   if (base::Status status = CheckMachine(); !status.ok()) return Fail(status);
+  if (base::Status status = mesh ? CheckMeshPrograms(OwnProgram()) : base::Status(); !status.ok())
+    return Fail(status);
   auto text = base::ReadFile(file);
   auto spec = text.ok() ? LabSpec::Parse(*text) : base::Result<LabSpec>(text.status());
   if (!spec.ok()) return Fail(spec.status().In(file));
@@ -105,6 +132,7 @@ int Up(const std::string& file) {
   }
   const auto began = std::chrono::steady_clock::now();
   (void)StopLab(dirs);  // What a lab that was killed has left.
+  if (base::Status status = CheckPorts(*spec); !status.ok()) return Fail(status.In(file));
   if (base::Status status = StartLab(dirs, *spec, *text); !status.ok()) return Fail(status);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   fprintf(stderr, "lab: up in %.1f s; use it with: export KUBECONFIG=%s\n", took.count(),
@@ -267,9 +295,10 @@ int WorldMain(int argc, char** argv) {
   CLI::App app("Clusters on one machine", "isthmus-lab " + name);
   std::string file, first, second;
   std::vector<std::string> command;
-  bool json = false, dns = false;
+  bool json = false, dns = false, mesh = false;
   if (name == "up") {
     app.add_option("-f,--filename", file, "Topology file")->required();
+    app.add_flag("--mesh", mesh, "fail when programs of the mesh are missing");
   } else if (name == "down") {
     app.add_option("-f,--filename", file, "Topology file (not needed)");
   } else if (name == "status") {
@@ -290,7 +319,7 @@ int WorldMain(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   }
-  if (name == "up") return Up(file);
+  if (name == "up") return Up(file, mesh);
   if (name == "down") return Down();
   if (name == "status") return ShowStatus(json);
   if (name == "env") return ShowEnv();

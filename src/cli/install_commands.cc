@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 #include "base/files.h"
 #include "base/strings.h"
@@ -8,6 +9,7 @@
 #include "install/apply.h"
 #include "install/operator.h"
 #include "install/render.h"
+#include "install/trust.h"
 
 namespace isthmus::cli {
 namespace {
@@ -59,6 +61,17 @@ void Warn(Session& session, const install::Installation& installation) {
     session.Err(fmt::format("! {}\n", warning));
 }
 
+/// A secret cacerts that istiod would refuse is told before anything is changed: with it no proxy
+/// would ever get a certificate.
+Status CheckPluggedCa(Session& session, const install::Installation& installation) {
+  if (!installation.Enabled("pilot")) return {};
+  const std::string& ns = session.globals.istio_ns;
+  auto secret = session.Get(kSecrets, ns, "cacerts");
+  if (!secret.ok())
+    return secret.status().code() == Code::kUnavailable ? secret.status() : Status();
+  return install::CheckOwnCaCerts(*secret, base::SystemClock()).In(fmt::format("namespace {}", ns));
+}
+
 int RunInstall(Session& session, const InstallOptions& options) {
   const auto timeout = base::ParseDuration(options.readiness_timeout);
   if (!timeout.ok()) return session.Fail(timeout.status().In("--readiness-timeout"));
@@ -75,6 +88,7 @@ int RunInstall(Session& session, const InstallOptions& options) {
   }
   auto client = session.client();
   if (!client.ok()) return session.Fail(client.status());
+  if (const Status ca = CheckPluggedCa(session, *installation); !ca.ok()) return session.Fail(ca);
   if (!options.yes &&
       !session.Confirm(fmt::format(
           "This will install the Istio {} profile \"{}\" into the cluster. Proceed? (y/N) ",

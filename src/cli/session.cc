@@ -133,6 +133,13 @@ Result<Resource> Session::Find(std::string_view api_version, std::string_view ki
 
 int Session::Fail(const Status& status, int code) {
   Err(fmt::format("Error: {}\n", status.message()));
+  // What a refused or silent connection means depends on whom it was made to.
+  if (status.code() == base::Code::kUnavailable && client_ != nullptr)
+    Err(
+        fmt::format("The API server of {} does not answer at {}: is it running, and is its address "
+                    "right in the kubeconfig? (--kubeconfig, --context)\n",
+                    globals.context.empty() ? "the current context" : "context " + globals.context,
+                    client_->config().server));
   return code;
 }
 

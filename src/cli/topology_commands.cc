@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -123,7 +124,7 @@ int Up(Session& session, const TopologyFlags& flags) {
   auto topology = install::LoadTopology(flags.file);
   if (!topology.ok()) return session.Fail(topology.status());
   if (topology->on_lab()) {
-    auto code = RunLab(session.loop(), {"up", "-f", flags.file});
+    auto code = RunLab(session.loop(), {"up", "--mesh", "-f", flags.file});
     if (!code.ok()) return session.Fail(code.status());
     if (*code != 0) return *code;
   }
@@ -271,6 +272,13 @@ void AddLabCommand(Commands& commands) {
 
 int RunLabCommand(Session& session, std::vector<std::string> arguments) {
   if (arguments.empty()) arguments = {"--help"};
+  // The lab knows only its own sections of the file; the rest is checked here.
+  const auto file = std::find_if(arguments.begin(), arguments.end(), [](const std::string& word) {
+    return word == "-f" || word == "--filename";
+  });
+  if (arguments[0] == "up" && file != arguments.end() && file + 1 != arguments.end())
+    if (auto topology = install::LoadTopology(*(file + 1)); !topology.ok())
+      return session.Fail(topology.status());
   auto code = RunLab(session.loop(), std::move(arguments));
   return code.ok() ? *code : session.Fail(code.status());
 }

@@ -224,12 +224,24 @@ bool Installation::local_injector() const {
   return remote() && kubeapi::BoolAt(values, {"istiodRemote", "enabledLocalInjectorIstiod"});
 }
 
+namespace {
+
+/// What the user wrote, for messages.
+std::string NameOfInput(const OperatorInput& input) {
+  if (input.files.empty()) return "--set";
+  std::string name;
+  for (const InputFile& file : input.files) name += (name.empty() ? "" : ", ") + file.name;
+  return input.sets.empty() ? name : name + " and --set";
+}
+
+}  // namespace
+
 base::Result<Installation> ResolveInstallation(const OperatorInput& input) {
   Installation result;
   ASSIGN_OR_RETURN(UserTree user, ReadUserTree(input), "");
   ASSIGN_OR_RETURN(Json values, DefaultValues(), "");
   RETURN_IF_ERROR(CheckUnknown(user.spec, values, input.force, result.warnings),
-                  "the install file");
+                  NameOfInput(input));
 
   result.profile = StringAt(user.spec, {"profile"});
   if (result.profile.empty()) result.profile = "default";

@@ -144,15 +144,15 @@ TopologyLab ReadLab(Reader& cluster) {
   if (value.is_null()) return lab;
   Reader reader(value, cluster.PathOf("lab"), cluster.problems());
   lab.present = true;
-  lab.api_server = reader.Required("apiServer");
+  lab.api_server = reader.Text("apiServer");
   lab.service_cidr = reader.Text("serviceCIDR");
   lab.ingress_port = reader.Int("ingressPort", 0);
-  reader.At("loadBalancer");
+  lab.load_balancer = !reader.At("loadBalancer").is_null();
   std::vector<Json> nodes = reader.List("nodes");
   for (size_t i = 0; i < nodes.size(); ++i) {
     Reader node(nodes[i], fmt::format("{}[{}]", reader.PathOf("nodes"), i), cluster.problems());
-    lab.nodes.emplace_back(node.Required("name"), node.Required("podCIDR"));
-    node.Required("address");
+    lab.nodes.emplace_back(node.Text("name"), node.Text("podCIDR"));
+    node.Text("address");
     node.Text("region");
     node.Text("zone");
     node.At("labels");
@@ -170,6 +170,10 @@ TopologyCluster ReadCluster(const Json& value, const std::string& path,
   cluster.remote_pilot_address = reader.Text("remotePilotAddress");
   if (const Json& install = reader.At("install"); install.is_object()) cluster.install = install;
   cluster.gateway = ReadGateway(reader);
+  // Ways that need no address of the Service itself.
+  const Json& gateway = reader.At("eastWestGateway");
+  for (const char* way : {"reachedAt", "clusterIP", "nodePorts", "service"})
+    cluster.gateway.reached_otherwise |= gateway.is_object() && gateway.contains(way);
   cluster.workloads = ReadFiles(reader, "workloads");
   cluster.config = ReadFiles(reader, "config");
   cluster.lab = ReadLab(reader);
@@ -243,8 +247,24 @@ void CheckControlPlanes(const Topology& topology, std::vector<std::string>& prob
   }
 }
 
+/// Whether something will give the cluster's gateway an address that others can send to. Outside of
+/// the lab only the cluster knows.
+bool GatewayGetsAddress(const Topology& topology, const TopologyCluster& cluster) {
+  for (const TopologyCluster& one : topology.clusters)
+    if (Find(one.install, {"values", "global", "meshNetworks"}) != nullptr) return true;
+  return !cluster.lab.present || !cluster.gateway.external_ips.empty() ||
+         cluster.gateway.reached_otherwise || cluster.lab.load_balancer;
+}
+
 void CheckGateways(const Topology& topology, std::vector<std::string>& problems) {
   std::set<std::string> networks, entered;
+  for (const TopologyCluster& cluster : topology.clusters)
+    if (cluster.gateway.present && !GatewayGetsAddress(topology, cluster))
+      problems.push_back(
+          fmt::format("cluster {}: its eastWestGateway gets no address, so no other cluster can "
+                      "send to it; give it externalIPs, or "
+                      "the lab a loadBalancer with a pool",
+                      cluster.name));
   for (const TopologyCluster& cluster : topology.clusters) {
     networks.insert(cluster.network);
     if (cluster.gateway.exposes_services) entered.insert(cluster.network);
@@ -269,6 +289,7 @@ void CheckRanges(const Topology& topology, std::vector<std::string>& problems) {
   std::vector<Range> ranges;
   for (const TopologyCluster& cluster : topology.clusters) {
     for (const auto& [node, text] : cluster.lab.nodes) {
+      if (text.empty()) continue;  // The lab chooses one that is free.
       auto range = IpRange::Parse(text);
       if (!range.ok()) {
         problems.push_back(fmt::format("cluster {}, node {}: podCIDR {}", cluster.name, node,
@@ -360,10 +381,13 @@ std::vector<const TopologyCluster*> Topology::primaries() const {
 
 base::Result<Topology> ParseTopology(std::string_view text, std::string_view file) {
   ASSIGN_OR_RETURN(Json document, kubeapi::ParseYaml(text), file);
-  if (StringAt(document, {"kind"}) != "Topology" ||
-      StringAt(document, {"apiVersion"}) != "isthmus.dev/v1")
-    return Error(Code::kInvalidArgument,
-                 "{}: it is no Topology (apiVersion isthmus.dev/v1, kind Topology)", file);
+  const std::string kind = StringAt(document, {"kind"});
+  const std::string version = StringAt(document, {"apiVersion"});
+  if (kind != "Topology" || version != "isthmus.dev/v1")
+    return Error(
+        Code::kInvalidArgument,
+        "{}: kind is \"{}\" and apiVersion \"{}\"; a Topology of isthmus.dev/v1 is expected", file,
+        kind, version);
   Topology topology;
   topology.file = file;
   std::vector<std::string> problems;

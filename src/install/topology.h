@@ -16,6 +16,7 @@ using kubeapi::Json;
 struct TopologyGateway {
   bool present = false;
   std::vector<std::string> external_ips;
+  bool reached_otherwise = false;  ///< By a port of a node or an address inside, not by its own.
   bool exposes_services = false;
   bool exposes_istiod = false;
 };
@@ -36,6 +37,7 @@ struct TopologyLab {
   std::string api_server;                                  ///< "address:port"
   std::vector<std::pair<std::string, std::string>> nodes;  ///< Name and pod range.
   std::string service_cidr;
+  bool load_balancer = false;  ///< Whether its load balancers get addresses.
   int ingress_port = 0;
 };
 

@@ -83,8 +83,10 @@ base::Result<Json> MakeCaCerts(const TopologyRoot& root, const std::string& clus
                 {"root-cert.pem", encode(root_pem)}}}};
 }
 
-base::Status CheckCaCerts(const Json& secret, const pki::TrustBundle& roots,
-                          const base::Clock& clock) {
+namespace {
+
+/// The intermediate with what its chain file leads to, leaf first.
+base::Result<std::vector<pki::Certificate>> ReadCaChain(const Json& secret) {
   ASSIGN_OR_RETURN(std::string cert, SecretFile(secret, "ca-cert.pem"), "secret cacerts");
   ASSIGN_OR_RETURN(std::string key, SecretFile(secret, "ca-key.pem"), "secret cacerts");
   ASSIGN_OR_RETURN(std::string chain, SecretFile(secret, "cert-chain.pem"), "secret cacerts");
@@ -95,9 +97,31 @@ base::Status CheckCaCerts(const Json& secret, const pki::TrustBundle& roots,
   std::vector<pki::Certificate> path = {pair.chain.front()};
   for (const pki::Certificate& certificate : certificates)
     if (!(certificate == path.front())) path.push_back(certificate);
+  return path;
+}
+
+}  // namespace
+
+base::Status CheckCaCerts(const Json& secret, const pki::TrustBundle& roots,
+                          const base::Clock& clock) {
+  ASSIGN_OR_RETURN(std::vector<pki::Certificate> path, ReadCaChain(secret), "");
   return roots.Verify(path, clock.Now())
       .In("secret cacerts: ca-cert.pem does not lead to the root of this topology; all clusters "
           "need intermediates of one root");
+}
+
+base::Status CheckOwnCaCerts(const Json& secret, const base::Clock& clock) {
+  // Other forms (tls.crt, or a root alone for an external signer) are istiod's to judge.
+  if (kubeapi::StringAt(secret, {"data", "ca-cert.pem"}).empty()) return {};
+  ASSIGN_OR_RETURN(std::vector<pki::Certificate> path, ReadCaChain(secret), "");
+  ASSIGN_OR_RETURN(std::string root, SecretFile(secret, "root-cert.pem"), "secret cacerts");
+  ASSIGN_OR_RETURN(std::vector<pki::Certificate> roots, pki::Certificate::ChainFromPem(root),
+                   "secret cacerts: root-cert.pem");
+  return pki::TrustBundle(std::move(roots))
+      .Verify(path, clock.Now())
+      .In("secret cacerts: ca-cert.pem does not chain to root-cert.pem; make both anew from one "
+          "root "
+          "(tools/certs/Makefile.selfsigned.mk) and replace the secret");
 }
 
 }  // namespace isthmus::install

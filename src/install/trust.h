@@ -27,4 +27,7 @@ base::Result<Json> MakeCaCerts(const TopologyRoot& root, const std::string& clus
 base::Status CheckCaCerts(const Json& secret, const pki::TrustBundle& roots,
                           const base::Clock& clock);
 
+/// Whether it is whole in itself: key, certificate, chain and the root that it names itself.
+base::Status CheckOwnCaCerts(const Json& secret, const base::Clock& clock);
+
 }  // namespace isthmus::install

@@ -131,13 +131,20 @@ Result<RestConfig> Build(const Json& config, std::string_view wanted, Kubeconfig
   const std::string context_name =
       wanted.empty() ? StringAt(config, {"current-context"}) : std::string(wanted);
   if (context_name.empty())
-    return Error(Code::kInvalidArgument,
-                 "no current-context is set; name a context with --context");
+    return Error(Code::kInvalidArgument, "no current-context is set; {}",
+                 ItemsAt(config, {"contexts"}).empty()
+                     ? "it has no contexts at all: is it a kubeconfig?"
+                     : "name a context with --context");
   const Json* context = Named(config, "contexts", context_name, "context");
   if (context == nullptr) {
     std::vector<std::string> names;
     for (const Json& entry : ItemsAt(config, {"contexts"}))
       names.push_back(StringAt(entry, {"name"}));
+    if (names.empty())
+      return Error(
+          Code::kNotFound,
+          "context \"{}\" does not exist; the file has no contexts at all: is it a kubeconfig?",
+          context_name);
     return Error(Code::kNotFound, "context \"{}\" does not exist; there are: {}", context_name,
                  base::Join(names, ", "));
   }

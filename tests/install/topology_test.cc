@@ -59,7 +59,8 @@ TEST(TopologyTest, ReportsEverythingThatIsWrongAtOnce) {
 TEST(TopologyTest, OverlappingPodRangesOfOneNetworkAreRefused) {
   auto lab = [](const char* name, const char* network, const char* pods) {
     return fmt::format(
-        "    - {{name: {}, network: {}, eastWestGateway: {{exposes: [services]}}, lab: "
+        "    - {{name: {}, network: {}, eastWestGateway: {{externalIPs: [1.2.3.9], exposes: "
+        "[services]}}, lab: "
         "{{apiServer: '1.2.3.4:6443', "
         "nodes: [{{name: {}-n, address: 1.2.3.4, podCIDR: {}}}]}}}}\n",
         name, network, name, pods);
@@ -77,6 +78,19 @@ TEST(TopologyTest, ANetworkWithoutAGatewayIsRefused) {
       HasSubstr("network n1 has no gateway"));
 }
 
+TEST(TopologyTest, AGatewayThatGetsNoAddressIsRefused) {
+  const auto lab = [](const char* balancer, const char* install) {
+    return fmt::format(
+        "    - {{name: c1, network: n1, install: {}, eastWestGateway: {{exposes: [services]}}, "
+        "lab: {{{}}}}}\n",
+        install, balancer);
+  };
+  EXPECT_THAT(ErrorOf(File(lab("", "{}"))),
+              HasSubstr("cluster c1: its eastWestGateway gets no address"));
+  EXPECT_EQ(ErrorOf(File(lab("loadBalancer: {pool: [10.0.0.1-10.0.0.9]}", "{}"))), "");
+  EXPECT_EQ(ErrorOf(File(lab("", "{values: {global: {meshNetworks: {n1: {}}}}}"))), "");
+}
+
 TEST(TopologyTest, ARemoteNeedsAWayToItsPrimary) {
   EXPECT_THAT(ErrorOf(File("    - {name: c1, network: n1, context: a}\n    - {name: c2, network: "
                            "n1, context: b, controlPlane: c1}\n")),
@@ -91,7 +105,7 @@ TEST(TopologyTest, MissingFilesAndContextsAreNamed) {
 }
 
 TEST(TopologyTest, OtherDocumentsAreRefused) {
-  EXPECT_THAT(ErrorOf("kind: Pod"), HasSubstr("no Topology"));
+  EXPECT_THAT(ErrorOf("kind: Pod"), HasSubstr("kind is \"Pod\""));
   EXPECT_THAT(ErrorOf("a: [1"), HasSubstr("t.yaml"));
   EXPECT_NE(
       ErrorOf(
