@@ -260,7 +260,7 @@ class Requests {
   /// Envoy writes its access log every second or so; what has not come by then did not happen.
   base::Status ReadLogs(std::map<std::string, int>& before, std::vector<std::string>& wrong) {
     std::map<std::string, int> seen;
-    auto all_seen = access_.Until(std::chrono::seconds(5), [&]() -> base::Result<bool> {
+    auto all_seen = access_.Until(std::chrono::seconds(15), [&]() -> base::Result<bool> {
       ASSIGN_OR_RETURN(auto after, CountAll(session_, request_), "");
       bool all = true;
       for (const auto& [name, count] : after) {
