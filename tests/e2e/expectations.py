@@ -210,5 +210,18 @@ def remote_clusters(run):
     return differences
 
 
+def restarts(run):
+    """Nothing of a mesh ends by itself while it is brought up and used."""
+    differences = []
+    for cluster in run.entry.clusters:
+        for pod in lab.get(cluster, "pods", "-A")["items"]:
+            status = pod["status"]
+            for container in status.get("containerStatuses", []) + status.get("initContainerStatuses", []):
+                if container["restartCount"]:
+                    differences.append(f"{cluster}: {container['name']} of {pod['metadata']['name']} was restarted "
+                                       f"{container['restartCount']} times: {container.get('lastState')}")
+    return differences
+
+
 CHECKS = {"ps": [proxy_status, remote_clusters], "endpoints": [endpoints], "gateway views": [gateway_views],
           "other": [pods, gateway_service, webhook]}
