@@ -27,6 +27,7 @@ constexpr Command kCommands[] = {
     {"shell", WorldMain, "a shell on the first machine of a cluster: shell CLUSTER [-- command]"},
     {"cut", WorldMain, "cuts the link between two clusters: cut A B"},
     {"mend", WorldMain, "mends it"},
+    {"open", WorldMain, "lets pods of two clusters reach each other"},
     {"stop", WorldMain, "stops a cluster's API server: stop CLUSTER"},
     {"start", WorldMain, "starts it again"},
     {"node", isthmus::lab::node::NodeMain, "a node of a cluster"},

@@ -284,6 +284,7 @@ base::Status Netlink::ChangeRoute(const Route& route, bool add) {
   if (route.to.prefix > 0) message.Ipv4(RTA_DST, route.to.network());
   if (route.via != 0) message.Ipv4(RTA_GATEWAY, route.via);
   if (route.source != 0) message.Ipv4(RTA_PREFSRC, route.source);
+  if (route.metric != 0) message.Number(RTA_PRIORITY, route.metric);
   if (!route.device.empty()) {
     auto index = Index(route.device);
     if (!index.ok()) return index.status();

@@ -34,6 +34,7 @@ struct Route {
   uint32_t source = 0;  ///< Preferred source address; 0 leaves it to the kernel.
   bool onlink = false;  ///< The next hop is on the link although no address says so.
   bool unreachable = false;
+  uint32_t metric = 0;  ///< Of routes to the same range the lowest counts.
 };
 
 /// Speaks rtnetlink to the network namespace in which it was opened (and stays there wherever the

@@ -28,6 +28,7 @@ std::string NodeOptions::ToJson() const {
                        {"friends", rules.friends},
                        {"openPorts", rules.open_ports},
                        {"openNodePorts", rules.open_node_ports},
+                       {"serviceRange", rules.service_range},
                        {"dnsPort", rules.dns_port}}}};
   return kubeapi::ToJson(json);
 }
@@ -58,6 +59,7 @@ base::Result<NodeOptions> NodeOptions::FromJson(std::string_view text) {
     options.rules.friends = rules.at("friends").get<std::vector<std::string>>();
     options.rules.open_ports = rules.at("openPorts").get<std::vector<uint16_t>>();
     options.rules.open_node_ports = rules.at("openNodePorts");
+    options.rules.service_range = rules.at("serviceRange");
     options.rules.dns_port = rules.at("dnsPort");
   } catch (const Json::exception& error) {
     return base::Error(base::Code::kInvalidArgument, "node options: {}", error.what());

@@ -134,6 +134,9 @@ void AppendWall(std::string& out, const std::vector<ServiceEntry>& services,
   if (!external.empty())
     fmt::format_to(Out(out), "    ct original ip daddr {} ct status dnat accept\n",
                    Set({external.begin(), external.end()}));
+  if (!rules.service_range.empty())
+    fmt::format_to(Out(out), "    ct original ip daddr {} ct status dnat accept\n",
+                   rules.service_range);
   if (rules.open_node_ports)
     fmt::format_to(Out(out), "    ct original ip daddr {} ct status dnat accept\n",
                    rules.node_address);

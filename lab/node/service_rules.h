@@ -42,6 +42,7 @@ struct NodeRules {
   std::vector<uint16_t>
       open_ports;                ///< Ports of the node's own that everyone may reach (API server).
   bool open_node_ports = false;  ///< Whether other networks may use node ports.
+  std::string service_range;     ///< Open to whoever has a route here; nobody has without asking.
   std::string
       dns_service;  ///< Answered by this node itself: the address, and the port it serves at.
   uint16_t dns_port = 0;

@@ -90,8 +90,23 @@ base::Status Cluster::StartNodes() {
   return {};
 }
 
-base::Status Cluster::StartNode(const NodeSpec& node) {
-  RETURN_IF_ERROR(shared_.control_plane.IssueKubeletCertificate(spec_, node), "certificate");
+std::string Cluster::NodeConfig(const NodeSpec& node) const {
+  return shared_.dirs.cluster(spec_.name) + "/" + node.name + ".json";
+}
+
+base::Status Cluster::RefreshNodes() {
+  for (const NodeSpec& node : spec_.nodes) {
+    RETURN_IF_ERROR(WriteNodeOptions(node), "node " + node.name);
+    for (const auto& process : processes_) {
+      if (process->spec().name != spec_.name + "/" + node.name) continue;
+      process->Stop();
+      process->Start();
+    }
+  }
+  return {};
+}
+
+base::Status Cluster::WriteNodeOptions(const NodeSpec& node) const {
   const std::string pki_dir = shared_.dirs.pki(spec_.name);
   node::NodeOptions options;
   options.name = node.name;
@@ -113,12 +128,16 @@ base::Status Cluster::StartNode(const NodeSpec& node) {
   options.image_tables = shared_.image_tables;
   options.hidden = {shared_.dirs.state};
   RETURN_IF_ERROR(base::MakeDirs(options.dir), "folder");
-  const std::string config = shared_.dirs.cluster(spec_.name) + "/" + node.name + ".json";
-  RETURN_IF_ERROR(base::WriteFile(config, options.ToJson(), 0600), "options");
+  return base::WriteFile(NodeConfig(node), options.ToJson(), 0600);
+}
+
+base::Status Cluster::StartNode(const NodeSpec& node) {
+  RETURN_IF_ERROR(shared_.control_plane.IssueKubeletCertificate(spec_, node), "certificate");
+  RETURN_IF_ERROR(WriteNodeOptions(node), "options");
   processes_.push_back(std::make_unique<ManagedProcess>(
       shared_.loop,
       ProcessSpec{.name = spec_.name + "/" + node.name,
-                  .argv = {shared_.program, "node", "--config", config},
+                  .argv = {shared_.program, "node", "--config", NodeConfig(node)},
                   .network_namespace = shared_.wan.NodeNsPath(spec_, node),
                   .log_path = shared_.dirs.logs() + "/" + spec_.name + "-" + node.name + ".log"}));
   return processes_.back()->Start();

@@ -47,6 +47,8 @@ class Cluster {
   bool ready() const { return ready_; }
   /// Where the service of the ingress gateway is, once there is one.
   const std::string& ingress_address() const { return ingress_address_; }
+  /// Gives every node the rules that the networks have for it now, by starting its process again.
+  base::Status RefreshNodes();
   void StopApiServer();
   void StartApiServer();
   kubeapi::Json Status() const;
@@ -64,6 +66,8 @@ class Cluster {
   void AwaitApiServer();
   base::Status StartNodes();
   base::Status StartNode(const NodeSpec& node);
+  std::string NodeConfig(const NodeSpec& node) const;
+  base::Status WriteNodeOptions(const NodeSpec& node) const;
   base::Status WriteKubeconfig() const;
   base::Status ConnectApi();
   void CheckNodes();

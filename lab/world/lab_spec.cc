@@ -150,6 +150,27 @@ base::Result<ClusterSpec> ReadCluster(const Json& entry, size_t index, const std
   return cluster;
 }
 
+base::Status ReadRoutes(const Json& document, LabSpec& spec) {
+  const Json* routes = kubeapi::Find(document, {"spec", "lab", "routes"});
+  if (routes == nullptr || routes->is_null()) return {};
+  if (!routes->is_array()) return Bad("spec.lab.routes: must be a list");
+  for (size_t i = 0; i < routes->size(); ++i) {
+    const Json& entry = (*routes)[i];
+    const std::string where = fmt::format("spec.lab.routes[{}]", i);
+    RETURN_IF_ERROR(CheckFields(entry, {"at", "to", "via"}, where), "topology");
+    StaticRoute route{kubeapi::StringAt(entry, {"at"}), kubeapi::StringAt(entry, {"to"}),
+                      kubeapi::StringAt(entry, {"via"})};
+    if (spec.Find(route.at) == nullptr)
+      return Bad("{}.at: there is no lab cluster {}", where, route.at);
+    if (!Cidr::Parse(route.to).ok())
+      return Bad("{}.to: \"{}\" is not a range such as 10.96.0.0/16", where, route.to);
+    if (auto via = Cidr::Parse(route.via); !via.ok() || via->prefix != 32)
+      return Bad("{}.via: \"{}\" is not an IPv4 address", where, route.via);
+    spec.routes.push_back(std::move(route));
+  }
+  return {};
+}
+
 // Every address and range of the lab against every other.
 base::Status CheckTogether(const LabSpec& spec) {
   std::map<std::string, std::string> names, addresses;
@@ -235,7 +256,8 @@ base::Result<LabSpec> LabSpec::Parse(std::string_view yaml) {
   spec.name = kubeapi::StringAt(document, {"metadata", "name"});
   if (const Json* lab = kubeapi::Find(document, {"spec", "lab"}); lab != nullptr) {
     RETURN_IF_ERROR(
-        CheckFields(*lab, {"tokenSecrets", "routed", "images", "openNodePorts"}, "spec.lab"),
+        CheckFields(*lab, {"tokenSecrets", "routed", "routes", "images", "openNodePorts"},
+                    "spec.lab"),
         "topology");
     spec.token_secrets = kubeapi::BoolAt(*lab, {"tokenSecrets"});
     spec.open_node_ports = kubeapi::BoolAt(*lab, {"openNodePorts"});
@@ -257,6 +279,7 @@ base::Result<LabSpec> LabSpec::Parse(std::string_view yaml) {
   }
   if (spec.clusters.empty())
     return Bad("spec.clusters: none has a lab section; there is nothing for the lab to make");
+  RETURN_IF_ERROR(ReadRoutes(document, spec), "topology");
   const Json* routed = kubeapi::Find(document, {"spec", "lab", "routed"});
   if (routed != nullptr && routed->is_array()) {
     for (const Json& group : *routed) {

@@ -34,6 +34,13 @@ struct ClusterSpec {
   bool operator==(const ClusterSpec&) const = default;
 };
 
+/// A static route, as an operator sets it: nodes of cluster `at` send what is for `to` to `via`.
+struct StaticRoute {
+  std::string at;
+  std::string to;   ///< "10.96.0.0/16"
+  std::string via;  ///< Address of a node.
+};
+
 /// What the lab makes: the lab's part of a Topology file. A value.
 ///
 /// Invariant after Parse(): names, node names and addresses are unique, ranges parse and do not
@@ -45,6 +52,7 @@ struct LabSpec {
   bool open_node_ports = false;
   std::vector<std::string> image_tables;
   std::vector<ClusterSpec> clusters;
+  std::vector<StaticRoute> routes;
   std::vector<std::set<std::string>> routed;  ///< Names of clusters whose pods reach each other.
 
   /// Reads a Topology (docs/topology.md). Errors name the field.

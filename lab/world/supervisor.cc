@@ -188,6 +188,14 @@ base::Status Supervisor::Impl::Command(const http::RequestHead& head) {
   const std::string path = head.path();
   if (path == "/cut" || path == "/mend")
     return wan.Cut(head.query_value("a"), head.query_value("b"), path == "/cut");
+  if (path == "/open") {
+    const std::string a = head.query_value("a"), b = head.query_value("b");
+    RETURN_IF_ERROR(wan.Open(a, b), "opening");
+    for (const auto& cluster : clusters)
+      if (cluster->spec().name == a || cluster->spec().name == b)
+        RETURN_IF_ERROR(cluster->RefreshNodes(), "opening");
+    return {};
+  }
   if (path == "/stop" || path == "/start") {
     for (const auto& cluster : clusters) {
       if (cluster->spec().name != head.query_value("cluster")) continue;

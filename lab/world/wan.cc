@@ -16,6 +16,8 @@ using network::NetNs;
 
 constexpr char kBridge[] = "wan0";
 constexpr uint16_t kDnsPort = 10053;
+// Of routes to nowhere, so that a route that somebody adds counts instead.
+constexpr uint32_t kNowhereMetric = 4096;
 
 base::Status SetSysctls(std::initializer_list<std::pair<const char*, const char*>> settings) {
   for (const auto& [name, value] : settings)
@@ -96,7 +98,7 @@ base::Status Wan::AddRoutes(const ClusterSpec& cluster, const NodeSpec& node) co
   RETURN_IF_ERROR(netlink.AddRoute({.to = Cidr{0, 0}, .device = "eth0", .source = address.address}),
                   "route");
   for (const ClusterSpec& other : spec_.clusters) {
-    const bool routed = spec_.Routed(cluster.name, other.name);
+    const bool routed = Routed(cluster.name, other.name);
     for (const NodeSpec& peer : other.nodes) {
       ASSIGN_OR_RETURN(const Cidr range, Cidr::Parse(peer.pod_range), "pod range");
       if (&peer == &node) {
@@ -110,13 +112,15 @@ base::Status Wan::AddRoutes(const ClusterSpec& cluster, const NodeSpec& node) co
                                           .onlink = true}),
                         "route");
       } else if (!range.Overlaps(*Cidr::Parse(node.pod_range))) {
-        RETURN_IF_ERROR(netlink.AddRoute({.to = range, .unreachable = true}), "route");
+        RETURN_IF_ERROR(
+            netlink.AddRoute({.to = range, .unreachable = true, .metric = kNowhereMetric}),
+            "route");
       }
     }
     if (other.name == cluster.name || other.service_range == cluster.service_range) continue;
     ASSIGN_OR_RETURN(const Cidr services, Cidr::Parse(other.service_range), "service range");
     // Any node can turn a service's address into a pod's; the guides send it to the first.
-    network::Route route{.to = services, .unreachable = true};
+    network::Route route{.to = services, .unreachable = true, .metric = kNowhereMetric};
     if (routed)
       route = {.to = services,
                .via = Cidr::Parse(other.nodes.front().address)->address,
@@ -124,6 +128,15 @@ base::Status Wan::AddRoutes(const ClusterSpec& cluster, const NodeSpec& node) co
                .source = address.address,
                .onlink = true};
     RETURN_IF_ERROR(netlink.AddRoute(route), "route");
+  }
+  for (const StaticRoute& stated : spec_.routes) {
+    if (stated.at != cluster.name) continue;
+    RETURN_IF_ERROR(netlink.AddRoute({.to = *Cidr::Parse(stated.to),
+                                      .via = Cidr::Parse(stated.via)->address,
+                                      .device = "eth0",
+                                      .source = address.address,
+                                      .onlink = true}),
+                    "route");
   }
   return {};
 }
@@ -135,10 +148,11 @@ node::NodeRules Wan::RulesOf(const ClusterSpec& cluster, const NodeSpec& node) c
   rules.dns_port = kDnsPort;
   rules.dns_service = cluster.DnsAddress();
   rules.open_node_ports = spec_.open_node_ports;
+  rules.service_range = cluster.service_range;
   if (node.address == cluster.api_server) rules.open_ports.push_back(cluster.api_port);
   rules.friends.push_back(outside_);
   for (const ClusterSpec& other : spec_.clusters) {
-    if (!spec_.Routed(cluster.name, other.name)) continue;
+    if (!Routed(cluster.name, other.name)) continue;
     for (const NodeSpec& peer : other.nodes) {
       rules.direct.push_back(peer.pod_range);
       rules.friends.push_back(peer.address);
@@ -146,6 +160,24 @@ node::NodeRules Wan::RulesOf(const ClusterSpec& cluster, const NodeSpec& node) c
     }
   }
   return rules;
+}
+
+bool Wan::Routed(const std::string& a, const std::string& b) const {
+  return spec_.Routed(a, b) || opened_.count(std::minmax(a, b)) != 0;
+}
+
+base::Status Wan::Open(const std::string& a, const std::string& b) {
+  if (spec_.Find(a) == nullptr || spec_.Find(b) == nullptr || a == b)
+    return base::Error(base::Code::kNotFound, "there is no link between {} and {}", a, b);
+  opened_.insert(std::minmax(a, b));
+  for (const std::string& name : {a, b}) {
+    const ClusterSpec& cluster = *spec_.Find(name);
+    for (const NodeSpec& node : cluster.nodes) {
+      ASSIGN_OR_RETURN(const NetNs ns, NetNs::Open(NodeNsPath(cluster, node)), "node");
+      RETURN_IF_ERROR(ns.Within([&] { return AddRoutes(cluster, node); }), "opening");
+    }
+  }
+  return {};
 }
 
 base::Status Wan::Cut(const std::string& a, const std::string& b, bool cut) {

@@ -28,6 +28,9 @@ class Wan {
   const std::string& outside() const { return outside_; }
   /// Service and wall rules of a node, from what the lab is.
   node::NodeRules RulesOf(const ClusterSpec& cluster, const NodeSpec& node) const;
+  /// Lets the pods of two clusters reach each other from now on, as a rule in a firewall between
+  /// them would; their nodes' rules (RulesOf) are others then.
+  base::Status Open(const std::string& a, const std::string& b);
   /// Bars (or opens) everything between two clusters.
   base::Status Cut(const std::string& a, const std::string& b, bool cut);
   const std::set<std::pair<std::string, std::string>>& cuts() const { return cuts_; }
@@ -38,11 +41,13 @@ class Wan {
   base::Status AddRoutes(const ClusterSpec& cluster, const NodeSpec& node) const;
   base::Status ApplyCuts(const ClusterSpec& cluster) const;
   void ChooseOutside();
+  bool Routed(const std::string& a, const std::string& b) const;
 
   const LabSpec& spec_;
   const std::string dir_;
   std::string outside_;
   std::set<std::pair<std::string, std::string>> cuts_;
+  std::set<std::pair<std::string, std::string>> opened_;
 };
 
 }  // namespace isthmus::lab::world

@@ -227,8 +227,10 @@ int ShowEnv() {
   return 0;
 }
 
-// A shell (or a command) on the first machine of a cluster: its network, its kubeconfig, our files.
-int Shell(const std::string& cluster, std::vector<std::string> command, bool cluster_dns) {
+// A shell (or a command) on a machine of a cluster, the first when none is named: its network, its
+// kubeconfig, our files.
+int Shell(const std::string& cluster, const std::string& node, std::vector<std::string> command,
+          bool cluster_dns) {
   const LabDirs dirs = LabDirs::FromEnvironment();
   const int init = RunningLab(dirs);
   if (init == 0) return Fail(base::Error(base::Code::kNotFound, "no lab runs in {}", dirs.state));
@@ -242,8 +244,13 @@ int Shell(const std::string& cluster, std::vector<std::string> command, bool clu
     return Fail(base::Error(base::Code::kNotFound, "the lab has no cluster {}; it has {}", cluster,
                             base::Join(names, ", ")));
   }
+  const bool known =
+      node.empty() || std::any_of(found->nodes.begin(), found->nodes.end(),
+                                  [&node](const NodeSpec& one) { return one.name == node; });
+  if (!known)
+    return Fail(base::Error(base::Code::kNotFound, "cluster {} has no node {}", cluster, node));
   const std::string ns_path = fmt::format("/proc/{}/root{}/{}.{}", init, dirs.namespaces(), cluster,
-                                          found->nodes.front().name);
+                                          node.empty() ? found->nodes.front().name : node);
   auto ns = network::NetNs::Open(ns_path);
   if (!ns.ok()) return Fail(ns.status());
   if (setns(ns->fd(), CLONE_NEWNET) != 0)
@@ -305,10 +312,11 @@ int WorldMain(int argc, char** argv) {
     app.add_flag("--json", json, "print everything as JSON");
   } else if (name == "shell") {
     app.add_option("cluster", first, "name of the cluster")->required();
+    app.add_option("--node", second, "name of the machine; default: the first");
     app.add_flag("--dns", dns, "resolve names by the cluster's DNS");
     app.add_option("command", command, "what to run instead of a shell, after --");
     app.prefix_command();
-  } else if (name == "cut" || name == "mend") {
+  } else if (name == "cut" || name == "mend" || name == "open") {
     app.add_option("cluster", first, "one cluster")->required();
     app.add_option("other", second, "the other one")->required();
   } else if (name == "stop" || name == "start") {
@@ -326,12 +334,15 @@ int WorldMain(int argc, char** argv) {
   if (name == "shell") {
     for (const std::string& word : app.remaining()) command.push_back(word);
     if (!command.empty() && command.front() == "--") command.erase(command.begin());
-    return Shell(first, command, dns);
+    return Shell(first, second, command, dns);
   }
   if (name == "cut" || name == "mend")
     return Tell("/" + name + "?a=" + http::UrlEncode(first) + "&b=" + http::UrlEncode(second),
                 fmt::format("the link {} - {} is {}", first, second,
                             name == "cut" ? "cut" : "whole again"));
+  if (name == "open")
+    return Tell("/open?a=" + http::UrlEncode(first) + "&b=" + http::UrlEncode(second),
+                fmt::format("pods of {} and {} reach each other", first, second));
   if (name == "stop" || name == "start")
     return Tell(
         "/" + name + "?cluster=" + http::UrlEncode(first),

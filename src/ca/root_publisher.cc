@@ -17,6 +17,7 @@ const kubeapi::Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap", true};
 constexpr char kKey[] = "root-cert.pem";
 constexpr size_t kAtOnce = 8;
 constexpr int kTries = 5;
+constexpr base::Duration kRefusedAgain = std::chrono::seconds(5);
 
 bool IsLeftOut(std::string_view ns) {
   return ns == "kube-public" || ns == "kube-node-lease" || ns == "local-path-storage";
@@ -41,6 +42,7 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
   };
   std::map<std::string, Write> under_way;
   std::map<std::string, base::Timer> retries;
+  std::map<std::string, base::Timer> refused;  // Namespaces where we may not write, asked again.
   std::unique_ptr<kubeclient::Informer> namespace_informer;
   std::unique_ptr<kubeclient::Informer> config_map_informer;
   std::shared_ptr<void> subscription;
@@ -77,6 +79,7 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
       namespaces.erase(ns);
       dirty.erase(ns);
       retries.erase(ns);
+      refused.erase(ns);
     } else if (namespaces.insert(ns).second) {
       dirty.insert(ns);
       Pump();
@@ -148,6 +151,10 @@ struct RootPublisher::Impl : std::enable_shared_from_this<Impl> {
     } else if (status.code() == Code::kPermissionDenied) {
       LOG_WARN("rootpublisher", "namespace {} may not have the root certificates: {}", ns,
                status.message());
+      // In another cluster the right may come later than we do.
+      refused[ns] = base::Timer::After(loop, kRefusedAgain, [weak = weak_from_this(), ns] {
+        if (auto self = weak.lock()) self->TryAgain(ns, 0);
+      });
     } else if (status.code() == Code::kAlreadyExists || status.code() == Code::kNotFound) {
       // The watch is behind: what it will tell soon is assumed now.
       if (status.code() == Code::kAlreadyExists)

@@ -276,10 +276,10 @@ int RunAnalyze(Session& session, const AnalyzeOptions& options) {
 
 }  // namespace
 
-void AddAnalyzeCommand(Commands& commands) {
+void AddAnalyzeCommand(Commands& commands, CLI::App* group) {
   auto options = std::make_shared<AnalyzeOptions>();
   CLI::App* command =
-      AddCommand(&commands.root, "analyze", "Looks for mistakes in the configuration of the mesh",
+      AddCommand(group, "analyze", "Looks for mistakes in the configuration of the mesh",
                  "  # The current cluster and those it watches, all namespaces\n  % analyze -A\n"
                  "  # What files would change, without applying them\n  % analyze rules.yaml\n"
                  "  # Files alone\n  % analyze --use-kube=false samples/\n");

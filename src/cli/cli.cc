@@ -200,16 +200,18 @@ int Run(const std::string& program, std::vector<std::string> arguments, Io io) {
   AddProxyConfigCommands(commands);
   AddRemoteCommands(commands, &root);
   AddVersionCommand(commands, &root);
-  AddAnalyzeCommand(commands);
+  AddAnalyzeCommand(commands, &root);
   AddValidateCommand(commands);
   AddInjectCommands(commands);
   AddDashboardCommands(commands);
-  AddRemovedCommands(commands);
   CLI::App* experimental =
       AddGroup(&root, "experimental", "Commands that may still change", {"x", "exp"});
   AddRemoteCommands(commands, experimental);
   AddStatusCommands(commands, experimental);
   AddVersionCommand(commands, experimental);
+  AddAnalyzeCommand(commands, experimental);
+  AddUninstallCommand(commands, experimental);
+  AddRemovedCommands(commands);
 
   // What stands behind `lab` is another program's business, flags and all.
   if (!arguments.empty() && arguments[0] == "lab" && program != "istioctl")

@@ -42,12 +42,13 @@ std::string Print(const Json& value, const std::string& output, int indent = 2);
 
 // One function for each file of commands. `group` is the root or "experimental".
 void AddInstallCommands(Commands& commands);
+void AddUninstallCommand(Commands& commands, CLI::App* group);
 void AddProfileCommands(Commands& commands);
 void AddRemoteCommands(Commands& commands, CLI::App* group);
 void AddStatusCommands(Commands& commands, CLI::App* group);
 void AddProxyConfigCommands(Commands& commands);
 void AddVersionCommand(Commands& commands, CLI::App* group);
-void AddAnalyzeCommand(Commands& commands);
+void AddAnalyzeCommand(Commands& commands, CLI::App* group);
 void AddValidateCommand(Commands& commands);
 void AddInjectCommands(Commands& commands);
 void AddDashboardCommands(Commands& commands);

@@ -223,7 +223,9 @@ void AddInstall(CLI::App* parent, Commands& commands, const std::string& name,
            [options](Session& session) { return RunInstall(session, *options); });
 }
 
-void AddUninstall(CLI::App* parent, Commands& commands) {
+}  // namespace
+
+void AddUninstallCommand(Commands& commands, CLI::App* parent) {
   auto options = std::make_shared<InstallOptions>();
   CLI::App* command = AddCommand(parent, "uninstall", "Removes what install has made",
                                  "  # Everything, definitions too\n  % uninstall --purge\n"
@@ -238,12 +240,10 @@ void AddUninstall(CLI::App* parent, Commands& commands) {
            [options](Session& session) { return RunUninstall(session, *options); });
 }
 
-}  // namespace
-
 void AddInstallCommands(Commands& commands) {
   AddInstall(&commands.root, commands, "install", {"apply"});
   AddInstall(&commands.root, commands, "upgrade", {});
-  AddUninstall(&commands.root, commands);
+  AddUninstallCommand(commands, &commands.root);
   CLI::App* manifest = AddGroup(&commands.root, "manifest", "Manifests of an installation");
   AddInstall(manifest, commands, "install", {"apply"});
   auto options = std::make_shared<InstallOptions>();

@@ -156,7 +156,8 @@ Result<std::vector<Json>> FindIstiods(Session& session, const std::string& revis
   std::erase_if(pods, [](const Json& pod) { return kubeapi::IsBeingDeleted(pod); });
   if (pods.empty())
     return Error(Code::kNotFound,
-                 "no running Istio pods in namespace \"{}\"; is the control plane installed here?",
+                 "no running Istio pods in namespace \"{}\" (unable to find any Istiod instances); "
+                 "is the control plane installed here?",
                  ns);
   std::sort(pods.begin(), pods.end(),
             [](const Json& a, const Json& b) { return kubeapi::NameOf(a) < kubeapi::NameOf(b); });

@@ -18,9 +18,12 @@ struct RemoteSecretFlags {
   std::vector<std::string> plugin_config;
   std::string manifests;
   std::string output = "yaml";
+  std::string old_name;
 };
 
 int RunCreateRemoteSecret(Session& session, RemoteSecretFlags& flags) {
+  // Release 1.4 had the name as an argument.
+  if (flags.secret.name.empty()) flags.secret.name = flags.old_name;
   if (flags.auth_type != "bearer-token")
     return session.Fail(
         Error(Code::kUnimplemented,
@@ -58,6 +61,7 @@ void AddRemoteCommands(Commands& commands, CLI::App* group) {
   install::RemoteSecretOptions& secret = flags->secret;
   command->add_option("--name", secret.name,
                       "Name of the cluster; UID of namespace kube-system when absent");
+  command->add_option("name", flags->old_name)->group("");
   command->add_option("--server", secret.server,
                       "API server's address as the other clusters reach it");
   command->add_option("--tls-server-name", secret.tls_server_name,

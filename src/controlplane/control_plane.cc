@@ -22,6 +22,7 @@
 #include "controlplane/debug_pages.h"
 #include "controlplane/identifier.h"
 #include "controlplane/injector_source.h"
+#include "controlplane/led_clusters.h"
 #include "controlplane/metrics.h"
 #include "controlplane/validation_gate.h"
 #include "controlplane/views.h"
@@ -90,7 +91,7 @@ struct ControlPlane::Impl {
         clock(clock_in),
         settings(std::move(settings_in)),
         cluster(std::move(cluster_in)),
-        views(translator),
+        views(translator, [this](const model::ClusterId& claimed) { return KnownAs(claimed); }),
         xds(loop, views, clock, XdsOptions(settings)),
         debug(xds, views, settings.ns, [this](std::string_view page) { return ShowDebug(page); }) {
     xds.SetDebug(&debug);
@@ -102,6 +103,7 @@ struct ControlPlane::Impl {
   void StartIssuer();
   std::shared_ptr<const pki::TrustBundle> ClientRoots() const;
   void StartWebhooks();
+  void StartLeading();
   void AddPages();
   Status OpenEarly();
   void OnSnapshot(std::shared_ptr<const model::Snapshot> snapshot, const model::ChangeSet& changes);
@@ -111,6 +113,7 @@ struct ControlPlane::Impl {
               http::Handler handler, std::string_view what);
   http::TlsServerOptions Tls(http::TlsServerOptions::ClientCertificate client) const;
   std::string WaitingFor() const;
+  model::ClusterId KnownAs(const model::ClusterId& claimed) const;
   base::Result<std::string> ShowDebug(std::string_view page) const;
 
   base::Loop& loop;
@@ -142,6 +145,7 @@ struct ControlPlane::Impl {
   std::unique_ptr<ValidationGate> gate;
   std::unique_ptr<WebhookPatcher> mutating;
   std::unique_ptr<WebhookPatcher> validating;
+  std::unique_ptr<LedClusters> led;  ///< Null: we lead no remote.
 
   rpc::Router secure_router;
   rpc::Router plain_router;
@@ -173,12 +177,14 @@ Status ControlPlane::Impl::Start() {
   authority_changes = authority.OnChange([this] {
     if (mutating) mutating->BundleChanged();
     if (validating) validating->BundleChanged();
+    if (led) led->BundleChanged();
     loop.Post([this, alive = std::weak_ptr<void>(authority_changes)] {
       if (!alive.expired()) MaybeServe();
     });
   });
   RETURN_IF_ERROR(ca_loader->Start(), "starting the certificate authority");
   StartWebhooks();
+  StartLeading();
   return {};
 }
 
@@ -209,11 +215,8 @@ void ControlPlane::Impl::StartAuthentication() {
   tokens.trust_domain = mesh.trust_domain();
   tokens.audiences = settings.token_audiences;
   tokens.client_of = [this](std::string_view id) -> kubeclient::Client* {
-    auto alias = settings.cluster_aliases.find(std::string(id));
-    const std::string name =
-        alias == settings.cluster_aliases.end() ? std::string(id) : alias->second;
-    if (name.empty() || name == settings.cluster_id) return client.get();
-    return registry->ClientFor(model::ClusterId(name));
+    if (id.empty()) return client.get();
+    return registry->ClientFor(KnownAs(model::ClusterId(std::string(id))));
   };
   std::vector<std::string> trust_domains = {mesh.trust_domain()};
   for (const std::string& alias : mesh.trust_domain_aliases()) trust_domains.push_back(alias);
@@ -271,6 +274,16 @@ std::shared_ptr<const pki::TrustBundle> ControlPlane::Impl::ClientRoots() const 
   return std::make_shared<const pki::TrustBundle>(std::move(roots));
 }
 
+void ControlPlane::Impl::StartLeading() {
+  if (!settings.leads_remotes) return;
+  led = std::make_unique<LedClusters>(
+      loop, metrics, authority,
+      LedClustersOptions{settings.cluster_id, settings.ns, settings.ShownRevision(),
+                         settings.root_config_map});
+  registry->OnClustersChanged([this] { led->Set(registry->Remotes()); });
+  led->Set(registry->Remotes());
+}
+
 void ControlPlane::Impl::StartWebhooks() {
   const auto bundle = [this] { return authority.roots_pem(); };
   if (settings.inject_enabled && !settings.injection_webhook.empty())
@@ -284,6 +297,12 @@ void ControlPlane::Impl::StartWebhooks() {
       loop, *client, metrics,
       WebhookPatcherOptions{kValidating, settings.ShownRevision(), "", bundle,
                             [this](const kubeapi::Json& object) { gate->Consider(object); }});
+}
+
+model::ClusterId ControlPlane::Impl::KnownAs(const model::ClusterId& claimed) const {
+  auto alias = settings.cluster_aliases.find(claimed.text());
+  if (alias != settings.cluster_aliases.end()) return model::ClusterId(alias->second);
+  return registry->KnownAs(claimed);
 }
 
 std::string ControlPlane::Impl::WaitingFor() const {

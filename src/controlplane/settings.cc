@@ -191,6 +191,7 @@ Status ReadEnvironment(const Environment& environment, Settings& s) {
       {"ENABLE_DEBUG_ON_HTTP", &s.debug_on_http},
       {"ENABLE_DEBUG_ENDPOINT_AUTH", &s.debug_auth},
       {"ISTIO_MULTIROOT_MESH", &s.multi_root},
+      {"EXTERNAL_ISTIOD", &s.leads_remotes},
   };
   const std::pair<const char*, std::chrono::seconds*> ages[] = {
       {"DEFAULT_WORKLOAD_CERT_TTL", &s.default_cert_ttl},

@@ -54,6 +54,7 @@ struct Settings {
   std::string k8s_signer;                ///< K8S_SIGNER
   std::string cert_signer_domain;        ///< CERT_SIGNER_DOMAIN
   bool multi_root = false;               ///< ISTIO_MULTIROOT_MESH
+  bool leads_remotes = false;            ///< EXTERNAL_ISTIOD: cares for remotes that name us.
   std::string native_sidecars = "auto";  ///< ENABLE_NATIVE_SIDECARS
   std::string injection_webhook =
       "istio-sidecar-injector";  ///< INJECTION_WEBHOOK_CONFIG_NAME; empty is off.

@@ -117,6 +117,25 @@ Status Prune(ClusterAccess& cluster, const Installation& installation,
   return {};
 }
 
+/// The roots that the control plane had put into every namespace. It puts them there again while it
+/// runs, so its pods must be gone first.
+Status RemoveRoots(ClusterAccess& cluster, const ProgressLine& progress) {
+  Status gone = cluster.Until(std::chrono::seconds(60), [&]() -> base::Result<bool> {
+    ASSIGN_OR_RETURN(std::vector<Json> pods, cluster.List(Pods(), "", "app=istiod"), "");
+    return pods.empty();
+  });
+  if (!gone.ok()) return gone.In("waiting for the control plane's pods to end");
+  ASSIGN_OR_RETURN(std::vector<Json> maps, cluster.List(ConfigMaps(), "", "istio.io/config=true"),
+                   "");
+  for (const Json& map : maps) {
+    std::string ns = StringAt(map, {"metadata", "namespace"});
+    std::string name = StringAt(map, {"metadata", "name"});
+    RETURN_IF_ERROR(cluster.Delete(ConfigMaps(), ns, name), "removing ConfigMap " + name);
+    progress(fmt::format("  Removed /v1, Kind=ConfigMap/{}.{}.", name, ns));
+  }
+  return {};
+}
+
 }  // namespace
 
 base::Result<std::vector<Json>> AsApplied(ClusterAccess& cluster, const Installation& installation,
@@ -217,6 +236,7 @@ Status Uninstall(ClusterAccess cluster, const UninstallOptions& options,
     progress(fmt::format("  Removed {}/{}, Kind={}/{}{}.", one.resource.group, one.resource.version,
                          one.resource.kind, name, ns.empty() ? "" : "." + ns));
   }
+  if (options.purge && !options.dry_run) RETURN_IF_ERROR(RemoveRoots(cluster, progress), "");
   progress("✔ Uninstall complete");
   return {};
 }

@@ -131,6 +131,9 @@ std::map<std::string, std::set<ExpectedEndpoint>> ExpectedViews(
   const KeptToClusters kept(primary == nullptr ? own->install : primary->install);
   std::map<std::string, std::vector<std::string>> ways_in;  // Gateway addresses by network.
   std::set<std::string> promised;  // Networks that the topology gives a gateway.
+  for (const TopologyCluster& cluster : topology.clusters)
+    for (const std::string& address : cluster.gateway.reached_at)
+      ways_in[cluster.network].push_back(address);
   for (const TopologyCluster& cluster : topology.clusters) {
     if (!cluster.gateway.exposes_services || !facts.contains(cluster.name)) continue;
     promised.insert(cluster.network);

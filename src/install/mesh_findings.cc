@@ -20,7 +20,6 @@ using kubeapi::NamespaceOf;
 using kubeapi::StringAt;
 
 constexpr char kSystem[] = "istio-system";
-constexpr char kEastWest[] = "istio-eastwestgateway";
 constexpr char kNetworkLabel[] = "topology.istio.io/network";
 
 /// "sample" of "helloworld.sample.svc.cluster.local".
@@ -222,8 +221,9 @@ class Search {
 
   void Gateway(const TopologyCluster& cluster) {
     if (!cluster.gateway.present) return;
-    const Json* service = FindNamed(Of(cluster).services, kSystem, kEastWest);
-    const std::string object = fmt::format("Service {}/{}", kSystem, kEastWest);
+    const std::string name = cluster.gateway.ServiceName();
+    const Json* service = FindNamed(Of(cluster).services, kSystem, name);
+    const std::string object = fmt::format("Service {}/{}", kSystem, name);
     const auto between = [&](Finding& finding) { finding.network = cluster.network; };
     if (service == nullptr) {
       between(
@@ -243,10 +243,10 @@ class Search {
                   "has {} \"{}\", not \"{}\": other clusters do not take it for the way into it",
                   kNetworkLabel, network, cluster.network),
               fmt::format("kubectl --context {} label svc -n {} {} {}={} --overwrite",
-                          cluster.context, kSystem, kEastWest, kNetworkLabel, cluster.network)));
+                          cluster.context, kSystem, name, kNetworkLabel, cluster.network)));
     const auto facts = facts_.find(cluster.name);
     if (facts != facts_.end() && facts->second.gateway_addresses.empty() &&
-        network == cluster.network)
+        cluster.gateway.reached_at.empty() && network == cluster.network)
       between(Add(
           cluster, object,
           fmt::format("has no address (neither spec.externalIPs nor one of a load balancer), so "
@@ -254,7 +254,7 @@ class Search {
                       cluster.network),
           fmt::format("kubectl --context {} patch svc -n {} {} -p "
                       "'{{\"spec\":{{\"externalIPs\":[\"{}\"]}}}}'",
-                      cluster.context, kSystem, kEastWest,
+                      cluster.context, kSystem, name,
                       cluster.gateway.external_ips.empty()
                           ? "ADDRESS"
                           : cluster.gateway.external_ips.front())));

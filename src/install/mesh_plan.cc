@@ -96,11 +96,13 @@ base::Result<std::vector<Json>> WantedObjects(const Topology& topology,
   ASSIGN_OR_RETURN(Rendered main,
                    RenderOperator(OperatorOf(topology, cluster, address), "topology"), "");
   RETURN_IF_ERROR(add(main), "");
-  if (cluster.gateway.present) {
+  if (cluster.gateway.own()) {
     ASSIGN_OR_RETURN(Rendered gateway,
                      RenderOperator(EastWestOperatorOf(topology, cluster), "east-west gateway"),
                      "");
     RETURN_IF_ERROR(add(gateway), "");
+  }
+  if (cluster.gateway.present) {
     ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(topology, cluster), "");
     wanted.insert(wanted.end(), exposure.begin(), exposure.end());
   }

@@ -24,6 +24,14 @@ std::string PathOf(const std::string& url) {
   return slash == std::string::npos ? "/" : url.substr(slash);
 }
 
+/// The host that a request asks for; "*" stands for whatever leads there.
+std::string HostOf(const std::string& url) {
+  size_t scheme = url.find("://");
+  std::string rest = scheme == std::string::npos ? url : url.substr(scheme + 3);
+  std::string host = rest.substr(0, rest.find('/'));
+  return host == "*" ? "" : host;
+}
+
 /// The first running pod with label app=`app`.
 base::Result<std::string> FindPod(ClusterAccess& access, const std::string& ns,
                                   const std::string& app) {
@@ -71,7 +79,9 @@ base::Result<std::string> AskFromOutside(ClusterAccess& access, const TopologyCl
     for (; sent < request.count && open < kRequestsAtOnce; ++sent, ++open) {
       http::Request message;
       message.target = PathOf(request.url);
-      message.authority = fmt::format("127.0.0.1:{}", cluster.lab.ingress_port);
+      message.authority = HostOf(request.url);
+      if (message.authority.empty())
+        message.authority = fmt::format("127.0.0.1:{}", cluster.lab.ingress_port);
       client.Fetch(message, kRequestTimeout, [&](const base::Result<http::Response>& answer) {
         lines += OutsideLine(answer);
         --open;

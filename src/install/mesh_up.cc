@@ -5,6 +5,7 @@
 
 #include "install/apply.h"
 #include "install/remote_secret.h"
+#include "install/render.h"
 #include "install/topology_manifests.h"
 #include "install/trust.h"
 
@@ -18,7 +19,6 @@ using kubeapi::Find;
 using kubeapi::StringAt;
 
 constexpr char kSystem[] = "istio-system";
-constexpr char kEastWest[] = "istio-eastwestgateway";
 
 Json SystemNamespace(const TopologyCluster& cluster) {
   Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", kSystem}}}};
@@ -55,20 +55,25 @@ std::vector<std::string> AddressesOf(const Json& service) {
   return addresses;
 }
 
-base::Result<std::string> GatewayAddress(ClusterAccess& access, base::Duration timeout) {
+/// Where others reach the gateway of a cluster: as the topology states, else at its Service's
+/// address.
+base::Result<std::string> GatewayAddress(ClusterAccess& access, const TopologyGateway& gateway,
+                                         base::Duration timeout) {
+  if (!gateway.reached_at.empty()) return gateway.reached_at.front();
+  const std::string name = gateway.ServiceName();
   std::string address;
   Status found = access.Until(timeout, [&]() -> base::Result<bool> {
-    ASSIGN_OR_RETURN(Json service, access.Get(Services(), kSystem, kEastWest), "");
+    ASSIGN_OR_RETURN(Json service, access.Get(Services(), kSystem, name), "");
     std::vector<std::string> addresses = AddressesOf(service);
     if (!addresses.empty()) address = addresses.front();
     return !addresses.empty();
   });
   if (found.code() == Code::kDeadlineExceeded)
-    return Error(Code::kFailedPrecondition,
-                 "service {}/{} has no address: its load balancer gives none, so the other "
-                 "clusters cannot reach this "
-                 "network; set eastWestGateway.externalIPs",
-                 kSystem, kEastWest);
+    return Error(
+        Code::kFailedPrecondition,
+        "service {}/{} has no address: its load balancer gives none, so the other clusters "
+        "cannot reach this network; set eastWestGateway.externalIPs or .reachedAt",
+        kSystem, name);
   if (!found.ok()) return found;
   return address;
 }
@@ -121,6 +126,9 @@ class Bringing {
   Status Prepare(const TopologyCluster& cluster, ClusterAccess& access) {
     RETURN_IF_ERROR(access.ApplyAll({SystemNamespace(cluster)}, ""), "namespace istio-system");
     RETURN_IF_ERROR(EnsureCaCerts(access, cluster, root_, clock_), "certificates");
+    // Its primary is to write there as soon as it has the secret.
+    if (!cluster.primary())
+      RETURN_IF_ERROR(access.ApplyAll(ReaderAccess(kSystem, "", true), kSystem), "reader account");
     RemoteSecretOptions options;
     options.name = cluster.name;
     ASSIGN_OR_RETURN(RemoteSecret secret, CreateRemoteSecret(access, options),
@@ -182,7 +190,9 @@ class Bringing {
 
   base::Result<std::string> PilotAddress(const TopologyCluster& remote) {
     if (std::string known = KnownPilotAddress(remote); !known.empty()) return known;
-    return GatewayAddress(session_.access(remote.control_plane), options_.readiness_timeout);
+    const TopologyGateway& gateway = session_.topology().Find(remote.control_plane)->gateway;
+    return GatewayAddress(session_.access(remote.control_plane), gateway,
+                          options_.readiness_timeout);
   }
 
   Status ApplyInstallation(const Json& iop, const std::string& name, const TopologyCluster& cluster,
@@ -212,19 +222,24 @@ class Bringing {
                         OperatorOf(session_.topology(), cluster, pilot_addresses_.at(cluster.name)),
                         "topology " + session_.topology().name, cluster, access),
                     "");
-    if (cluster.gateway.present) {
-      RETURN_IF_ERROR(ApplyInstallation(EastWestOperatorOf(session_.topology(), cluster),
-                                        "east-west gateway", cluster, access),
-                      "east-west gateway");
-      ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(session_.topology(), cluster), "");
-      RETURN_IF_ERROR(access.ApplyAll(exposure, kSystem), "exposing");
-      ASSIGN_OR_RETURN(std::string address, GatewayAddress(access, options_.readiness_timeout), "");
-      session_.Report(cluster.name, "east-west gateway at " + address);
-    }
+    if (cluster.gateway.present) RETURN_IF_ERROR(OpenGateway(cluster, access), "");
     for (const TopologyFiles& files : cluster.workloads)
       RETURN_IF_ERROR(ApplyFiles(files, cluster, access, true), files.ns);
     for (const TopologyFiles& files : cluster.config)
       RETURN_IF_ERROR(ApplyFiles(files, cluster, access, false), files.ns);
+    return {};
+  }
+
+  Status OpenGateway(const TopologyCluster& cluster, ClusterAccess& access) {
+    if (cluster.gateway.own())
+      RETURN_IF_ERROR(ApplyInstallation(EastWestOperatorOf(session_.topology(), cluster),
+                                        "east-west gateway", cluster, access),
+                      "east-west gateway");
+    ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(session_.topology(), cluster), "");
+    RETURN_IF_ERROR(access.ApplyAll(exposure, kSystem), "exposing");
+    ASSIGN_OR_RETURN(std::string address,
+                     GatewayAddress(access, cluster.gateway, options_.readiness_timeout), "");
+    session_.Report(cluster.name, cluster.gateway.ServiceName() + " at " + address);
     return {};
   }
 

@@ -29,6 +29,8 @@ std::string OwnerOf(const std::string& address, const Topology& topology, const 
   const std::string ip = address.substr(0, address.rfind(':'));
   for (const TopologyCluster* cluster : order) {
     if (cluster == nullptr || !state.facts.contains(cluster->name)) continue;
+    const auto& stated = cluster->gateway.reached_at;
+    if (std::find(stated.begin(), stated.end(), address) != stated.end()) return cluster->name;
     const ClusterFacts& facts = state.facts.at(cluster->name);
     const auto& gateways = facts.gateway_addresses;
     if (std::find(gateways.begin(), gateways.end(), ip) != gateways.end()) return cluster->name;

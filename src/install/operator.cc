@@ -162,6 +162,10 @@ void CopyIntoValues(const Json& spec, Json& values) {
   if (const Json* mesh = kubeapi::Find(spec, {"meshConfig"})) Overlay(values["meshConfig"], *mesh);
   if (const Json* user = kubeapi::Find(spec, {"values"})) Overlay(values, *user);
   if (const Json* more = kubeapi::Find(spec, {"unvalidatedValues"})) Overlay(values, *more);
+  // Release 1.4 had the access log among the proxy's values.
+  if (std::string log = StringAt(values, {"global", "proxy", "accessLogFile"});
+      !log.empty() && StringAt(values, {"meshConfig", "accessLogFile"}).empty())
+    values["meshConfig"]["accessLogFile"] = log;
   if (StringAt(values, {"global", "tag"}).empty())
     values["global"]["tag"] = std::string(base::kVersion);
 }
@@ -212,6 +216,20 @@ void DeriveRemote(Installation& installation) {
   }
 }
 
+/// Releases up to 1.14 took profile remote for default and installed an istiod for certificates and
+/// injection; since then a remote without one says by which path the primary injects.
+bool OldRemoteForm(const Json& spec) {
+  const Json* remote = kubeapi::Find(spec, {"values", "istiodRemote"});
+  return StringAt(spec, {"profile"}) == "remote" && (remote == nullptr || remote->empty()) &&
+         !StringAt(spec, {"values", "global", "remotePilotAddress"}).empty() &&
+         !StringAt(spec, {"values", "global", "multiCluster", "clusterName"}).empty();
+}
+
+constexpr std::string_view kOldRemoteNote =
+    "profile remote without values.istiodRemote.injectionPath: an istiod is installed for "
+    "certificates and injection, as releases up to 1.14 did; for a remote without istiod set "
+    "injectionPath to /inject/cluster/CLUSTER/net/NETWORK";
+
 }  // namespace
 
 bool Installation::Enabled(std::string_view component) const {
@@ -246,7 +264,9 @@ base::Result<Installation> ResolveInstallation(const OperatorInput& input) {
   result.profile = StringAt(user.spec, {"profile"});
   if (result.profile.empty()) result.profile = "default";
   ASSIGN_OR_RETURN(result.spec, ProfileSpec("default"), "");
-  if (result.profile != "default") {
+  if (OldRemoteForm(user.spec)) {
+    result.warnings.emplace_back(kOldRemoteNote);
+  } else if (result.profile != "default") {
     ASSIGN_OR_RETURN(Json profile, ProfileSpec(result.profile), "spec.profile");
     Overlay(result.spec, profile);
   }

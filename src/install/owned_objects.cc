@@ -19,6 +19,8 @@ base::Result<std::vector<Resource>> OwnedKinds(ClusterAccess& cluster, bool defi
       {"policy/v1", "PodDisruptionBudget"},
       {"autoscaling/v2", "HorizontalPodAutoscaler"},
       {"networking.istio.io/v1alpha3", "EnvoyFilter"},
+      {"networking.istio.io/v1", "Gateway"},
+      {"networking.istio.io/v1", "VirtualService"},
       {"admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"},
       {"admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"},
       {"rbac.authorization.k8s.io/v1", "ClusterRole"},

@@ -41,6 +41,8 @@ base::Result<Component> RenderGateways(const Installation& installation, bool in
                      std::string("spec.components.") + key);
     Append(component.objects, std::move(objects));
   }
+  if (ingress && !component.objects.empty() && ExpandsMesh(installation))
+    Append(component.objects, RenderExpansion(installation));
   return component;
 }
 

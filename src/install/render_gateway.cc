@@ -1,4 +1,5 @@
 #include <set>
+#include <utility>
 
 #include "install/render_parts.h"
 
@@ -17,7 +18,8 @@ struct Gateway {
   std::string account;
   Json component;
   Json values;
-  Json labels;  ///< app, istio and the user's; also the selector.
+  Json labels;                           ///< app, istio and the user's; also the selector.
+  Json expansion_ports = Json::array();  ///< Those that lead to istiod, if this gateway does.
   bool injected = false;
 };
 
@@ -40,6 +42,10 @@ base::Result<Gateway> Resolve(const Installation& installation, const Json& comp
   gateway.labels.update(gateway.values["labels"]);
   if (const Json* own = Find(component, {"label"}); own != nullptr && own->is_object())
     gateway.labels.update(*own);
+  if (ingress && gateway.name == "istio-ingressgateway" && ExpandsMesh(installation))
+    for (const auto& [name, number] :
+         {std::pair("tls-istiod", 15012), std::pair("tls-webhook", 15017)})
+      gateway.expansion_ports.push_back({{"name", name}, {"port", number}, {"targetPort", number}});
   return gateway;
 }
 
@@ -54,11 +60,10 @@ Json Object(const Installation& installation, const Gateway& gateway, std::strin
 /// The service's ports: those of the component win over those of the values.
 Json ServicePorts(const Gateway& gateway) {
   const Json* ports = Find(gateway.component, {"k8s", "service", "ports"});
-  Json result = Json::array();
-  for (Json port : ports != nullptr && ports->is_array() ? *ports : gateway.values["ports"]) {
+  Json result = ports != nullptr && ports->is_array() ? *ports : gateway.values["ports"];
+  for (const Json& more : gateway.expansion_ports) result.push_back(more);
+  for (Json& port : result)
     if (!port.contains("protocol")) port["protocol"] = "TCP";
-    result.push_back(std::move(port));
-  }
   return result;
 }
 
@@ -151,8 +156,12 @@ Json ContainerEnv(const Installation& installation, const Gateway& gateway) {
   if (!network.empty()) env.push_back(Env("ISTIO_META_NETWORK", network));
   if (const Json* defaults = Find(installation.mesh_config, {"defaultConfig"}); defaults != nullptr)
     env.push_back(Env("PROXY_CONFIG", kubeapi::ToJson(*defaults)));
-  for (const auto& [name, value] : gateway.values["env"].items())
+  for (const auto& [name, value] : gateway.values["env"].items()) {
+    // Old installations say the network here as well.
+    std::erase_if(env.get_ref<Json::array_t&>(),
+                  [&name](const Json& one) { return StringAt(one, {"name"}) == name; });
     env.push_back(Env(name, Text(value)));
+  }
   return env;
 }
 

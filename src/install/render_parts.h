@@ -20,6 +20,10 @@ std::vector<Json> RenderRemoteDiscovery(const Installation& installation);
 /// One gateway; `gateway` is the element of components.ingressGateways or egressGateways.
 base::Result<std::vector<Json>> RenderGateway(const Installation& installation, const Json& gateway,
                                               bool ingress);
+/// Whether istio-ingressgateway also leads other clusters to istiod (values.global.meshExpansion).
+bool ExpandsMesh(const Installation& installation);
+/// The Gateway and routes that do so.
+std::vector<Json> RenderExpansion(const Installation& installation);
 /// Lays `k8s` of a component over its rendered objects. `container` is the one that env and
 /// resources go to.
 base::Status ApplyKubernetesOverrides(const Json& k8s, const std::string& container,

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/net.h"
 #include "install/ip_range.h"
 #include "install/tree.h"
 
@@ -103,13 +104,7 @@ class Reader {
   std::set<std::string> known_;
 };
 
-TopologyGateway ReadGateway(Reader& cluster) {
-  TopologyGateway gateway;
-  const Json& value = cluster.At("eastWestGateway");
-  if (value.is_null()) return gateway;
-  Reader reader(value, cluster.PathOf("eastWestGateway"), cluster.problems());
-  gateway.present = true;
-  gateway.external_ips = reader.Texts("externalIPs");
+void ReadExposure(Reader& reader, TopologyGateway& gateway) {
   for (const std::string& what : reader.Texts("exposes")) {
     if (what == "services") {
       gateway.exposes_services = true;
@@ -120,6 +115,44 @@ TopologyGateway ReadGateway(Reader& cluster) {
                      fmt::format("has \"{}\"; services and istiod can be exposed", what));
     }
   }
+}
+
+void ReadNodePorts(Reader& reader, TopologyGateway& gateway) {
+  const Json& ports = reader.At("nodePorts");
+  if (ports.is_null()) return;
+  if (!ports.is_object()) return reader.Problem("nodePorts", "is not a map of port name to number");
+  for (const auto& [name, port] : ports.items()) {
+    if (port.is_number_integer() && port > 0 && port < 65536) {
+      gateway.node_ports[name] = port.get<int>();
+    } else {
+      reader.Problem("nodePorts." + name, "is not a port");
+    }
+  }
+}
+
+TopologyGateway ReadGateway(Reader& cluster) {
+  TopologyGateway gateway;
+  const Json& value = cluster.At("eastWestGateway");
+  if (value.is_null()) return gateway;
+  Reader reader(value, cluster.PathOf("eastWestGateway"), cluster.problems());
+  gateway.present = true;
+  gateway.service = reader.Text("service");
+  gateway.port = reader.Int("port", gateway.service.empty() ? 15443 : 443);
+  gateway.external_ips = reader.Texts("externalIPs");
+  gateway.cluster_ip = reader.Text("clusterIP");
+  gateway.reached_at = reader.Texts("reachedAt");
+  for (const std::string& address : gateway.reached_at)
+    if (auto parsed = base::HostPort::Parse(address, 0); !parsed.ok() || parsed->port == 0)
+      reader.Problem("reachedAt", fmt::format("has \"{}\"; address:port is expected", address));
+  ReadNodePorts(reader, gateway);
+  ReadExposure(reader, gateway);
+  if (!gateway.own() && gateway.service != "istio-ingressgateway")
+    reader.Problem("service", "can only be istio-ingressgateway");
+  if (gateway.own() && gateway.port != 15443)
+    reader.Problem("port", "is always 15443 for a gateway of its own; leave it out");
+  if (!gateway.own() &&
+      !(gateway.external_ips.empty() && gateway.cluster_ip.empty() && gateway.node_ports.empty()))
+    reader.Problem("", "sets fields of a Service that install makes; give them under install");
   return gateway;
 }
 
@@ -170,10 +203,6 @@ TopologyCluster ReadCluster(const Json& value, const std::string& path,
   cluster.remote_pilot_address = reader.Text("remotePilotAddress");
   if (const Json& install = reader.At("install"); install.is_object()) cluster.install = install;
   cluster.gateway = ReadGateway(reader);
-  // Ways that need no address of the Service itself.
-  const Json& gateway = reader.At("eastWestGateway");
-  for (const char* way : {"reachedAt", "clusterIP", "nodePorts", "service"})
-    cluster.gateway.reached_otherwise |= gateway.is_object() && gateway.contains(way);
   cluster.workloads = ReadFiles(reader, "workloads");
   cluster.config = ReadFiles(reader, "config");
   cluster.lab = ReadLab(reader);
@@ -238,6 +267,11 @@ void CheckControlPlanes(const Topology& topology, std::vector<std::string>& prob
       problems.push_back(
           fmt::format("cluster {}: controlPlane names {}, which is itself a remote of {}",
                       cluster.name, primary->name, primary->control_plane));
+    } else if (cluster.remote_pilot_address.empty() && !primary->gateway.reached_at.empty()) {
+      problems.push_back(
+          fmt::format("cluster {}: the gateway of {} is reached at other ports than istiod's; give "
+                      "remotePilotAddress",
+                      cluster.name, primary->name));
     } else if (cluster.remote_pilot_address.empty() && !primary->gateway.exposes_istiod) {
       problems.push_back(
           fmt::format("cluster {}: nothing leads to the control plane of {}; let its "
@@ -253,7 +287,7 @@ bool GatewayGetsAddress(const Topology& topology, const TopologyCluster& cluster
   for (const TopologyCluster& one : topology.clusters)
     if (Find(one.install, {"values", "global", "meshNetworks"}) != nullptr) return true;
   return !cluster.lab.present || !cluster.gateway.external_ips.empty() ||
-         cluster.gateway.reached_otherwise || cluster.lab.load_balancer;
+         !cluster.gateway.reached_at.empty() || cluster.lab.load_balancer;
 }
 
 void CheckGateways(const Topology& topology, std::vector<std::string>& problems) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,13 +13,21 @@ namespace isthmus::install {
 
 using kubeapi::Json;
 
-/// The east-west gateway of a cluster.
+/// The gateway through which other networks enter a cluster.
 struct TopologyGateway {
   bool present = false;
+  std::string service;  ///< Another gateway of the installation that serves as one; empty: its own.
+  int port = 0;         ///< Service port of what passes between networks.
   std::vector<std::string> external_ips;
-  bool reached_otherwise = false;  ///< By a port of a node or an address inside, not by its own.
+  std::string cluster_ip;
+  std::map<std::string, int> node_ports;  ///< By name of the service's port.
+  /// "address:port" at which other networks reach it where the Service does not say so.
+  std::vector<std::string> reached_at;
   bool exposes_services = false;
   bool exposes_istiod = false;
+
+  bool own() const { return present && service.empty(); }
+  std::string ServiceName() const { return own() ? "istio-eastwestgateway" : service; }
 };
 
 /// Files that go into one namespace.

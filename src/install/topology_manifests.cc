@@ -1,6 +1,7 @@
 #include "install/topology_manifests.h"
 
 #include "base/files.h"
+#include "base/net.h"
 #include "kubeapi/selector.h"
 
 namespace isthmus::install {
@@ -28,14 +29,61 @@ base::Result<std::vector<Json>> ReadObjects(const Topology& topology, const std:
 
 }  // namespace
 
+Json MeshNetworksOf(const Topology& topology) {
+  Json networks = Json::object();
+  for (const TopologyCluster& cluster : topology.clusters)
+    for (const std::string& text : cluster.gateway.reached_at)
+      if (auto address = base::HostPort::Parse(text); address.ok())
+        networks[cluster.network]["gateways"].push_back(
+            {{"address", address->host}, {"port", address->port}});
+  for (const TopologyCluster& cluster : topology.clusters)
+    if (networks.contains(cluster.network))
+      networks[cluster.network]["endpoints"].push_back({{"fromRegistry", cluster.name}});
+  return networks;
+}
+
+namespace {
+
+/// The ingress gateway whose Service says that it is the way into the cluster's network. Only the
+/// Service: labels of the gateway itself would be in its selector, and differ between clusters.
+Json CarryingGateway(const TopologyCluster& cluster) {
+  Json patches = Json::array({{{"path", R"(metadata.labels.networking\.istio\.io/gatewayPort)"},
+                               {"value", std::to_string(cluster.gateway.port)}}});
+  if (!cluster.network.empty())
+    patches.push_back(
+        {{"path", R"(metadata.labels.topology\.istio\.io/network)"}, {"value", cluster.network}});
+  Json overlay = {
+      {"kind", "Service"}, {"name", cluster.gateway.service}, {"patches", std::move(patches)}};
+  return {{"name", cluster.gateway.service},
+          {"enabled", true},
+          {"k8s", {{"overlays", Json::array({std::move(overlay)})}}}};
+}
+
+}  // namespace
+
 Json OperatorOf(const Topology& topology, const TopologyCluster& cluster,
                 const std::string& pilot_address) {
   Json global = {{"meshID", topology.mesh_id}, {"multiCluster", {{"clusterName", cluster.name}}}};
   if (!cluster.network.empty()) global["network"] = cluster.network;
   if (!cluster.primary()) global["remotePilotAddress"] = pilot_address;
+  if (Json networks = MeshNetworksOf(topology); !networks.empty())
+    global["meshNetworks"] = std::move(networks);
+  // A primary cares for its remotes' webhooks and roots; without remotes this changes nothing.
+  if (cluster.primary()) global["externalIstiod"] = true;
   Json spec = {{"values", {{"global", std::move(global)}}}};
   if (topology.trust_domain != "cluster.local")
     spec["meshConfig"]["trustDomain"] = topology.trust_domain;
+  std::string profile = kubeapi::StringAt(cluster.install, {"profile"});
+  if (!cluster.primary() && (profile == "remote" || profile == "external")) {
+    std::string path = "/inject/cluster/" + cluster.name;
+    if (!cluster.network.empty()) path += "/net/" + cluster.network;
+    spec["values"]["istiodRemote"]["injectionPath"] = path;
+  }
+  if (cluster.gateway.present && !cluster.gateway.own()) {
+    spec["components"]["ingressGateways"] = Json::array({CarryingGateway(cluster)});
+    if (cluster.gateway.exposes_istiod)
+      spec["values"]["global"]["meshExpansion"] = {{"enabled", true}};
+  }
   Overlay(spec, cluster.install);
   return {{"apiVersion", "install.istio.io/v1alpha1"},
           {"kind", "IstioOperator"},
@@ -43,8 +91,12 @@ Json OperatorOf(const Topology& topology, const TopologyCluster& cluster,
 }
 
 Json EastWestOperatorOf(const Topology& topology, const TopologyCluster& cluster) {
-  auto port = [](std::string_view name, int number) {
-    return Json{{"name", name}, {"port", number}, {"targetPort", number}};
+  auto port = [&cluster](const std::string& name, int number) {
+    Json port = {{"name", name}, {"port", number}, {"targetPort", number}};
+    if (auto fixed = cluster.gateway.node_ports.find(name);
+        fixed != cluster.gateway.node_ports.end())
+      port["nodePort"] = fixed->second;
+    return port;
   };
   Json labels = {{"istio", "eastwestgateway"}, {"app", "istio-eastwestgateway"}};
   Json k8s = {{"service",
@@ -59,6 +111,7 @@ Json EastWestOperatorOf(const Topology& topology, const TopologyCluster& cluster
   }
   if (!cluster.gateway.external_ips.empty())
     k8s["service"]["externalIPs"] = cluster.gateway.external_ips;
+  if (!cluster.gateway.cluster_ip.empty()) k8s["service"]["clusterIP"] = cluster.gateway.cluster_ip;
   Json gateway = {
       {"name", "istio-eastwestgateway"}, {"label", labels}, {"enabled", true}, {"k8s", k8s}};
   Json values = {{"global", std::move(global)},
@@ -86,9 +139,16 @@ base::Result<std::vector<Json>> ExposureOf(const Topology& topology,
   files.ns = kSystem;
   if (cluster.gateway.exposes_services)
     files.files.push_back("samples/multicluster/expose-services.yaml");
-  if (cluster.gateway.exposes_istiod)
+  // Another gateway of the installation leads to istiod by its own mesh expansion.
+  if (cluster.gateway.exposes_istiod && cluster.gateway.own())
     files.files.push_back("samples/multicluster/expose-istiod.yaml");
-  return ObjectsOf(topology, files);
+  ASSIGN_OR_RETURN(std::vector<Json> objects, ObjectsOf(topology, files), "");
+  if (cluster.gateway.own()) return objects;
+  for (Json& object : objects) {
+    object["spec"]["selector"] = {{"istio", "ingressgateway"}};
+    for (Json& server : object["spec"]["servers"]) server["port"]["number"] = cluster.gateway.port;
+  }
+  return objects;
 }
 
 base::Result<std::vector<Json>> ObjectsOf(const Topology& topology, const TopologyFiles& files) {

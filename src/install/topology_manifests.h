@@ -15,6 +15,9 @@ namespace isthmus::install {
 Json OperatorOf(const Topology& topology, const TopologyCluster& cluster,
                 const std::string& pilot_address);
 
+/// The networks whose gateways are reached at stated addresses, as meshNetworks of install files.
+Json MeshNetworksOf(const Topology& topology);
+
 /// The IstioOperator of its east-west gateway, as samples/multicluster/gen-eastwest-gateway.sh
 /// writes it.
 Json EastWestOperatorOf(const Topology& topology, const TopologyCluster& cluster);

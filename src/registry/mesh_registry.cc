@@ -257,6 +257,19 @@ kubeclient::Client* MeshRegistry::ClientFor(const model::ClusterId& cluster) {
   return nullptr;
 }
 
+std::vector<RemoteCluster> MeshRegistry::Remotes() const {
+  std::vector<RemoteCluster> clusters;
+  for (const auto& remote : remotes_) clusters.push_back(remote->cluster);
+  return clusters;
+}
+
+model::ClusterId MeshRegistry::KnownAs(const model::ClusterId& claimed) const {
+  if (claimed == options_.cluster_id || FindRemote(claimed) != nullptr) return claimed;
+  for (const auto& remote : remotes_)
+    if (remote->cluster.config.cluster == claimed.text()) return remote->cluster.id;
+  return claimed;
+}
+
 std::vector<ClusterStatus> MeshRegistry::Clusters() const {
   std::vector<ClusterStatus> rows;
   auto count = [this](ClusterStatus& row) {

@@ -76,6 +76,11 @@ class MeshRegistry {
   /// For token reviews and the like; null for a cluster that is not known. Valid until the loop
   /// turns.
   kubeclient::Client* ClientFor(const model::ClusterId& cluster);
+  /// The clusters that remote secrets name, in the order in which they were added.
+  std::vector<RemoteCluster> Remotes() const;
+  /// The cluster that a proxy means. A remote secret may go by another name than its cluster's
+  /// proxies do (the key of one written by hand is a file's name); its kubeconfig tells both.
+  model::ClusterId KnownAs(const model::ClusterId& claimed) const;
   /// Called when a remote cluster came, changed its credentials or went.
   void OnClustersChanged(std::function<void()> callback) {
     clusters_changed_ = std::move(callback);

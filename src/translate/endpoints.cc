@@ -108,6 +108,12 @@ class Selection {
         !proxy.network_view.contains(endpoint.network)) {
       return false;
     }
+    // What came in by SNI has crossed networks already: a gateway that sent it on to another's
+    // would get it back.
+    if (sni_ && proxy.network_view.empty() && !proxy.network.empty() && !endpoint.network.empty() &&
+        endpoint.network != proxy.network) {
+      return false;
+    }
     switch (endpoint.health) {
       case model::Health::kHealthy:
         return true;

@@ -178,13 +178,20 @@ TEST_F(CommandsTest, WordsThatMakeNoSense) {
   EXPECT_THAT(kube_.err, HasSubstr("unknown command \"proxy-statu\""));
   EXPECT_THAT(kube_.err, HasSubstr("proxy-status"));
   EXPECT_EQ(kube_.Run({"x", "nosuch"}), 64);
-  EXPECT_EQ(kube_.Run({"create-remote-secret", "positional"}), 64);
+  EXPECT_EQ(kube_.Run({"uninstall", "positional"}), 64);
   EXPECT_EQ(kube_.Run({"ps", "--nosuch"}), 64);
   EXPECT_EQ(kube_.Run({"operator", "init"}), 1);
   EXPECT_THAT(kube_.err, HasSubstr("install -f FILE"));
   EXPECT_EQ(kube_.Run({"uninstall"}), 1);
   EXPECT_EQ(kube_.Run({"pc"}), 0);
   EXPECT_THAT(kube_.out, HasSubstr("endpoint"));
+}
+
+TEST_F(CommandsTest, FormsOfOldReleasesWorkOrSayWhatToType) {
+  EXPECT_EQ(kube_.Run({"x", "uninstall", "--help"}), 0);
+  EXPECT_EQ(kube_.Run({"x", "analyze", "--use-kube=false"}), 0) << kube_.err;
+  EXPECT_EQ(kube_.Run({"x", "multicluster", "generate"}), 1);
+  EXPECT_THAT(kube_.err, HasSubstr("create-remote-secret --name"));
 }
 
 TEST_F(CommandsTest, EveryCommandHasHelpWithItsName) {

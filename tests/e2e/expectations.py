@@ -66,11 +66,11 @@ def wanted_rows(entry, cluster, wanted):
     for row in wanted["rows"]:
         homes = row["from_clusters"]
         for home in homes * (row["count"] // len(homes)):
-            sync = list(row["sync"])
+            sync = list(row.get("sync") or ["SYNCED"] * 4)
             if row["proxy"] == "istio-ingressgateway":
                 # The catalogue has the column of its moment: before or after a Gateway with an HTTP server was applied.
                 sync[3] = "SYNCED" if entry.ingress_has_routes(home) else "NOT SENT"
-            rows.append((f"{row['proxy']}.{row['namespace']}", home, *sync))
+            rows.append((f"{row['proxy']}.{row['namespace']}", entry.shown.get(home, home), *sync))
     return rows
 
 
@@ -204,6 +204,7 @@ def remote_clusters(run):
             continue
         name = cluster["name"]
         wanted = {name} | {secret["for_cluster"] for secret in run.entry.data["remote_secrets"] if secret["applied_to"] == name}
+        wanted = {run.entry.registered.get(cluster, cluster) for cluster in wanted}
         lines = run.type(name, f"{run.istioctl(name)} remote-clusters").splitlines()[1:]
         differences += difference(f"remote-clusters of {name}", wanted, [cells(line)[0] for line in lines])
         differences += [f"remote-clusters of {name}: {line}" for line in lines if "synced" not in cells(line)]

@@ -9,6 +9,7 @@ import time
 
 import yaml
 
+import corrections
 import lab
 from lab import LAB, ROOT, isthmus
 
@@ -25,6 +26,7 @@ class MeshRun:
     def __init__(self, entry, mode, log):
         self.entry = entry
         self.mode = mode
+        entry.shown, entry.registered = corrections.names(entry.id, mode)
         self.log_file = log
         self.temporary = tempfile.TemporaryDirectory(prefix=f"isthmus-{entry.id}-")
         self.folder = pathlib.Path(self.temporary.name)
@@ -33,13 +35,19 @@ class MeshRun:
         self.began = time.monotonic()
 
     def _topology(self):
-        """The entry's Topology file; with ISTHMUS_TEST_ANY_PORT its loopback ports are left to the machine, for labs beside others."""
+        """The entry's Topology file; with ISTHMUS_TEST_ANY_PORT its loopback ports are left to the machine, for labs beside others.
+
+        Where a step opens the way between the clusters' pods, it is closed until then.
+        """
         file = ROOT / "topologies" / f"{self.entry.id}.yaml"
-        if not os.environ.get("ISTHMUS_TEST_ANY_PORT"):
+        closed = self.mode == "steps" and self.entry.has_step("open_firewall")
+        if not os.environ.get("ISTHMUS_TEST_ANY_PORT") and not closed:
             return file
         text = yaml.safe_load(file.read_text())
+        if closed:
+            text["spec"].setdefault("lab", {})["routed"] = []
         for cluster in text["spec"]["clusters"]:
-            if "ingressPort" in cluster.get("lab", {}):
+            if os.environ.get("ISTHMUS_TEST_ANY_PORT") and "ingressPort" in cluster.get("lab", {}):
                 cluster["lab"]["ingressPort"] = lab.free_port()
         copy = self.folder / file.name
         copy.write_text(yaml.safe_dump(text))

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
+#include "base/files.h"
 #include "kubeapi/meta.h"
 
 namespace isthmus::install {
@@ -173,6 +175,7 @@ TEST(RenderTest, RemoteProfileLeadsToThePrimary) {
 spec:
   profile: remote
   values:
+    istiodRemote: {injectionPath: /inject/cluster/cluster2/net/network2}
     global: {remotePilotAddress: 192.168.229.100, multiCluster: {clusterName: cluster2}, network: network2}
 )"));
   EXPECT_THAT(Names(objects), Not(Contains("Deployment/istiod")));
@@ -196,6 +199,67 @@ spec:
   ASSERT_TRUE(mesh.ok());
   EXPECT_EQ(StringAt(*mesh, {"defaultConfig", "discoveryAddress"}),
             "istiod-remote.istio-system.svc:15012");
+}
+
+TEST(RenderTest, RemoteProfileWithoutInjectionPathIsTheOldFormWithALocalIstiod) {
+  Installation installation = Resolve(R"(
+spec:
+  profile: remote
+  values: {global: {remotePilotAddress: 10.96.1.2, multiCluster: {clusterName: cluster2}}}
+)");
+  EXPECT_THAT(installation.warnings, Contains(HasSubstr("injectionPath")));
+  EXPECT_THAT(Names(All(installation)), IsSupersetOf({"Deployment/istiod", "Service/istiod-remote",
+                                                      "Deployment/istio-ingressgateway"}));
+}
+
+TEST(RenderTest, TheValuesFileOfRelease14IsUnderstood) {
+  const std::string file = std::string(ISTHMUS_SOURCE_DIR) +
+                           "/install/kubernetes/operator/examples/multicluster/"
+                           "values-istio-multicluster-primary.yaml";
+  auto text = base::ReadFile(file);
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  OperatorInput input;
+  input.files.push_back({file, *text});
+  auto installation = ResolveInstallation(input);
+  ASSERT_TRUE(installation.ok()) << installation.status().message();
+  std::vector<Json> objects = All(*installation);
+  EXPECT_THAT(Names(objects), Contains("Gateway/meshexpansion-gateway"));
+  Json config = Object(objects, "ConfigMap", "istio");
+  EXPECT_THAT(StringAt(config, {"data", "mesh"}), HasSubstr("accessLogFile: /dev/stdout"));
+  EXPECT_THAT(StringAt(config, {"data", "meshNetworks"}), HasSubstr("n2-k8s-config"));
+  int networks = 0;
+  Json gateway = Object(objects, "Deployment", "istio-ingressgateway");
+  for (const Json& one : gateway["spec"]["template"]["spec"]["containers"][0]["env"])
+    networks += one["name"] == "ISTIO_META_NETWORK";
+  EXPECT_EQ(networks, 1);
+}
+
+/// After a change of the definitions: istioctl manifest generate, and keep those of this kind.
+TEST(RenderTest, TheFileOfDefinitionsIsWhatIsBuiltIn) {
+  const std::string file =
+      std::string(ISTHMUS_SOURCE_DIR) + "/manifests/charts/base/crds/crd-all.gen.yaml";
+  auto text = base::ReadFile(file);
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  auto written = kubeapi::ParseYamlStream(*text);
+  ASSERT_TRUE(written.ok()) << written.status().message();
+  std::map<std::string, Json> specs;
+  for (const Json& one : *written) specs[kubeapi::NameOf(one)] = one["spec"];
+  size_t definitions = 0;
+  for (const Json& object : All(Resolve("spec: {}"))) {
+    if (object["kind"] != "CustomResourceDefinition") continue;
+    ++definitions;
+    EXPECT_EQ(specs[kubeapi::NameOf(object)], object["spec"]) << kubeapi::NameOf(object);
+  }
+  EXPECT_EQ(specs.size(), definitions);
+}
+
+TEST(RenderTest, MeshExpansionLeadsThroughTheIngressGatewayToIstiod) {
+  std::vector<Json> objects =
+      All(Resolve("spec: {values: {global: {meshExpansion: {enabled: true}}}}"));
+  EXPECT_EQ(Object(objects, "Service", "istio-ingressgateway")["spec"]["ports"].size(), 5u);
+  Json gateway = Object(objects, "Gateway", "meshexpansion-gateway");
+  EXPECT_EQ(gateway["spec"]["servers"][0]["port"]["number"], 15012);
+  EXPECT_THAT(Names(All(Resolve("spec: {}"))), Not(Contains("Gateway/meshexpansion-gateway")));
 }
 
 TEST(RenderTest, HostNameAddressBecomesAnExternalName) {

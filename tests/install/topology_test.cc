@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/files.h"
 #include "install/ip_range.h"
 #include "install/topology_manifests.h"
@@ -44,6 +46,63 @@ TEST(TopologyTest, TheDemoIsValid) {
   ASSERT_TRUE(topology.ok()) << topology.status().message();
   EXPECT_TRUE(topology->on_lab());
   EXPECT_EQ(topology->requests.size(), 4u);
+}
+
+TEST(TopologyTest, EveryTopologyOfTheFolderIsValid) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(ISTHMUS_SOURCE_DIR) + "/topologies")) {
+    if (entry.path().extension() != ".yaml") continue;
+    auto topology = LoadTopology(entry.path().string());
+    EXPECT_TRUE(topology.ok()) << topology.status().message();
+  }
+}
+
+constexpr char kReachedAt[] =
+    "    - {name: c1, network: n1, context: k1, eastWestGateway: {exposes: [services, istiod], "
+    "clusterIP: 10.9.0.7, nodePorts: {tls: 31674}, reachedAt: [\"10.1.1.1:31674\"]}}\n"
+    "    - {name: c2, network: n2, context: k2, controlPlane: c1, "
+    "remotePilotAddress: 10.9.0.7, install: {profile: remote}, "
+    "eastWestGateway: {service: istio-ingressgateway, exposes: [services]}}\n";
+
+TEST(TopologyTest, GatewaysMayBeReachedWhereTheirServiceDoesNotSay) {
+  auto topology = ParseTopology(File(kReachedAt), "t.yaml");
+  ASSERT_TRUE(topology.ok()) << topology.status().message();
+  Json networks = MeshNetworksOf(*topology);
+  EXPECT_EQ(kubeapi::ToJson(networks), R"({"n1":{"endpoints":[{"fromRegistry":"c1"}],)"
+                                       R"("gateways":[{"address":"10.1.1.1","port":31674}]}})");
+  Json service = EastWestOperatorOf(
+      *topology,
+      topology->clusters[0])["spec"]["components"]["ingressGateways"][0]["k8s"]["service"];
+  EXPECT_EQ(service["clusterIP"], "10.9.0.7");
+  EXPECT_EQ(service["ports"][1]["nodePort"], 31674);
+  EXPECT_THAT(ErrorOf(File("    - {name: c1, context: k, eastWestGateway: {reachedAt: [here]}}\n")),
+              HasSubstr("address:port"));
+}
+
+TEST(TopologyTest, TheIngressGatewayMayCarryWhatPassesBetweenNetworks) {
+  auto topology = ParseTopology(File(kReachedAt), "t.yaml");
+  ASSERT_TRUE(topology.ok()) << topology.status().message();
+  const TopologyCluster& remote = topology->clusters[1];
+  Json iop = OperatorOf(*topology, remote, "10.9.0.7");
+  Json values = iop["spec"]["values"];
+  EXPECT_EQ(values["istiodRemote"]["injectionPath"], "/inject/cluster/c2/net/n2");
+  // Of a profile with a gateway: the label is on the Service and not in what it selects.
+  iop["spec"].erase("profile");
+  auto rendered = RenderOperator(iop, "test");
+  ASSERT_TRUE(rendered.ok()) << rendered.status().message();
+  for (const Component& component : rendered->components)
+    for (const Json& object : component.objects) {
+      if (object["kind"] != "Service" || object["metadata"]["name"] != "istio-ingressgateway")
+        continue;
+      EXPECT_EQ(object["metadata"]["labels"]["networking.istio.io/gatewayPort"], "443");
+      EXPECT_EQ(object["metadata"]["labels"]["topology.istio.io/network"], "n2");
+      EXPECT_EQ(object["spec"]["selector"].size(), 2u);
+    }
+  auto exposure = ExposureOf(*topology, remote);
+  ASSERT_TRUE(exposure.ok()) << exposure.status().message();
+  ASSERT_EQ(exposure->size(), 1u);
+  EXPECT_EQ((*exposure)[0]["spec"]["servers"][0]["port"]["number"], 443);
+  EXPECT_EQ((*exposure)[0]["spec"]["selector"]["istio"], "ingressgateway");
 }
 
 TEST(TopologyTest, ReportsEverythingThatIsWrongAtOnce) {

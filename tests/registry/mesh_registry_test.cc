@@ -118,6 +118,9 @@ TEST_F(MeshRegistryTest, SecretsComeAndGoLive) {
   PutSecret(remote_.Kubeconfig());
   ASSERT_TRUE(UntilSeen("cluster1 cluster2"));
   EXPECT_NE(registry_->ClientFor(ClusterId("cluster2")), nullptr);
+  EXPECT_EQ(registry_->KnownAs(ClusterId("c")), ClusterId("cluster2")) << "by its kubeconfig";
+  EXPECT_EQ(registry_->KnownAs(ClusterId("cluster1")), ClusterId("cluster1"));
+  EXPECT_EQ(registry_->KnownAs(ClusterId("nobody")), ClusterId("nobody"));
   own_.Delete("Secret", "istio-system/istio-remote-secret-cluster2");
   ASSERT_TRUE(UntilSeen("cluster1"));
   EXPECT_EQ(registry_->Clusters().size(), 1u);

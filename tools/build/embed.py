@@ -10,7 +10,8 @@ import sys
 folder, output, namespace, header = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 lines = [f'#include "{header}"', "", f"namespace {namespace} {{", "",
          "std::string_view EmbeddedFile(std::string_view name) {"]
-for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+# charts/ is made from what is built in, for users' kubectl.
+for file in sorted(p for p in folder.rglob("*") if p.is_file() and "charts" not in p.relative_to(folder).parts):
     text = file.read_text()
     # A literal may not be longer than the compiler allows, so it is written in pieces.
     pieces = [text[i:i + 8000] for i in range(0, len(text), 8000)] or [""]

@@ -192,6 +192,27 @@ TEST_F(ServiceRulesNetTest, OtherNetworksReachExternalAddressesAndOpenPortsOnly)
   EXPECT_EQ(Connect("other", "172.20.0.5", 8080), 0) << "a friend reaches pods";
 }
 
+TEST_F(ServiceRulesNetTest, WhoHasARouteToServicesReachesThemButNoPod) {
+  network::Fd server = Listen("pod", 8080);
+  NodeRules rules = Rules();
+  rules.service_range = "10.68.0.0/16";
+  Apply(rules);
+  In("other", [&](network::Netlink& netlink) {
+    const network::Route nowhere{.to = Parse("10.68.0.0/16"), .unreachable = true, .metric = 4096};
+    EXPECT_TRUE(netlink.AddRoute(nowhere).ok());
+  });
+  EXPECT_NE(Connect("other", "10.68.0.9", 80), 0);
+  In("other", [&](network::Netlink& netlink) {
+    EXPECT_TRUE(netlink
+                    .AddRoute({.to = Parse("10.68.0.0/16"),
+                               .via = Parse("192.168.229.128").address,
+                               .device = "eth0"})
+                    .ok());
+  });
+  EXPECT_EQ(Connect("other", "10.68.0.9", 80), 0);
+  EXPECT_EQ(Connect("other", "172.20.0.5", 8080), ECONNREFUSED);
+}
+
 TEST_F(ServiceRulesNetTest, AServiceWithoutEndpointsIsRefusedAtOnce) {
   Apply(Rules(), "[]");
   EXPECT_EQ(Connect("node", "10.68.0.9", 80), ECONNREFUSED);

@@ -69,6 +69,20 @@ TEST(LabSpecTest, RoutedGroupsReplaceNetworks) {
               HasSubstr("no lab cluster x"));
 }
 
+TEST(LabSpecTest, ReadsStaticRoutes) {
+  auto spec = LabSpec::Parse(
+      Topology("  - {name: a}\n  - {name: b}\n",
+               "  lab: {routes: [{at: b, to: 10.68.0.0/16, via: 192.168.229.128}]}\n"));
+  ASSERT_TRUE(spec.ok()) << spec.status().message();
+  ASSERT_EQ(spec->routes.size(), 1u);
+  EXPECT_EQ(spec->routes[0].via, "192.168.229.128");
+  EXPECT_THAT(ErrorOf(Topology("  - {name: a}\n",
+                               "  lab: {routes: [{at: x, to: 10.68.0.0/16, via: 1.2.3.4}]}\n")),
+              HasSubstr("no lab cluster x"));
+  EXPECT_THAT(ErrorOf(Topology("  - {name: a}\n", "  lab: {routes: [{at: a, to: there}]}\n")),
+              HasSubstr("spec.lab.routes[0].to"));
+}
+
 TEST(LabSpecTest, TellsWhereTheFileIsWrong) {
   EXPECT_THAT(ErrorOf("kind: Pod"), HasSubstr("kind: must be Topology"));
   EXPECT_THAT(ErrorOf("a: [b"), HasSubstr("topology"));
