@@ -89,11 +89,12 @@ def perform(name, mode, log):
         result["found"] = compare(run)
     except (AssertionError, Failed) as error:
         result["error"] = str(error)
-    except Exception:  # A mistake of ours; the lab must end all the same.
+    except Exception:  # A mistake of ours.
         result["error"] = traceback.format_exc()
-    if result["error"] or any(result["found"].values()):
-        run.diagnose()
-    run.down()
+    finally:  # However a run ends, interrupted too, its lab does not outlive it.
+        if result["error"] or any(result["found"].values()):
+            run.diagnose()
+        run.down()
     if lab.host_network() != host_before and not result["error"]:
         result["error"] = "the machine's own network is not what it was before the lab"
     result["seconds"] = round(time.monotonic() - run.began, 1)
