@@ -41,6 +41,9 @@
 namespace isthmus::controlplane {
 namespace {
 
+/// How long the webhooks answer once the end has begun.
+constexpr base::Duration kWebhookFarewell = std::chrono::seconds(3);
+
 using base::Status;
 
 registry::MeshRegistry::Options RegistryOptions(const Settings& settings) {
@@ -478,9 +481,14 @@ void ControlPlane::Shutdown(std::function<void()> done) {
        {impl_->secure_server.get(), impl_->grpc_server.get(), impl_->https_server.get()})
     *open += server != nullptr;
   ++*open;  // For this call itself, so that `done` comes even if nothing is open.
-  for (http::Server* server :
-       {impl_->secure_server.get(), impl_->grpc_server.get(), impl_->https_server.get()})
-    if (server != nullptr) server->Shutdown(impl_->settings.shutdown_duration, one_done);
+  const base::Duration grace = impl_->settings.shutdown_duration;
+  for (http::Server* server : {impl_->secure_server.get(), impl_->grpc_server.get()})
+    if (server != nullptr) server->Shutdown(grace, one_done);
+  // API servers call webhooks until they see that this endpoint is withdrawn.
+  if (impl_->https_server != nullptr)
+    impl_->drain = base::Timer::After(
+        impl_->loop, std::min<base::Duration>(kWebhookFarewell, grace),
+        [this, grace, one_done] { impl_->https_server->Shutdown(grace, one_done); });
   impl_->loop.Post(one_done);
 }
 
