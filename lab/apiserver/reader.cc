@@ -32,11 +32,10 @@ Outcome<Continue> DecodeContinue(const std::string& token) {
   return out;
 }
 
-ApiError BadVersion(const std::string& text) {
-  return kubeapi::BadRequest(
-      fmt::format("invalid resource version: resourceVersion: Invalid value: \"{}\": "
-                  "strconv.ParseUint: parsing \"{}\": invalid syntax",
-                  text, text));
+std::string BadVersion(const std::string& text) {
+  return fmt::format(
+      "resourceVersion: Invalid value: \"{}\": strconv.ParseUint: parsing \"{}\": invalid syntax",
+      text, text);
 }
 
 /// A list is always of the present state, which every version that may be asked for allows.
@@ -50,7 +49,8 @@ std::optional<ApiError> CheckVersion(const Request& request) {
           "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
           "resourceVersionMatch"}});
   const auto parsed = base::ParseInt(version.empty() ? "0" : version);
-  if (!parsed.ok() || *parsed < 0) return BadVersion(version);
+  if (!parsed.ok() || *parsed < 0)
+    return kubeapi::BadRequest("invalid resource version: " + BadVersion(version));
   return std::nullopt;
 }
 
@@ -164,7 +164,8 @@ Response Reader::StartWatch(const Request& request, const RequestInfo& info, con
   start.mark_end = initial && request.Flag("allowWatchBookmarks");
   if (!start.present) {
     auto parsed = base::ParseInt(from.empty() ? "0" : from);
-    if (!parsed.ok() || *parsed < 0) return ErrorResponse(BadVersion(from));
+    if (!parsed.ok() || *parsed < 0)
+      return ErrorResponse({.code = 500, .message = BadVersion(from)});
     start.version = *parsed == 0 ? engine_.store.version() : *parsed;
   }
   Response response;

@@ -289,15 +289,16 @@ void HttpWebhooks::Call(const HookPtr& hook, const Admission& admission, Answer 
   request.body = kubeapi::ToJson({{"kind", "AdmissionReview"},
                                   {"apiVersion", "admission.k8s.io/" + hook->review_version},
                                   {"request", std::move(ask)}});
+  const std::string asked = origin + request.target;
   client->Fetch(
       std::move(request), std::chrono::seconds(hook->timeout_seconds),
-      [url = url, uid, answer, client](base::Result<http::Response> response) {
-        if (!response.ok()) return answer(response.status().In(fmt::format("Post \"{}\"", url)));
+      [asked, uid, answer, client](base::Result<http::Response> response) {
+        if (!response.ok()) return answer(response.status().In(fmt::format("Post \"{}\"", asked)));
         if (response->status != 200)
           return answer(Error(Code::kUnavailable,
                               "an error on the server (\"unknown\") has prevented the request from "
                               "succeeding (it answered {} to Post \"{}\")",
-                              response->status, url));
+                              response->status, asked));
         auto review = kubeapi::ParseJson(response->body);
         const Json* said = review.ok() ? Find(*review, {"response"}) : nullptr;
         if (!said || !said->is_object())

@@ -172,6 +172,7 @@ def even(value, place=""):
         value = re.sub(r"^(unable to parse requirement: |found '|invalid selector: |field selector |Unable to find |\"spec.nonsense).*", "<selector>", value, flags=re.S)
         value = re.sub(r"^requested .* without impersonating a user.*", "<impersonation>", value)
         value = re.sub(r"(failed to call webhook: )(couldn't get version/kind|expected webhook response).*", r"\1<no review>", value)
+        value = re.sub(r"(connecting to https://127.0.0.1:1|dial tcp 127.0.0.1:1: connect): ", "", value)
         value = re.sub(r" \(it answered \d+ to Post .*\)$", "", value)
         value = re.sub(r"(the patch of webhook .*|error in remove for path: .*)", "<patch>", value)
         if "Object 'Kind' is missing" in value:
