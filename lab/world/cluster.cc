@@ -100,7 +100,7 @@ base::Status Cluster::RefreshNodes() {
     for (const auto& process : processes_) {
       if (process->spec().name != spec_.name + "/" + node.name) continue;
       process->Stop();
-      process->Start();
+      RETURN_IF_ERROR(process->Start(), "node " + node.name);
     }
   }
   return {};
