@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -10,6 +11,7 @@
 #include "agent/xds_message.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/strings.h"
 #include "pki/digest.h"
 #include "rpc/protobuf_wire.h"
 #include "rpc/server.h"
@@ -28,7 +30,24 @@ std::string InlineBytes(std::string_view bytes) {
   return source;
 }
 
+constexpr std::string_view kCertificateFile = "file-cert:";
+constexpr std::string_view kRootFile = "file-root:";
+/// Where the operating systems keep the roots that they believe.
+constexpr const char* kSystemRoots[] = {
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem"};
+
 bool IsOurs(std::string_view name) { return name == "default" || name == "ROOTCA"; }
+bool IsOfFiles(std::string_view name) {
+  return name.starts_with(kCertificateFile) || name.starts_with(kRootFile);
+}
+
+std::string FileSource(std::string_view file) {
+  std::string source;
+  rpc::PutBytes(source, 1, file);
+  return source;
+}
 
 /// One stream of Envoy's. The call's callbacks own it.
 class SdsStream : public std::enable_shared_from_this<SdsStream> {
@@ -73,6 +92,10 @@ class SdsStream : public std::enable_shared_from_this<SdsStream> {
         base::FormatTime(secret == nullptr ? base::Time() : secret->received) + "/" +
         fmt::to_string(++pushes_);
     for (const std::string& name : names) {
+      if (IsOfFiles(name)) {
+        AddFileSecret(name, version, resources, absent);
+        continue;
+      }
       if (!IsOurs(name)) {
         absent.push_back(name);
         continue;
@@ -90,6 +113,20 @@ class SdsStream : public std::enable_shared_from_this<SdsStream> {
     if (resources.empty() && (absent.empty() || form_ != XdsForm::kDelta)) return;
     call_->Send({base::Slice(
         MakeXdsResponse(form_, kSecretType, pki::RandomUuid(), version, resources, absent))});
+  }
+
+  void AddFileSecret(const std::string& name, const std::string& version,
+                     std::vector<std::string>& resources, std::vector<std::string>& absent) {
+    const std::string secret = MakeFileSecret(name);
+    if (secret.empty()) {
+      LOG_WARN("sds", "secret {}: there is no such file in the proxy's container", name);
+      absent.push_back(name);
+      return;
+    }
+    if (const auto sent = sent_.find(name); sent != sent_.end() && sent->second == secret) return;
+    sent_[name] = secret;
+    const std::string any = MakeAny(kSecretType, secret);
+    resources.push_back(form_ == XdsForm::kDelta ? MakeResource(name, version, any) : any);
   }
 
   XdsForm form_;
@@ -123,6 +160,32 @@ std::string MakeSecret(std::string_view name, const WorkloadSecret& secret,
   } else {
     return {};
   }
+  return message;
+}
+
+std::string MakeFileSecret(std::string_view name) {
+  std::string message;
+  std::string content;
+  rpc::PutBytes(message, 1, name);
+  std::string_view files = name;
+  if (base::ConsumePrefix(files, kCertificateFile)) {
+    const auto [certificate, key] = base::Cut(files, "~");
+    if (!base::Exists(std::string(certificate)) || !base::Exists(std::string(key))) return "";
+    rpc::PutBytes(content, 1, FileSource(certificate));
+    rpc::PutBytes(content, 2, FileSource(key));
+    rpc::PutBytes(message, 2, content);
+    return message;
+  }
+  if (!base::ConsumePrefix(files, kRootFile)) return "";
+  std::string file(files);
+  if (file == "system") {
+    const auto found = std::find_if(std::begin(kSystemRoots), std::end(kSystemRoots),
+                                    [](const char* path) { return base::Exists(path); });
+    file = found == std::end(kSystemRoots) ? "" : *found;
+  }
+  if (file.empty() || !base::Exists(file)) return "";
+  rpc::PutBytes(content, 1, FileSource(file));
+  rpc::PutBytes(message, 4, content);
   return message;
 }
 

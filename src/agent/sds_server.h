@@ -10,7 +10,8 @@
 namespace isthmus::agent {
 
 /// Serves Envoy its own certificate (`default`) and trust (`ROOTCA`) on a unix socket, in both
-/// forms of xDS. A secret that is not there yet is answered when it comes. Other names are told as
+/// forms of xDS. A secret that is not there yet is answered when it comes. Secrets that are files
+/// of the proxy's container are served by name (see MakeFileSecret). Other names are told as
 /// absent: they come from the control plane. Lives on its loop; the source outlives it.
 class SdsServer {
  public:
@@ -34,5 +35,10 @@ base::Result<std::unique_ptr<http::Server>> ServeOnSocket(base::Loop& loop, cons
 /// The serialised Secret of that name, or "" when it is none of the workload's.
 std::string MakeSecret(std::string_view name, const WorkloadSecret& secret,
                        const std::string& crl_file);
+
+/// The same for "file-cert:CERTIFICATE~KEY" and "file-root:FILE", as rules name files; the file
+/// "system" stands for the operating system's roots. Envoy reads the files, and reads them again
+/// when they change. "" when a file is not there.
+std::string MakeFileSecret(std::string_view name);
 
 }  // namespace isthmus::agent

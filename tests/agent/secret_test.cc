@@ -5,6 +5,7 @@
 #include "agent/sds_server.h"
 #include "agent/workload_secret.h"
 #include "agent/xds_message.h"
+#include "base/files.h"
 #include "rpc/protobuf_wire.h"
 #include "tests/agent/network_fixture.h"
 
@@ -184,6 +185,24 @@ TEST_F(SdsTest, DeltaTellsUnknownNamesAsAbsent) {
   call.Send("\xff\xff");
   ASSERT_TRUE(Until([&] { return call.closed.has_value(); }));
   EXPECT_EQ(call.closed->code(), base::Code::kInvalidArgument);
+}
+
+TEST_F(SdsTest, FilesOfTheContainerAreServedByName) {
+  StartSource();
+  StartServer();
+  const std::string root = folder + "/root.pem";
+  ASSERT_TRUE(base::WriteFile(root, ca.root.chain_pem()).ok());
+  TestCall call(loop, socket, "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets");
+  call.Send(MakeXdsRequest(XdsForm::kDelta, kSecretType, "", "", "",
+                           {"file-root:" + root, "file-cert:/nowhere/a.pem~/nowhere/b.pem"}));
+  ASSERT_TRUE(Until([&] { return !call.received.empty(); }));
+  const XdsResponse response = Read(XdsForm::kDelta, call.received[0]);
+  ASSERT_EQ(response.resources.size(), 1u);
+  EXPECT_EQ(response.resources[0].name, "file-root:" + root);
+  EXPECT_THAT(response.removed, ::testing::ElementsAre("file-cert:/nowhere/a.pem~/nowhere/b.pem"));
+  EXPECT_THAT(MakeFileSecret("file-cert:" + root + "~" + root), HasSubstr(root));
+  EXPECT_EQ(MakeFileSecret("file-root:/nowhere"), "");
+  EXPECT_EQ(MakeFileSecret("kubernetes://x"), "");
 }
 
 TEST_F(SdsTest, ASocketOfAnEarlierRunIsReplaced) {
