@@ -11,6 +11,7 @@ set(envoy_roots
   envoy/config/listener/v3/listener.proto
   envoy/config/route/v3/route.proto
   envoy/extensions/access_loggers/file/v3/file.proto
+  envoy/extensions/access_loggers/filters/cel/v3/cel.proto
   envoy/extensions/access_loggers/stream/v3/stream.proto
   envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster.proto
   envoy/extensions/filters/common/fault/v3/fault.proto
@@ -21,6 +22,9 @@ set(envoy_roots
   envoy/extensions/filters/http/grpc_stats/v3/config.proto
   envoy/extensions/filters/http/grpc_web/v3/grpc_web.proto
   envoy/extensions/filters/http/jwt_authn/v3/config.proto
+  envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit.proto
+  envoy/extensions/filters/http/lua/v3/lua.proto
+  envoy/extensions/filters/http/ratelimit/v3/rate_limit.proto
   envoy/extensions/filters/http/rbac/v3/rbac.proto
   envoy/extensions/filters/http/router/v3/router.proto
   envoy/extensions/filters/http/set_filter_state/v3/set_filter_state.proto
@@ -43,6 +47,8 @@ set(envoy_roots
   envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.proto
   envoy/extensions/transport_sockets/tls/v3/tls.proto
   envoy/extensions/upstreams/http/v3/http_protocol_options.proto
+  udpa/type/v1/typed_struct.proto
+  xds/type/v3/typed_struct.proto
 )
 # Taken when the pinned protos have them.
 set(envoy_optional_roots

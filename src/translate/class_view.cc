@@ -3,10 +3,12 @@
 #include <functional>
 
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
+#include "istio/security/v1/request_authentication.pb.h"
 #include "translate/name_table.h"
 #include "translate/names.h"
 #include "translate/pack.h"
 #include "translate/secrets.h"
+#include "translate/tracing.h"
 
 namespace isthmus::translate {
 namespace {
@@ -59,19 +61,32 @@ void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSe
 
 std::shared_ptr<const World> ClassView::Localise(std::shared_ptr<const World> world) {
   sidecar_ = world->sidecars->Find(proxy_.sidecar);
-  if (sidecar_ == nullptr || !sidecar_->allow_any.has_value() ||
-      *sidecar_->allow_any == world->mesh->allow_any) {
-    return world;
+  patches_ = world->patches->Find(proxy_.patches);
+  TelemetryIndex::Place place;
+  if (const auto tracer = world->telemetry->TracerFor(proxy_.telemetry, false)) {
+    place.tracer_cluster = TracerCluster(*world->snapshot, sidecar_.get(), proxy_.ns, *tracer);
+    place.service_name = proxy_.traced_as;
   }
-  if (mesh_before_ != world->mesh) {
-    auto mesh = std::make_shared<MeshSettings>(*world->mesh);
-    mesh->allow_any = *sidecar_->allow_any;
-    own_mesh_ = std::move(mesh);
-    mesh_before_ = world->mesh;
+  std::shared_ptr<const MeshSettings> mesh =
+      world->telemetry->SettingsFor(proxy_.telemetry, false, place);
+  if (sidecar_ != nullptr && sidecar_->allow_any.has_value() &&
+      *sidecar_->allow_any != mesh->allow_any) {
+    if (mesh_before_ != mesh) {
+      auto own = std::make_shared<MeshSettings>(*mesh);
+      own->allow_any = *sidecar_->allow_any;
+      own_mesh_ = std::move(own);
+      mesh_before_ = mesh;
+    }
+    mesh = own_mesh_;
   }
+  if (mesh == world->mesh) return world;
   auto own = std::make_shared<World>(*world);
-  own->mesh = own_mesh_;
+  own->mesh = std::move(mesh);
   return own;
+}
+
+PatchSide ClassView::Side() const {
+  return proxy_.router() ? PatchSide::kGateway : PatchSide::kOutbound;
 }
 
 ClassInputs ClassView::Inputs(Kept* kept) {
@@ -81,8 +96,9 @@ ClassInputs ClassView::Inputs(Kept* kept) {
 void ClassView::BuildListeners() {
   Kept kept;
   const ClassInputs inputs = Inputs(&kept);
-  ReplaceSet(proxy_.router() ? BuildGatewayListeners(inputs, gateway_ports_)
-                             : BuildSidecarListeners(inputs),
+  Resources listeners = proxy_.router() ? BuildGatewayListeners(inputs, gateway_ports_)
+                                        : BuildSidecarListeners(inputs);
+  ReplaceSet(PatchListeners(patches_, Side(), std::move(listeners), workshop_, &kept),
              &sets_.listeners);
   kept_listeners_ = std::move(kept);
 }
@@ -90,9 +106,9 @@ void ClassView::BuildListeners() {
 void ClassView::BuildRoutes() {
   Kept kept;
   const ClassInputs inputs = Inputs(&kept);
-  ReplaceSet(
-      proxy_.router() ? BuildGatewayRoutes(inputs, gateway_ports_) : BuildSidecarRoutes(inputs),
-      &sets_.routes);
+  Resources routes =
+      proxy_.router() ? BuildGatewayRoutes(inputs, gateway_ports_) : BuildSidecarRoutes(inputs);
+  ReplaceSet(PatchRoutes(patches_, Side(), std::move(routes), workshop_, &kept), &sets_.routes);
   kept_routes_ = std::move(kept);
 }
 
@@ -129,6 +145,7 @@ ClassView::Dirty ClassView::WhatIsDirty(const World& before,
     return Everything();
   if (changes.everything || before.mesh != now.mesh || before.services != now.services)
     return Everything();
+  if (before.patches->Find(proxy_.patches) != patches_) return Everything();
   if (proxy_.router() &&
       before.snapshot->configs.gateways.get() != now.snapshot->configs.gateways.get()) {
     return Everything();
@@ -141,6 +158,7 @@ ClassView::Dirty ClassView::WhatIsDirty(const World& before,
   if (before.routes != now.routes) dirty.listeners = dirty.routes = true;
   if (before.authentication != now.authentication) dirty.clusters = dirty.endpoints = true;
   if (proxy_.router() && before.authorization != now.authorization) dirty.listeners = true;
+  if (proxy_.router() && before.tokens != now.tokens) dirty.listeners = dirty.clusters = true;
   if (before.gateways != now.gateways) dirty.endpoints = true;
   if (before.unresolved_gateways != now.unresolved_gateways) dirty.clusters = true;
   if (before.snapshot->credentials != now.snapshot->credentials) dirty.secrets = true;
@@ -223,7 +241,18 @@ void ClassView::BuildClusters() {
   workshop_->interned.Intern(&constant);
   resources.insert(resources.end(), constant.begin(), constant.end());
   resources.insert(resources.end(), sni_resources.begin(), sni_resources.end());
-  ReplaceSet(std::move(resources), &sets_.clusters);
+  if (proxy_.router()) {
+    Resources keys =
+        BuildTokenChecks(*world_->mesh, *world_->snapshot,
+                         world_->tokens->For(proxy_.ns, proxy_.labels), proxy_.ipv4, true)
+            .clusters;
+    workshop_->interned.Intern(&keys);
+    resources.insert(resources.end(), keys.begin(), keys.end());
+  }
+  Kept kept;
+  ReplaceSet(PatchClusters(patches_, Side(), std::move(resources), workshop_, &kept),
+             &sets_.clusters);
+  kept_clusters_ = std::move(kept);
 }
 
 std::shared_ptr<const Resources> ClassView::EndpointsOf(const Part& part) {

@@ -11,6 +11,7 @@
 #include "model/view.h"
 #include "translate/class_inputs.h"
 #include "translate/clusters.h"
+#include "translate/envoy_patching.h"
 #include "translate/gateway_plan.h"
 #include "translate/world.h"
 
@@ -87,6 +88,7 @@ class ClassView final : private Destinations {
   void BuildRoutes();
   void BuildSecretSet();
   void BuildNames();
+  PatchSide Side() const;
   ServicePtr FindService(const std::string& host) const override;
   std::shared_ptr<const MergedRule> FindRule(const std::string& host) const override;
   void ReplaceSet(Resources resources, Set* set);
@@ -105,6 +107,8 @@ class ClassView final : private Destinations {
   mutable std::unordered_map<std::string, std::shared_ptr<const MergedRule>> rules_;
   std::vector<GatewayPort> gateway_ports_;  ///< Routers only.
   Sets sets_;
+  EnvoyPatchesPtr patches_;  ///< Null: none.
+  Kept kept_clusters_;
   Kept kept_listeners_;
   Kept kept_routes_;
 };

@@ -47,6 +47,8 @@ std::vector<std::shared_ptr<const model::Resource>> BuildConstantClusters(const 
 struct InboundPort {
   int target = 0;
   std::vector<std::pair<std::shared_ptr<const model::Service>, model::Port>> services;
+  std::string
+      endpoint;  ///< Where a Sidecar says that the application is; empty: as mesh settings say.
 };
 /// The inbound clusters of a workload and InboundPassthroughCluster.
 std::vector<std::shared_ptr<const model::Resource>> BuildInboundClusters(

@@ -1,3 +1,4 @@
+#include "base/strings.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "translate/clusters.h"
@@ -50,6 +51,25 @@ ResourcePtr Finish(const Cluster& cluster) {
   return MakeResource(cluster.name(), kClusterType, cluster);
 }
 
+/// "address:port" or "unix:///path", as a Sidecar says it.
+void WriteEndpoint(const std::string& endpoint, Cluster* cluster) {
+  cluster->set_type(Cluster::STATIC);
+  auto* assignment = cluster->mutable_load_assignment();
+  assignment->set_cluster_name(cluster->name());
+  auto* address =
+      assignment->add_endpoints()->add_lb_endpoints()->mutable_endpoint()->mutable_address();
+  if (endpoint.starts_with("unix://")) {
+    address->mutable_pipe()->set_path(endpoint.substr(7));
+    return;
+  }
+  const size_t colon = endpoint.rfind(':');
+  std::string host = endpoint.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const auto port = base::ParseInt(endpoint.substr(colon + 1));
+  address->mutable_socket_address()->set_address(host);
+  address->mutable_socket_address()->set_port_value(port.ok() ? static_cast<uint32_t>(*port) : 0);
+}
+
 }  // namespace
 
 std::vector<ResourcePtr> BuildConstantClusters(const MeshSettings& mesh, bool router) {
@@ -76,7 +96,9 @@ std::vector<ResourcePtr> BuildInboundClusters(const MeshSettings& mesh, bool ipv
     cluster.set_alt_stat_name(cluster.name() + ";");
     WriteLimits(mesh, &cluster);
     cluster.mutable_common_lb_config();
-    if (mesh.inbound_localhost) {
+    if (!port.endpoint.empty()) {
+      WriteEndpoint(port.endpoint, &cluster);
+    } else if (mesh.inbound_localhost) {
       cluster.set_type(Cluster::STATIC);
       auto* assignment = cluster.mutable_load_assignment();
       assignment->set_cluster_name(cluster.name());

@@ -196,6 +196,30 @@ void Reweigh(std::vector<LocalityGroup>* groups) {
   }
 }
 
+/// The same where the groups' weights are shares that a rule gives out: a gateway takes along its
+/// part of the shares of the groups in which it is not kept.
+void JoinShares(std::vector<LocalityGroup>* groups) {
+  std::map<std::tuple<std::string, uint16_t>, int> groups_of;
+  bool several = false;
+  for (const LocalityGroup& group : *groups) {
+    for (const LbEndpoint& endpoint : group.endpoints) {
+      if (endpoint.gateway == nullptr) continue;
+      several |= ++groups_of[{endpoint.gateway->address, endpoint.gateway->port}] > 1;
+    }
+  }
+  if (!several) return;
+  constexpr uint64_t kParts =
+      10000;  // Of one per cent; what rounding loses is less than any share.
+  for (LocalityGroup& group : *groups) {
+    uint64_t total = 0;
+    for (const LbEndpoint& endpoint : group.endpoints) total += endpoint.weight;
+    for (LbEndpoint& endpoint : group.endpoints)
+      endpoint.weight = std::max<uint64_t>(group.weight * kParts * endpoint.weight / total, 1);
+  }
+  JoinGateways(groups);
+  Reweigh(groups);
+}
+
 std::string CanonicalName(const model::Endpoint& endpoint) {
   for (const char* key : {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"}) {
     auto found = endpoint.labels->find(key);
@@ -271,6 +295,7 @@ void FillLoadAssignment(const EndpointInputs& inputs, const model::Port& port,
     Reweigh(&groups);
   } else {
     ApplyLocality(setting, inputs.proxy, &groups);
+    JoinShares(&groups);
   }
   for (const LocalityGroup& group : groups) {
     auto* out = assignment->add_endpoints();

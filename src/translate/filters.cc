@@ -24,16 +24,17 @@ void WriteTcpProxy(const MeshSettings& mesh, const TcpTarget& target, listener::
     }
   }
   if (target.hash_source_ip) proxy.add_hash_policy()->mutable_source_ip();
-  if (!mesh.access_log_file.empty()) WriteAccessLog(mesh, proxy.add_access_log());
+  WriteAccessLogs(mesh, proxy.mutable_access_log());
   filter->set_name("envoy.filters.network.tcp_proxy");
   Pack(proxy, filter->mutable_typed_config());
 }
 
 void WriteListenerLog(const MeshSettings& mesh, listener::Listener* out) {
-  if (mesh.access_log_file.empty()) return;
-  auto* log = out->add_access_log();
-  log->mutable_filter()->mutable_response_flag_filter()->add_flags("NR");
-  WriteAccessLog(mesh, log);
+  WriteAccessLogs(mesh, out->mutable_access_log());
+  for (auto& log : *out->mutable_access_log()) {
+    log.mutable_filter()->Clear();
+    log.mutable_filter()->mutable_response_flag_filter()->add_flags("NR");
+  }
 }
 
 void AddTlsInspector(listener::Listener* out) {

@@ -5,6 +5,8 @@
 #include "istio/networking/v1/destination_rule.pb.h"
 #include "istio/networking/v1/gateway.pb.h"
 #include "istio/security/v1/authorization_policy.pb.h"
+#include "istio/security/v1/request_authentication.pb.h"
+#include "translate/external_authorization.h"
 #include "translate/filters.h"
 #include "translate/gateway_plan.h"
 #include "translate/names.h"
@@ -70,8 +72,13 @@ std::shared_ptr<const Chains> SniChains(const ClassInputs& in, const ServicePtr&
 class PortBuilder {
  public:
   PortBuilder(const ClassInputs& in, const GatewayPort& port,
-              const WorkloadAuthorization& authorization)
-      : in_(in), mesh_(*in.world.mesh), port_(port), authorization_(authorization) {
+              const WorkloadAuthorization& authorization,
+              const std::vector<std::string>& first_filters)
+      : in_(in),
+        mesh_(*in.world.mesh),
+        port_(port),
+        authorization_(authorization),
+        first_filters_(first_filters) {
     const std::string bind = port.bind.empty() ? in.proxy.wildcard() : port.bind;
     name_ = bind + "_" + std::to_string(port.port);
     head_.set_name(name_);
@@ -122,7 +129,9 @@ class PortBuilder {
     manager.stat_prefix = "outbound_" + name_ + ";";
     manager.route_name = route_name;
     manager.http10 = in_.proxy.http10;
-    manager.authorization = HttpAuthorization(mesh_, authorization_);
+    manager.authorization = first_filters_;
+    for (std::string& filter : HttpAuthorization(mesh_, authorization_))
+      manager.authorization.push_back(std::move(filter));
     return manager;
   }
 
@@ -230,6 +239,7 @@ class PortBuilder {
   const MeshSettings& mesh_;
   const GatewayPort& port_;
   const WorkloadAuthorization& authorization_;
+  const std::vector<std::string>& first_filters_;
   std::string name_;
   Listener head_;
   std::string chains_;
@@ -242,10 +252,15 @@ class PortBuilder {
 
 Resources BuildGatewayListeners(const ClassInputs& in, const std::vector<GatewayPort>& ports) {
   Resources result;
-  const WorkloadAuthorization authorization =
-      in.world.authorization->For(in.proxy.ns, in.proxy.labels);
+  WorkloadAuthorization authorization = in.world.authorization->For(in.proxy.ns, in.proxy.labels);
+  std::vector<std::string> first_filters =
+      ExternalAuthorization(*in.world.mesh, *in.world.snapshot, &authorization);
+  TokenChecks tokens =
+      BuildTokenChecks(*in.world.mesh, *in.world.snapshot,
+                       in.world.tokens->For(in.proxy.ns, in.proxy.labels), in.proxy.ipv4, true);
+  if (!tokens.filter.empty()) first_filters.push_back(std::move(tokens.filter));
   for (const GatewayPort& port : ports) {
-    if (auto listener = PortBuilder(in, port, authorization).Build())
+    if (auto listener = PortBuilder(in, port, authorization, first_filters).Build())
       result.push_back(std::move(listener));
   }
   return result;

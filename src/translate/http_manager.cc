@@ -11,6 +11,7 @@
 #include "translate/filters.h"
 #include "translate/pack.h"
 #include "translate/tls.h"
+#include "translate/tracing.h"
 
 namespace isthmus::translate {
 namespace {
@@ -101,7 +102,9 @@ void WriteHttpManager(const MeshSettings& mesh, const HttpManager& options,
   envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig request_id;
   request_id.mutable_use_request_id_for_trace_sampling()->set_value(true);
   Pack(request_id, manager.mutable_request_id_extension()->mutable_typed_config());
-  if (!mesh.access_log_file.empty()) WriteAccessLog(mesh, manager.add_access_log());
+  WriteAccessLogs(mesh, manager.mutable_access_log());
+  if (mesh.tracer.has_value())
+    WriteTracing(*mesh.tracer, options.side == HttpSide::kGateway, &manager);
   filter->set_name("envoy.filters.network.http_connection_manager");
   Pack(manager, filter->mutable_typed_config());
 }

@@ -74,7 +74,10 @@ class InboundListener {
       : in_(in),
         mesh_(in.mesh),
         http_authorization_(HttpAuthorization(in.mesh, in.authorization)),
-        tcp_authorization_(TcpAuthorization(in.mesh, in.authorization)) {}
+        tcp_authorization_(TcpAuthorization(in.mesh, in.authorization)) {
+    http_authorization_.insert(http_authorization_.begin(), in.first_filters.begin(),
+                               in.first_filters.end());
+  }
 
   Listener Build() {
     Start();
@@ -242,7 +245,7 @@ class InboundListener {
 
   const InboundInputs& in_;
   const MeshSettings& mesh_;
-  const std::vector<std::string> http_authorization_;
+  std::vector<std::string> http_authorization_;
   const std::vector<std::string> tcp_authorization_;
   Listener listener_;
   std::set<int> no_tls_;

@@ -20,6 +20,8 @@ struct InboundInputs {
   bool ipv6 = false;
   bool http10 = false;
   bool tproxy = false;
+  /// Serialised HttpFilters that come before those of `authorization`.
+  std::vector<std::string> first_filters;
 };
 
 /// virtualInbound: chains for every declared target port, and for all others.

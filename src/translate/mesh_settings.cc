@@ -1,6 +1,7 @@
 #include "translate/mesh_settings.h"
 
 #include "istio/mesh/v1alpha1/config.pb.h"
+#include "translate/access_log.h"
 
 namespace isthmus::translate {
 namespace {
@@ -63,9 +64,7 @@ std::shared_ptr<const MeshSettings> ReadMeshSettings(const model::Snapshot& snap
   ReadPaths(config, mesh.get());
   mesh->trusted_proxies =
       static_cast<int>(config.default_config().gateway_topology().num_trusted_proxies());
-  mesh->access_log_file = config.access_log_file();
-  mesh->access_log_format = config.access_log_format();
-  mesh->access_log_json = config.access_log_encoding() == MeshConfig::JSON;
+  mesh->access_logs = DefaultAccessLogs(config);
   if (config.has_locality_lb_setting()) {
     mesh->locality = &config.locality_lb_setting();
     const auto& setting = config.locality_lb_setting();

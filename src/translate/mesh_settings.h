@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,40 @@ class LocalityLoadBalancerSetting;
 }  // namespace istio::networking::v1
 
 namespace isthmus::translate {
+
+/// One access log of a proxy. A value.
+struct AccessLog {
+  std::string file;
+  std::string format;  ///< A line, or a JSON object; empty: the usual fields.
+  bool json = false;
+  bool omit_empty = false;
+  std::string filter;  ///< A CEL expression; empty: everything is logged.
+  bool operator==(const AccessLog&) const = default;
+};
+
+/// Where a proxy reports spans of requests, and of how many. A value.
+struct Tracer {
+  enum class Kind { kZipkin, kOpenTelemetry };
+  struct Tag {
+    enum class Source { kLiteral, kEnvironment, kHeader };
+    std::string name;
+    Source source = Source::kLiteral;
+    std::string value;  ///< Or the name of the variable or header.
+    std::string fallback;
+    bool operator==(const Tag&) const = default;
+  };
+  Kind kind = Kind::kZipkin;
+  std::string service;  ///< "host" or "namespace/host"
+  int port = 0;
+  std::string path;
+  bool short_ids = false;
+  double sampling = 1;  ///< Per cent.
+  int max_path_length = 0;
+  std::vector<Tag> tags;     ///< By name.
+  std::string cluster;       ///< By which the collector is reached.
+  std::string service_name;  ///< As which the workload reports.
+  bool operator==(const Tracer&) const = default;
+};
 
 /// The mesh-wide settings that translation reads, with defaults filled in. A value; pointers point
 /// into `source`.
@@ -36,10 +71,9 @@ struct MeshSettings {
   bool normalize_path = true;
   bool merge_slashes = false;
   bool unescape_slashes = false;
-  int trusted_proxies = 0;  ///< gatewayTopology.numTrustedProxies
-  std::string access_log_file;
-  std::string access_log_format;
-  bool access_log_json = false;
+  int trusted_proxies = 0;             ///< gatewayTopology.numTrustedProxies
+  std::vector<AccessLog> access_logs;  ///< On this side of connections; none: nothing is logged.
+  std::optional<Tracer> tracer;        ///< On this side of connections.
   bool locality_enabled = true;
   const istio::networking::v1::LocalityLoadBalancerSetting* locality = nullptr;
   const istio::networking::v1::HTTPRetry* default_retry = nullptr;

@@ -25,7 +25,10 @@ struct ProxyClass {
   bool unprivileged = false;
   bool http10 = false;
   model::Proxy::Interception interception = model::Proxy::Interception::kRedirect;
-  std::string sidecar;  ///< "namespace/name" of the Sidecar object that holds; empty: none.
+  std::string sidecar;    ///< "namespace/name" of the Sidecar object that holds; empty: none.
+  std::string telemetry;  ///< Which Telemetry objects hold; see TelemetryIndex.
+  std::string traced_as;  ///< Where spans name the workload.
+  std::string patches;    ///< Which patches of EnvoyFilters hold; see EnvoyFilterIndex.
   model::Labels
       labels;  ///< Routers: all. Sidecars: those that selectors of outbound configuration name.
   model::Locality locality;  ///< Where some service is balanced by locality.

@@ -8,6 +8,20 @@ namespace isthmus::translate {
 
 namespace v1 = istio::networking::v1;
 
+namespace {
+
+/// Where the application is; empty for the port that the caller dialled, at the workload's own
+/// address.
+std::string IngressEndpoint(const std::string& text, int port) {
+  if (text.starts_with("0.0.0.0:") || text.starts_with("[::]:")) {
+    const std::string number = text.substr(text.rfind(':') + 1);
+    return number == std::to_string(port) ? "" : "127.0.0.1:" + number;
+  }
+  return text;
+}
+
+}  // namespace
+
 bool SidecarScope::Admits(const std::string& proxy_ns, const std::string& ns,
                           const std::string& host) const {
   if (egress.empty()) return true;
@@ -33,6 +47,23 @@ SidecarIndex::SidecarIndex(const model::Configs& configs, std::string root_names
           scope->egress.push_back({host.substr(0, slash), host.substr(slash + 1)});
         }
       }
+    }
+    for (const v1::IstioIngressListener& listener : object->spec.ingress()) {
+      SidecarScope::Ingress ingress;
+      ingress.port = static_cast<int>(listener.port().number());
+      ingress.protocol =
+          model::ProtocolFromName(listener.port().protocol()).value_or(model::Protocol::kAuto);
+      ingress.endpoint = IngressEndpoint(listener.default_endpoint(), ingress.port);
+      auto service = std::make_shared<model::Service>();
+      service->name = listener.port().name();
+      service->ns = object->meta.ns;
+      service->hostname = object->meta.name + "." + object->meta.ns;
+      model::Port port;
+      port.name = listener.port().name();
+      port.number = port.target = ingress.port;
+      service->ports.push_back(port);
+      ingress.service = std::move(service);
+      scope->ingress.push_back(std::move(ingress));
     }
     if (object->spec.has_outbound_traffic_policy()) {
       scope->allow_any =

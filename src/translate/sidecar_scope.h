@@ -17,7 +17,16 @@ struct SidecarScope {
     std::string ns;  ///< "." the proxy's own, "*" any, "~" none.
     std::string host;
   };
-  std::vector<Egress> egress;     ///< Empty: everything.
+  std::vector<Egress> egress;  ///< Empty: everything.
+  /// A port on which the workload is served, instead of those that services have.
+  struct Ingress {
+    int port = 0;
+    model::Protocol protocol = model::Protocol::kAuto;
+    std::string endpoint;  ///< "address:port" or "unix:///path"; empty: the port itself.
+    /// Stands in where no service has the port.
+    std::shared_ptr<const model::Service> service;
+  };
+  std::vector<Ingress> ingress;   ///< Empty: the services' ports.
   std::optional<bool> allow_any;  ///< Instead of the mesh's outbound traffic policy.
 
   /// Whether a host of namespace `ns` is seen by proxies of `proxy_ns`.

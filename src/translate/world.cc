@@ -2,7 +2,10 @@
 
 #include "istio/networking/v1/destination_rule.pb.h"
 #include "istio/security/v1/authorization_policy.pb.h"
+#include "istio/security/v1/request_authentication.pb.h"
+#include "istio/telemetry/v1/telemetry.pb.h"
 #include "translate/names.h"
+#include "translate/tracing.h"
 
 namespace isthmus::translate {
 namespace {
@@ -60,6 +63,21 @@ std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> s
                        snapshot->configs.authorization_policies.get()
           ? previous->authorization
           : std::make_shared<const AuthorizationIndex>(snapshot->configs, snapshot->root_namespace);
+  world->tokens = same_mesh && old->configs.request_authentications.get() ==
+                                   snapshot->configs.request_authentications.get()
+                      ? previous->tokens
+                      : std::make_shared<const RequestAuthenticationIndex>(
+                            snapshot->configs, snapshot->root_namespace);
+  world->telemetry =
+      same_mesh && old->configs.telemetries.get() == snapshot->configs.telemetries.get()
+          ? previous->telemetry
+          : std::make_shared<const TelemetryIndex>(snapshot->configs, world->mesh);
+  world->patches =
+      same_mesh && old->configs.envoy_filters.get() == snapshot->configs.envoy_filters.get()
+          ? previous->patches
+          : std::make_shared<const EnvoyFilterIndex>(
+                snapshot->configs, snapshot->root_namespace,
+                previous == nullptr ? nullptr : previous->patches.get());
   world->sidecars =
       same_mesh && old->configs.sidecars.get() == snapshot->configs.sidecars.get()
           ? previous->sidecars
@@ -84,7 +102,8 @@ std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> s
 bool SameShape(const World& a, const World& b) {
   return a.mesh == b.mesh && a.services == b.services && a.rules == b.rules &&
          a.routes == b.routes && a.authentication == b.authentication &&
-         a.authorization == b.authorization && a.sidecars == b.sidecars;
+         a.authorization == b.authorization && a.sidecars == b.sidecars && a.tokens == b.tokens &&
+         a.telemetry == b.telemetry && a.patches == b.patches;
 }
 
 std::shared_ptr<const model::Workload> WorkloadOf(const World& world, const model::Proxy& proxy) {
@@ -137,6 +156,12 @@ ProxyClass ClassOf(const World& world, const model::Proxy& proxy, const model::W
   if (world.services->node_local() || world.services->traffic_distribution()) {
     result.node = workload != nullptr && !workload->node.empty() ? workload->node : proxy.node_name;
   }
+  result.telemetry = world.telemetry->NameFor(proxy.ns, labels);
+  if (const auto tracer = world.telemetry->TracerFor(result.telemetry, false);
+      tracer.has_value() && tracer->kind == Tracer::Kind::kOpenTelemetry) {
+    result.traced_as = TracedAs(labels, workload == nullptr ? proxy.pod : workload->name, proxy.ns);
+  }
+  result.patches = world.patches->NameFor(proxy, labels);
   if (result.router()) {
     result.labels = labels;
     return result;

@@ -7,11 +7,14 @@
 #include "model/snapshot.h"
 #include "translate/authorization.h"
 #include "translate/destination_rules.h"
+#include "translate/envoy_filters.h"
 #include "translate/mesh_settings.h"
 #include "translate/peer_authentication.h"
 #include "translate/proxy_class.h"
+#include "translate/request_authentication.h"
 #include "translate/service_index.h"
 #include "translate/sidecar_scope.h"
+#include "translate/telemetry.h"
 #include "translate/virtual_services.h"
 
 namespace isthmus::translate {
@@ -26,7 +29,10 @@ struct World {
   std::shared_ptr<const VirtualServiceIndex> routes;
   std::shared_ptr<const PeerAuthenticationIndex> authentication;
   std::shared_ptr<const AuthorizationIndex> authorization;
+  std::shared_ptr<const RequestAuthenticationIndex> tokens;
   std::shared_ptr<const SidecarIndex> sidecars;
+  std::shared_ptr<const TelemetryIndex> telemetry;
+  std::shared_ptr<const EnvoyFilterIndex> patches;
   std::shared_ptr<const model::GatewayIndex> gateways;             ///< Never null.
   std::shared_ptr<const model::GatewayIndex> unresolved_gateways;  ///< Never null.
 

@@ -11,12 +11,15 @@
 
 #include "istio/mesh/v1alpha1/config.pb.h"
 #include "istio/networking/v1/destination_rule.pb.h"
+#include "istio/networking/v1/envoy_filter.pb.h"
 #include "istio/networking/v1/gateway.pb.h"
 #include "istio/networking/v1/service_entry.pb.h"
 #include "istio/networking/v1/sidecar.pb.h"
 #include "istio/networking/v1/virtual_service.pb.h"
 #include "istio/security/v1/authorization_policy.pb.h"
 #include "istio/security/v1/peer_authentication.pb.h"
+#include "istio/security/v1/request_authentication.pb.h"
+#include "istio/telemetry/v1/telemetry.pb.h"
 
 namespace isthmus::translate {
 namespace {
@@ -65,7 +68,7 @@ class Mutator {
 
  private:
   void Change(model::Snapshot* next) {
-    switch (Pick(12)) {
+    switch (Pick(15)) {
       case 0:
         return Toggle(full_->configs.virtual_services, &next->configs.virtual_services);
       case 1:
@@ -78,6 +81,13 @@ class Mutator {
         return Toggle(full_->configs.authorization_policies, &next->configs.authorization_policies);
       case 5:
         return Toggle(full_->configs.sidecars, &next->configs.sidecars);
+      case 12:
+        return Toggle(full_->configs.request_authentications,
+                      &next->configs.request_authentications);
+      case 13:
+        return Toggle(full_->configs.telemetries, &next->configs.telemetries);
+      case 14:
+        return Toggle(full_->configs.envoy_filters, &next->configs.envoy_filters);
       case 6:
         return ToggleService(next);
       case 7:
@@ -223,7 +233,8 @@ TEST_P(IncrementalTest, AnySequenceOfChangesEqualsAFreshBuild) {
 INSTANTIATE_TEST_SUITE_P(Worlds, IncrementalTest,
                          testing::Combine(testing::Values("two-networks", "routing", "mtls",
                                                           "ingress", "egress", "authorization",
-                                                          "sidecar-scope", "locality"),
+                                                          "sidecar-scope", "locality", "tokens",
+                                                          "telemetry", "envoy-filter"),
                                           testing::Values(1u, 2u, 3u)),
                          [](const auto& info) {
                            std::string name = std::get<0>(info.param) + "_" +

@@ -9,12 +9,15 @@
 
 #include "istio/mesh/v1alpha1/config.pb.h"
 #include "istio/networking/v1/destination_rule.pb.h"
+#include "istio/networking/v1/envoy_filter.pb.h"
 #include "istio/networking/v1/gateway.pb.h"
 #include "istio/networking/v1/service_entry.pb.h"
 #include "istio/networking/v1/sidecar.pb.h"
 #include "istio/networking/v1/virtual_service.pb.h"
 #include "istio/security/v1/authorization_policy.pb.h"
 #include "istio/security/v1/peer_authentication.pb.h"
+#include "istio/security/v1/request_authentication.pb.h"
+#include "istio/telemetry/v1/telemetry.pb.h"
 
 namespace isthmus::translate {
 namespace {
@@ -68,6 +71,9 @@ void AddObject(const Json& object, model::Configs* configs) {
   if (kind == "Sidecar") return AddConfig(object, &configs->sidecars);
   if (kind == "PeerAuthentication") return AddConfig(object, &configs->peer_authentications);
   if (kind == "AuthorizationPolicy") return AddConfig(object, &configs->authorization_policies);
+  if (kind == "RequestAuthentication") return AddConfig(object, &configs->request_authentications);
+  if (kind == "Telemetry") return AddConfig(object, &configs->telemetries);
+  if (kind == "EnvoyFilter") return AddConfig(object, &configs->envoy_filters);
   Fail("unknown kind " + kind);
 }
 
@@ -221,6 +227,7 @@ model::Proxy ReadProxy(const Json& object) {
   proxy.labels = ReadLabels(object, "labels");
   proxy.locality = model::Locality::Parse(Text(object, "locality"));
   proxy.service_account = Text(object, "account", "default");
+  proxy.version = Text(object, "version");
   proxy.node_name = Text(object, "node");
   for (const std::string& network : object.value("view", std::vector<std::string>())) {
     proxy.network_view.insert(model::NetworkId(network));
@@ -285,6 +292,9 @@ TestWorld ParseWorld(const std::string& yaml) {
   Empty(&configs.sidecars);
   Empty(&configs.peer_authentications);
   Empty(&configs.authorization_policies);
+  Empty(&configs.request_authentications);
+  Empty(&configs.telemetries);
+  Empty(&configs.envoy_filters);
   auto services = std::make_shared<model::Snapshot::ServiceMap>();
   auto endpoints = std::make_shared<model::Snapshot::EndpointMap>();
   int order = 0;
@@ -361,6 +371,10 @@ model::ChangeSet Difference(const model::Snapshot& before, const model::Snapshot
               after.configs.peer_authentications, &changes);
   DiffConfigs("AuthorizationPolicy", before.configs.authorization_policies,
               after.configs.authorization_policies, &changes);
+  DiffConfigs("RequestAuthentication", before.configs.request_authentications,
+              after.configs.request_authentications, &changes);
+  DiffConfigs("Telemetry", before.configs.telemetries, after.configs.telemetries, &changes);
+  DiffConfigs("EnvoyFilter", before.configs.envoy_filters, after.configs.envoy_filters, &changes);
   if (before.credentials != after.credentials) {
     for (const auto& [key, value] : *before.credentials) changes.credentials.insert(key);
     for (const auto& [key, value] : *after.credentials) changes.credentials.insert(key);
