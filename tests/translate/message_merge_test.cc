@@ -63,7 +63,7 @@ TEST(MergeMessageTest, AnAnyOfTheSameTypeIsMergedAnotherReplaced) {
 TEST(ReadMessageTest, TypesThatAreNotBuiltInAreWrapped) {
   const std::string wrapped =
       R"({"name":"x","typedConfig":{"@type":"type.googleapis.com/xds.type.v3.TypedStruct",)"
-      R"("value":{"deep":{"a":1}},"typeUrl":"type.googleapis.com/some.filter.v3.Config"}})";
+      R"("typeUrl":"type.googleapis.com/some.filter.v3.Config","value":{"deep":{"a":1}}}})";
   EXPECT_EQ(
       Json(Read<HttpFilter>(
           R"({"name":"x","typed_config":{"@type":"type.googleapis.com/some.filter.v3.Config","deep":{"a":1}}})")),
