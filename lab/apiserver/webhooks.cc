@@ -215,7 +215,8 @@ base::Result<std::pair<std::string, std::string>> HttpWebhooks::Target(const Hoo
             number = kubeapi::IntAt(port, {"port"});
           }
       }
-  // A service without Endpoints may have slices made by hand; its address leads to them.
+  // A service without Endpoints may have slices made by hand, or of pods that end; its address
+  // leads to them.
   if (const std::string cluster_ip = StringAt(*service, {"spec", "clusterIP"});
       !number && !cluster_ip.empty() && cluster_ip != "None") {
     address = cluster_ip;

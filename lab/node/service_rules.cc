@@ -30,9 +30,18 @@ std::string ProtocolOf(const Json& port) {
   return protocol == "UDP" ? "udp" : protocol == "SCTP" ? "sctp" : "tcp";
 }
 
-// Ready endpoints of one port of a service. A slice's port belongs to the service's port of the
-// same name.
-void AddEndpoints(const Json& slice, ServicePort& port) {
+// Endpoints of one port of a service that are taken: ready ones, or those that end and still serve.
+// A slice's port belongs to the service's port of the same name.
+enum class Taken { kReady, kServingToTheEnd };
+
+bool Takes(const Json& endpoint, Taken taken) {
+  const bool ready = kubeapi::BoolAt(endpoint, {"conditions", "ready"}, true);
+  if (taken == Taken::kReady) return ready;
+  return kubeapi::BoolAt(endpoint, {"conditions", "serving"}, ready) &&
+         kubeapi::BoolAt(endpoint, {"conditions", "terminating"});
+}
+
+void AddEndpoints(const Json& slice, Taken taken, ServicePort& port) {
   const Json* ports = kubeapi::Find(slice, {"ports"});
   const Json* endpoints = kubeapi::Find(slice, {"endpoints"});
   if (ports == nullptr || !ports->is_array() || endpoints == nullptr || !endpoints->is_array())
@@ -43,7 +52,7 @@ void AddEndpoints(const Json& slice, ServicePort& port) {
       continue;
     const auto number = static_cast<uint16_t>(kubeapi::IntAt(candidate, {"port"}));
     for (const Json& endpoint : *endpoints) {
-      if (!kubeapi::BoolAt(endpoint, {"conditions", "ready"}, true)) continue;
+      if (!Takes(endpoint, taken)) continue;
       const Json* addresses = kubeapi::Find(endpoint, {"addresses"});
       if (addresses == nullptr || !addresses->is_array() || addresses->empty() ||
           !(*addresses)[0].is_string())
@@ -180,7 +189,10 @@ std::vector<ServiceEntry> ReadServices(const std::map<std::string, Json>& servic
       out.protocol = ProtocolOf(port);
       out.port = static_cast<uint16_t>(kubeapi::IntAt(port, {"port"}));
       out.node_port = static_cast<uint16_t>(kubeapi::IntAt(port, {"nodePort"}));
-      for (const Json* slice : slices_of[key]) AddEndpoints(*slice, out);
+      // As kube-proxy does: where nothing is ready, what is about to end is better than nothing.
+      for (const Json* slice : slices_of[key]) AddEndpoints(*slice, Taken::kReady, out);
+      if (out.endpoints.empty())
+        for (const Json* slice : slices_of[key]) AddEndpoints(*slice, Taken::kServingToTheEnd, out);
       std::sort(out.endpoints.begin(), out.endpoints.end());
       entry.ports.push_back(std::move(out));
     }

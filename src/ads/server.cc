@@ -90,6 +90,7 @@ class Session final : public Sink, public std::enable_shared_from_this<Session> 
   Connection Describe() const { return {id(), call_->peer().address, connected_, &stream_}; }
   const Stream& stream() const { return stream_; }
   uint64_t number() const { return number_; }
+  bool IsProxy() const { return stream_.started() && stream_.node().is_proxy; }
 
  private:
   void OnMessage(std::string_view bytes) {
@@ -235,6 +236,18 @@ void Server::Changed() {
 
 void Server::CloseAll(const base::Status& why) {
   for (const auto& session : impl_->sessions) session->End(why);
+}
+
+void Server::CloseProxies(const std::function<bool(const model::Proxy&)>& which,
+                          const base::Status& why) {
+  for (const auto& session : impl_->sessions)
+    if (session->IsProxy() && which(session->stream().node().proxy)) session->End(why);
+}
+
+bool Server::HasProxy(const std::function<bool(const model::Proxy&)>& which) const {
+  return std::ranges::any_of(impl_->sessions, [&](const auto& session) {
+    return session->IsProxy() && which(session->stream().node().proxy);
+  });
 }
 
 std::vector<Connection> Server::connections() const {

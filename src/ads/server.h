@@ -56,6 +56,10 @@ class Server {
   void Changed();
   /// Ends every stream, so that clients go elsewhere.
   void CloseAll(const base::Status& why);
+  /// Ends the streams of some proxies.
+  void CloseProxies(const std::function<bool(const model::Proxy&)>& which, const base::Status& why);
+  /// Whether such a proxy is connected.
+  bool HasProxy(const std::function<bool(const model::Proxy&)>& which) const;
 
   std::vector<Connection> connections() const;
   size_t connection_count() const;

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 
+#include "base/duration.h"
 #include "cli/command.h"
 #include "cli/table.h"
 #include "kubeapi/meta.h"
@@ -190,6 +192,32 @@ Result<std::string> ProxyStatusTable(const std::vector<IstiodAnswer>& answers,
   return table.Text();
 }
 
+namespace {
+
+/// "synced", or how old what the control plane serves of a cluster is.
+std::string FreshnessOf(const Json& cluster) {
+  const std::string sync = StringAt(cluster, {"syncStatus"});
+  const bool stored = kubeapi::BoolAt(cluster, {"fromStore"});
+  if (!kubeapi::BoolAt(cluster, {"stale"}) || (sync != "synced" && !stored)) return sync;
+  const std::string age =
+      base::FormatDuration(std::chrono::seconds(kubeapi::IntAt(cluster, {"staleSeconds"})));
+  return stored ? fmt::format("stored {} ago", age) : fmt::format("stale for {}", age);
+}
+
+/// Why clusters are not read, for people.
+void WarnOfClusters(Session& session, const std::vector<IstiodAnswer>& answers) {
+  for (const IstiodAnswer& answer : answers) {
+    const auto list = ParseList(answer);
+    if (!list.ok()) continue;
+    for (const Json& cluster : *list)
+      if (const std::string error = StringAt(cluster, {"error"}); !error.empty())
+        session.Err(fmt::format("warn: {}: cluster {}: {}\n", answer.pod, StringAt(cluster, {"id"}),
+                                error));
+  }
+}
+
+}  // namespace
+
 Result<std::string> RemoteClustersTable(const std::vector<IstiodAnswer>& answers) {
   Table table(5);
   table.Add({"NAME", "SECRET", "STATUS", "ISTIOD"});
@@ -197,8 +225,8 @@ Result<std::string> RemoteClustersTable(const std::vector<IstiodAnswer>& answers
     ASSIGN_OR_RETURN(const Json list, ParseList(answer), "remote clusters");
     std::vector<std::vector<std::string>> rows;
     for (const Json& cluster : list)
-      rows.push_back({StringAt(cluster, {"secretName"}), StringAt(cluster, {"id"}),
-                      StringAt(cluster, {"syncStatus"})});
+      rows.push_back(
+          {StringAt(cluster, {"secretName"}), StringAt(cluster, {"id"}), FreshnessOf(cluster)});
     // The local cluster has no secret and so comes first.
     std::sort(rows.begin(), rows.end());
     for (const auto& row : rows) table.Add({row[1], row[0], row[2], answer.pod});
@@ -245,6 +273,7 @@ void AddStatusCommands(Commands& commands, CLI::App* group) {
     const auto table = RemoteClustersTable(*answers);
     if (!table.ok()) return session.Fail(table.status());
     session.Out(*table);
+    WarnOfClusters(session, *answers);
     return 0;
   });
 }

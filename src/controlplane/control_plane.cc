@@ -19,11 +19,13 @@
 #include "ca/root_publisher.h"
 #include "ca/serving_certificate.h"
 #include "ca/token_authenticator.h"
+#include "controlplane/adoption.h"
 #include "controlplane/debug_pages.h"
 #include "controlplane/identifier.h"
 #include "controlplane/injector_source.h"
 #include "controlplane/led_clusters.h"
 #include "controlplane/metrics.h"
+#include "controlplane/standby.h"
 #include "controlplane/validation_gate.h"
 #include "controlplane/views.h"
 #include "controlplane/web.h"
@@ -102,6 +104,9 @@ struct ControlPlane::Impl {
 
   base::Status Start();
   void StartKubernetes();
+  void StartFailover();
+  void InjectionSources(const std::string& cluster,
+                        const std::function<void(const WebhookServer::Sources&)>& then);
   void StartAuthentication();
   void StartIssuer();
   std::shared_ptr<const pki::TrustBundle> ClientRoots() const;
@@ -141,6 +146,8 @@ struct ControlPlane::Impl {
   ads::Server xds;
   ads::Debug debug;
   std::unique_ptr<registry::MeshRegistry> registry;
+  std::unique_ptr<Adoption> adoption;
+  std::unique_ptr<Standby> standby;
   std::unique_ptr<DebugPages> debug_pages;
 
   std::unique_ptr<InjectorSource> injector;
@@ -202,13 +209,52 @@ void ControlPlane::Impl::StartKubernetes() {
   injector = std::make_unique<InjectorSource>(loop, *client, settings.inject_folder, settings.ns,
                                               settings.revision);
   webhooks = std::make_unique<WebhookServer>(
-      [this] { return injector->config(); },
-      [this] {
-        const auto& snapshot = registry->snapshot();
-        return snapshot == nullptr ? nullptr : snapshot->mesh;
-      },
+      [this](const std::string& cluster, const auto& then) { InjectionSources(cluster, then); },
       settings.native_sidecars == "true", settings.inject_enabled, settings.validation_enabled);
+  StartFailover();
   AddMetrics(metrics, xds, translator, webhooks->injection_stats(), webhooks->validation_stats());
+}
+
+// Other clusters' control planes may be away: we stand in for them, and say where we are found.
+void ControlPlane::Impl::StartFailover() {
+  StandbyOptions options;
+  options.enabled = settings.failover;
+  options.cluster = settings.cluster_id;
+  options.ns = settings.ns;
+  options.root_config_map = settings.root_config_map;
+  options.roots = [this] { return authority.roots_pem(); };
+  standby = std::make_unique<Standby>(loop, *registry, std::move(options));
+  if (!settings.failover) return;
+  AdoptionOptions adopted;
+  adopted.registry = RegistryOptions(settings);
+  adopted.revision = settings.revision;
+  adopted.root_config_map = settings.root_config_map;
+  const auto of = [](const model::ClusterId& cluster) {
+    return [cluster](const model::Proxy& proxy) { return proxy.cluster == cluster; };
+  };
+  adoption = std::make_unique<Adoption>(
+      loop, clock, *registry, authority, std::move(adopted),
+      Adoption::Events{
+          [this] { xds.Changed(); },
+          [this, of](const model::ClusterId& cluster, const Status& why) {
+            xds.CloseProxies(of(cluster), why);
+          },
+          [this, of](const model::ClusterId& cluster) { return xds.HasProxy(of(cluster)); }});
+  views.SetAdoption(adoption.get());
+}
+
+void ControlPlane::Impl::InjectionSources(
+    const std::string& cluster, const std::function<void(const WebhookServer::Sources&)>& then) {
+  const model::ClusterId id(cluster);
+  if (adoption != nullptr && !cluster.empty() && adoption->Concerns(id)) {
+    adoption->WhenLoaded(id, [then](Adoption::World* world) {
+      then(world == nullptr ? WebhookServer::Sources()
+                            : WebhookServer::Sources{world->injector, world->mesh});
+    });
+    return;
+  }
+  const auto& snapshot = registry->snapshot();
+  then({injector->config(), snapshot == nullptr ? nullptr : snapshot->mesh});
 }
 
 // The trust domain is known from the mesh configuration, so this waits for the first snapshot.
@@ -383,6 +429,8 @@ void ControlPlane::Impl::OnSnapshot(std::shared_ptr<const model::Snapshot> snaps
                                     const model::ChangeSet& changes) {
   translator.Update(std::move(snapshot), changes);
   world_read = true;
+  standby->Changed();
+  if (adoption != nullptr) adoption->Check();
   if (serving_now) return xds.Changed();
   MaybeServe();
 }
@@ -415,9 +463,12 @@ http::TlsServerOptions ControlPlane::Impl::Tls(
 }
 
 Status ControlPlane::Impl::OpenServing() {
-  const auto serve = [](rpc::Router& router) {
-    return [&router](std::shared_ptr<http::ServerStream> stream) {
+  const auto serve = [this](rpc::Router& router) {
+    return [this, &router](std::shared_ptr<http::ServerStream> stream) {
       if (rpc::Router::IsGrpc(stream->head())) return router.Serve(std::move(stream));
+      // API servers of other networks come through a gateway that leads here.
+      if (&router == &secure_router && settings.failover && webhooks->Serves(stream->head()))
+        return webhooks->Serve(stream);
       stream->Respond(415, "text/plain; charset=utf-8", "only gRPC is served here\n");
     };
   };

@@ -6,9 +6,9 @@ namespace isthmus::controlplane {
 
 InjectorSource::InjectorSource(base::Loop& loop, kubeclient::Client& client,
                                const std::string& folder, const std::string& ns,
-                               const std::string& revision)
-    : folder_(folder) {
-  if (base::Exists(folder_ + "/config") && base::Exists(folder_ + "/values")) {
+                               const std::string& revision, std::function<void()> changed)
+    : folder_(folder), changed_(std::move(changed)) {
+  if (!folder_.empty() && base::Exists(folder_ + "/config") && base::Exists(folder_ + "/values")) {
     files_ = std::make_unique<base::FileWatcher>(
         loop, std::vector<std::string>{folder_ + "/config", folder_ + "/values"},
         [this] { ReadFiles(); });
@@ -46,6 +46,7 @@ void InjectorSource::Take(const std::string& config, const std::string& values,
     return;
   }
   config_ = std::make_shared<const inject::InjectorConfig>(std::move(*parsed));
+  if (changed_) changed_();
 }
 
 }  // namespace isthmus::controlplane

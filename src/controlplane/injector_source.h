@@ -17,7 +17,8 @@ namespace isthmus::controlplane {
 class InjectorSource {
  public:
   InjectorSource(base::Loop& loop, kubeclient::Client& client, const std::string& folder,
-                 const std::string& ns, const std::string& revision);
+                 const std::string& ns, const std::string& revision,
+                 std::function<void()> changed = nullptr);
   InjectorSource(const InjectorSource&) = delete;
   InjectorSource& operator=(const InjectorSource&) = delete;
 
@@ -29,6 +30,7 @@ class InjectorSource {
   void Take(const std::string& config, const std::string& values, const std::string& where);
 
   const std::string folder_;
+  const std::function<void()> changed_;
   std::shared_ptr<const inject::InjectorConfig> config_;
   std::unique_ptr<base::FileWatcher> files_;
   std::unique_ptr<kubeclient::Informer> informer_;

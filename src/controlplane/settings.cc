@@ -192,6 +192,7 @@ Status ReadEnvironment(const Environment& environment, Settings& s) {
       {"ENABLE_DEBUG_ENDPOINT_AUTH", &s.debug_auth},
       {"ISTIO_MULTIROOT_MESH", &s.multi_root},
       {"EXTERNAL_ISTIOD", &s.leads_remotes},
+      {"ISTHMUS_FAILOVER", &s.failover},
   };
   const std::pair<const char*, std::chrono::seconds*> ages[] = {
       {"DEFAULT_WORKLOAD_CERT_TTL", &s.default_cert_ttl},

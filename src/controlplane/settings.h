@@ -53,6 +53,7 @@ struct Settings {
   std::string external_ca;               ///< EXTERNAL_CA; "ISTIOD_RA_KUBERNETES_API" or empty.
   std::string k8s_signer;                ///< K8S_SIGNER
   std::string cert_signer_domain;        ///< CERT_SIGNER_DOMAIN
+  bool failover = true;                  ///< ISTHMUS_FAILOVER: stand in for other control planes.
   bool multi_root = false;               ///< ISTIO_MULTIROOT_MESH
   bool leads_remotes = false;            ///< EXTERNAL_ISTIOD: cares for remotes that name us.
   std::string native_sidecars = "auto";  ///< ENABLE_NATIVE_SIDECARS

@@ -11,11 +11,8 @@ bool IsPath(const std::string& path, std::string_view root) {
 
 }  // namespace
 
-WebhookServer::WebhookServer(std::function<const inject::InjectorConfig*()> injector,
-                             std::function<MeshPtr()> mesh, bool native_sidecars, bool inject,
-                             bool validate)
-    : injector_(std::move(injector)),
-      mesh_(std::move(mesh)),
+WebhookServer::WebhookServer(SourcesOf sources, bool native_sidecars, bool inject, bool validate)
+    : sources_(std::move(sources)),
       native_sidecars_(native_sidecars),
       inject_(inject),
       validate_(validate) {}
@@ -31,21 +28,28 @@ void WebhookServer::Serve(const std::shared_ptr<http::ServerStream>& stream) {
   if (!Serves(stream->head()))
     return stream->Respond(404, "text/plain; charset=utf-8", "404 page not found\n");
   stream->ReadBody(inject::kMaxReviewBytes, [this, stream](std::string body) {
-    inject::HttpAnswer answer = Answer(stream->head(), body);
+    if (!IsPath(stream->head().path(), "/validate")) return Inject(stream, std::move(body));
+    const std::string type(stream->head().headers.Get("content-type").value_or(""));
+    inject::HttpAnswer answer = inject::AnswerValidation(type, body, validation_);
     stream->Respond(answer.status, answer.content_type, std::move(answer.body));
   });
 }
 
-inject::HttpAnswer WebhookServer::Answer(const http::RequestHead& head, const std::string& body) {
-  const std::string type(head.headers.Get("content-type").value_or(""));
-  if (IsPath(head.path(), "/validate")) return inject::AnswerValidation(type, body, validation_);
-  const inject::InjectorConfig* config = injector_();
-  const MeshPtr mesh = mesh_();
-  if (config == nullptr || mesh == nullptr)
-    return {503, "text/plain; charset=utf-8",
-            "the injector has no configuration yet: ConfigMap istio-sidecar-injector is missing\n"};
-  return inject::AnswerInjection(head.target, type, body, *config,
-                                 inject::MeshSettings::From(*mesh), native_sidecars_, injection_);
+void WebhookServer::Inject(const std::shared_ptr<http::ServerStream>& stream, std::string body) {
+  const http::RequestHead& head = stream->head();
+  const std::string cluster = inject::Params::FromPath(head.target).cluster;
+  sources_(cluster, [this, stream, body = std::move(body)](const Sources& sources) {
+    if (sources.injector == nullptr || sources.mesh == nullptr)
+      return stream->Respond(503, "text/plain; charset=utf-8",
+                             "the injector has no configuration yet: ConfigMap "
+                             "istio-sidecar-injector is missing\n");
+    const http::RequestHead& head = stream->head();
+    const std::string type(head.headers.Get("content-type").value_or(""));
+    inject::HttpAnswer answer = inject::AnswerInjection(head.target, type, body, *sources.injector,
+                                                        inject::MeshSettings::From(*sources.mesh),
+                                                        native_sidecars_, injection_);
+    stream->Respond(answer.status, answer.content_type, std::move(answer.body));
+  });
 }
 
 }  // namespace isthmus::controlplane

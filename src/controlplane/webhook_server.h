@@ -13,9 +13,16 @@ namespace isthmus::controlplane {
 class WebhookServer {
  public:
   using MeshPtr = std::shared_ptr<const istio::mesh::v1alpha1::MeshConfig>;
-  /// Both functions are asked at each request; null means not known yet.
-  WebhookServer(std::function<const inject::InjectorConfig*()> injector,
-                std::function<MeshPtr()> mesh, bool native_sidecars, bool inject, bool validate);
+  /// What injection needs; null for what is not known (yet).
+  struct Sources {
+    const inject::InjectorConfig* injector = nullptr;
+    MeshPtr mesh;
+  };
+  /// Tells the sources for pods of a cluster ("" when the request names none); they are valid
+  /// inside the call.
+  using SourcesOf =
+      std::function<void(const std::string& cluster, const std::function<void(const Sources&)>&)>;
+  WebhookServer(SourcesOf sources, bool native_sidecars, bool inject, bool validate);
 
   bool Serves(const http::RequestHead& head) const;
   void Serve(const std::shared_ptr<http::ServerStream>& stream);
@@ -23,10 +30,9 @@ class WebhookServer {
   const inject::ValidationStats& validation_stats() const { return validation_; }
 
  private:
-  inject::HttpAnswer Answer(const http::RequestHead& head, const std::string& body);
+  void Inject(const std::shared_ptr<http::ServerStream>& stream, std::string body);
 
-  const std::function<const inject::InjectorConfig*()> injector_;
-  const std::function<MeshPtr()> mesh_;
+  const SourcesOf sources_;
   const bool native_sidecars_;
   const bool inject_;
   const bool validate_;

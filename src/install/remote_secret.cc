@@ -43,7 +43,9 @@ Status EnsureAccount(ClusterAccess& cluster, const RemoteSecretOptions& options,
   std::vector<Json> objects = ReaderAccess(options.ns, "", false);
   if (objects[0]["metadata"]["name"] != account) {
     objects[0]["metadata"]["name"] = account;
-    for (Json& subject : objects[2]["subjects"]) subject["name"] = account;
+    for (Json& object : objects)
+      if (object.contains("subjects"))
+        for (Json& subject : object["subjects"]) subject["name"] = account;
   }
   return cluster.ApplyAll(objects, options.ns);
 }

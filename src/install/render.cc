@@ -143,7 +143,9 @@ std::vector<Json> ReaderAccess(const std::string& ns, const std::string& revisio
   bare.revision = revision;
   const std::string account = "istio-reader-service-account";
   const std::string role = "istio-reader-clusterrole" + Suffix(bare) + "-" + ns;
+  const std::string standby = "istio-reader-standby" + Suffix(bare);
   Json rules = RbacRules("reader");
+  for (const Json& rule : RbacRules("readerStandby")) rules.push_back(rule);
   if (of_remote)
     for (const Json& rule : RbacRules("readerOfRemote")) rules.push_back(rule);
   constexpr std::string_view kRbac = "rbac.authorization.k8s.io/v1";
@@ -151,7 +153,9 @@ std::vector<Json> ReaderAccess(const std::string& ns, const std::string& revisio
       NewObject(bare, "v1", "ServiceAccount", account, true),
       Role(NewObject(bare, kRbac, "ClusterRole", role, false), std::move(rules)),
       Binding(NewObject(bare, kRbac, "ClusterRoleBinding", role, false), "ClusterRole", role,
-              account, ns)};
+              account, ns),
+      Role(NewObject(bare, kRbac, "Role", standby, true), RbacRules("readerStandbyLocal")),
+      Binding(NewObject(bare, kRbac, "RoleBinding", standby, true), "Role", standby, account, ns)};
   for (Json& object : objects) object["metadata"]["labels"]["app"] = "istio-reader";
   return objects;
 }

@@ -10,6 +10,8 @@ using kubeapi::Find;
 using kubeapi::IntAt;
 using kubeapi::StringAt;
 
+// What was last read of other clusters; it outlives restarts of the container.
+constexpr char kStateFolder[] = "/var/lib/isthmus/state";
 constexpr std::string_view kRbac = "rbac.authorization.k8s.io/v1";
 
 Json IstiodEnv(const Installation& installation) {
@@ -22,6 +24,7 @@ Json IstiodEnv(const Installation& installation) {
       FieldEnv("POD_NAMESPACE", "metadata.namespace"),
       FieldEnv("SERVICE_ACCOUNT", "spec.serviceAccountName"),
       Env("KUBECONFIG", "/var/run/secrets/remote/config"),
+      Env("ISTHMUS_STATE_DIR", kStateFolder),
       Env("CA_TRUSTED_NODE_ACCOUNTS", installation.ns + "/ztunnel"),
       Env("PILOT_TRACE_SAMPLING", Text(values["pilot"]["traceSampling"])),
       Env("PILOT_ENABLE_ANALYSIS",
@@ -42,6 +45,7 @@ Json IstiodVolumes() {
        {{"audience", "istio-ca"}, {"expirationSeconds", 43200}, {"path", "istio-token"}}}};
   return {
       {{"name", "local-certs"}, {"emptyDir", {{"medium", "Memory"}}}},
+      {{"name", "state"}, {"emptyDir", Json::object()}},
       {{"name", "istio-token"}, {"projected", {{"sources", {token}}}}},
       {{"name", "cacerts"}, {"secret", {{"secretName", "cacerts"}, {"optional", true}}}},
       {{"name", "istio-kubeconfig"},
@@ -60,6 +64,7 @@ Json IstiodMounts() {
   };
   return {mount("istio-token", "/var/run/secrets/tokens", true),
           mount("local-certs", "/var/run/secrets/istio-dns", false),
+          mount("state", kStateFolder, false),
           mount("cacerts", "/etc/cacerts", true),
           mount("istio-kubeconfig", "/var/run/secrets/remote", true),
           mount("istio-csr-dns-cert", "/var/run/secrets/istiod/tls", true),

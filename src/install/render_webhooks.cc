@@ -1,3 +1,4 @@
+#include "base/strings.h"
 #include "install/render_parts.h"
 
 namespace isthmus::install {
@@ -29,13 +30,28 @@ Json ClientConfig(const Installation& installation, std::string_view path, std::
   return client;
 }
 
+/// The path tells whose pods are asked about: also another control plane may be asked, while ours
+/// is away.
+std::string InjectionPath(const Installation& installation) {
+  const Json& values = installation.values;
+  std::string path = StringAt(values, {"istiodRemote", "injectionPath"});
+  if (!path.empty()) return path;
+  path = "/inject";
+  std::string cluster = StringAt(values, {"global", "multiCluster", "clusterName"});
+  if (cluster.empty()) return path;
+  path += "/cluster/" + base::ReplaceAll(cluster, "/", "--slash--");
+  std::string network = StringAt(values, {"global", "network"});
+  if (!network.empty()) path += "/net/" + base::ReplaceAll(network, "/", "--slash--");
+  return path;
+}
+
 Json InjectionEntry(const Installation& installation, std::string_view prefix, Json in_namespace,
                     Json in_object) {
   const Json& values = installation.values;
   std::string path = StringAt(values, {"istiodRemote", "injectionPath"});
   return {
       {"name", std::string(prefix) + "sidecar-injector.istio.io"},
-      {"clientConfig", ClientConfig(installation, path.empty() ? "/inject" : path,
+      {"clientConfig", ClientConfig(installation, InjectionPath(installation),
                                     StringAt(values, {"istiodRemote", "injectionURL"}),
                                     StringAt(values, {"istiodRemote", "injectionCABundle"}))},
       {"sideEffects", "None"},

@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/net.h"
+#include "istio/mesh/v1alpha1/config.pb.h"
 #include "kubeapi/json.h"
 #include "kubeapi/meta.h"
 #include "registry/stored_state.h"
@@ -16,6 +17,9 @@ namespace isthmus::registry {
 namespace {
 
 constexpr char kSyncStatus[] = "istiod_remote_cluster_sync_status";
+constexpr char kStaleSeconds[] = "isthmus_remote_cluster_stale_seconds";
+
+double Seconds(base::Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 MeshState::Options StateOptions(const MeshRegistry::Options& options) {
   return {options.cluster_id, options.domain_suffix, options.system_namespace};
@@ -77,6 +81,8 @@ MeshRegistry::MeshRegistry(base::Loop& loop, kubeclient::Client& own, const base
 
 MeshRegistry::~MeshRegistry() {
   *alive_ = false;
+  for (const auto& remote : remotes_)
+    metrics_.Remove(kStaleSeconds, {{"cluster", remote->cluster.id.text()}});
   SaveStored();
 }
 
@@ -144,6 +150,22 @@ void MeshRegistry::ApplySecret(const std::string& key, const Json* now) {
   Schedule();
 }
 
+// How old what is served of a cluster is, for alerts.
+void MeshRegistry::MeasureStaleness(const model::ClusterId& id) {
+  metrics_.AddGaugeFunction(
+      kStaleSeconds, "Seconds since the API server of a remote cluster was heard; 0 while it is.",
+      {{"cluster", id.text()}}, [this, id] {
+        const Remote* remote = FindRemote(id);
+        return remote == nullptr ? 0 : Seconds(StaleFor(*remote));
+      });
+}
+
+base::Duration MeshRegistry::StaleFor(const Remote& remote) const {
+  if (remote.from_store) return clock_.Now() - remote.stored_at;
+  const Link* link = remote.active != nullptr ? remote.active.get() : remote.next.get();
+  return link == nullptr ? base::Duration::zero() : link->watch->stale_for();
+}
+
 MeshRegistry::Remote* MeshRegistry::FindRemote(const model::ClusterId& id) const {
   for (const auto& remote : remotes_)
     if (remote->cluster.id == id) return remote.get();
@@ -155,6 +177,7 @@ void MeshRegistry::AddRemote(const RemoteCluster& cluster) {
   Remote& remote = *remotes_.back();
   remote.cluster = cluster;
   SetSync(remote, "syncing");
+  MeasureStaleness(cluster.id);
   LoadStored(remote);
   if (options_.remote_timeout.count() > 0)
     remote.timeout = base::Timer::After(loop_, options_.remote_timeout, [this, &remote] {
@@ -177,9 +200,10 @@ void MeshRegistry::RemoveRemote(const model::ClusterId& id) {
                            [&id](const auto& remote) { return remote->cluster.id == id; });
   if (held == remotes_.end()) return;
   SetSync(**held, "");
+  metrics_.Remove(kStaleSeconds, {{"cluster", id.text()}});
   remotes_.erase(held);
   mesh_.RemoveCluster(id);
-  if (!options_.state_folder.empty())
+  if (!options_.state_folder.empty() && options_.save_state)
     if (const base::Status status = base::RemoveFile(StateFile(id)); !status.ok())
       LOG_WARN("registry", "cluster {}: {}", id.text(), status.message());
 }
@@ -270,6 +294,37 @@ model::ClusterId MeshRegistry::KnownAs(const model::ClusterId& claimed) const {
   return claimed;
 }
 
+const kubeclient::RestConfig* MeshRegistry::ConnectionTo(const model::ClusterId& cluster) const {
+  const Remote* remote = FindRemote(cluster);
+  return remote == nullptr ? nullptr : &remote->cluster.config;
+}
+
+ControlPlaneOf MeshRegistry::HomeOf(const model::ClusterId& cluster) const {
+  ControlPlaneOf home;
+  const ClusterState* state = mesh_.Find(cluster);
+  const std::string suffix = "." + options_.system_namespace + ".svc";
+  std::string host = "istiod" + suffix;
+  if (cluster == options_.cluster_id) {
+    const std::string& address = snapshot()->mesh->default_config().discovery_address();
+    if (!address.empty()) host = address.substr(0, address.rfind(':'));
+  } else if (auto own = discovery_hosts_.find(cluster); own != discovery_hosts_.end()) {
+    host = own->second;
+  }
+  if (state == nullptr || !host.ends_with(suffix)) return home;
+  home.service = host.substr(0, host.size() - suffix.size());
+  home.hostname = host + "." + options_.domain_suffix;
+  const ServiceRecord* record = state->FindService(home.hostname);
+  // A Service without a selector leads to the control plane of another cluster.
+  home.present = record != nullptr && !record->service->selector.empty();
+  if (!home.present) return home;
+  const auto shard = state->BuildShard(home.hostname);
+  home.ready = shard != nullptr && std::any_of(shard->endpoints.begin(), shard->endpoints.end(),
+                                               [](const model::Endpoint& endpoint) {
+                                                 return endpoint.health == model::Health::kHealthy;
+                                               });
+  return home;
+}
+
 std::vector<ClusterStatus> MeshRegistry::Clusters() const {
   std::vector<ClusterStatus> rows;
   auto count = [this](ClusterStatus& row) {
@@ -298,10 +353,7 @@ std::vector<ClusterStatus> MeshRegistry::Clusters() const {
     row.error = remote->health().message();
     if (row.error.empty() && remote->next != nullptr && remote->active != nullptr)
       row.error = remote->next->health.message();
-    if (remote->from_store)
-      row.stale_for = clock_.Now() - remote->stored_at;
-    else if (remote->active != nullptr)
-      row.stale_for = remote->active->watch->stale_for();
+    row.stale_for = StaleFor(*remote);
     count(row);
     rows.push_back(std::move(row));
   }
@@ -342,9 +394,14 @@ void MeshRegistry::ApplyMeshConfig(const Json* now) {
 
 void MeshRegistry::ApplyRemoteMeshConfig(const model::ClusterId& cluster, const Json* now) {
   std::string trust_domain;
+  discovery_hosts_.erase(cluster);
   if (now != nullptr) {
     auto yaml = kubeapi::ParseYaml(kubeapi::StringAt(*now, {"data", "mesh"}));
-    if (yaml.ok()) trust_domain = kubeapi::StringAt(*yaml, {"trustDomain"});
+    if (yaml.ok()) {
+      trust_domain = kubeapi::StringAt(*yaml, {"trustDomain"});
+      const std::string address = kubeapi::StringAt(*yaml, {"defaultConfig", "discoveryAddress"});
+      if (!address.empty()) discovery_hosts_[cluster] = address.substr(0, address.rfind(':'));
+    }
   }
   mesh_.SetTrustDomain(cluster, trust_domain);
   Schedule();
@@ -377,7 +434,7 @@ void MeshRegistry::LoadStored(Remote& remote) {
 }
 
 void MeshRegistry::SaveStored() {
-  if (options_.state_folder.empty()) return;
+  if (options_.state_folder.empty() || !options_.save_state) return;
   for (const auto& remote : remotes_) {
     if (!remote->unsaved || remote->active == nullptr) continue;
     const base::Status made = base::MakeDirs(options_.state_folder, 0700);

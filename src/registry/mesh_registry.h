@@ -32,6 +32,15 @@ struct ClusterStatus {
   size_t pods = 0;
 };
 
+/// Whether a cluster has a control plane of its own: one that its mesh settings name and whose pods
+/// run in it. Remotes that others serve have none.
+struct ControlPlaneOf {
+  bool present = false;
+  bool ready = false;    ///< Some pod of it is.
+  std::string service;   ///< "istiod", in the system namespace.
+  std::string hostname;  ///< "istiod.istio-system.svc.cluster.local"
+};
+
 /// Watches the own cluster and, through the remote secrets found there, all others, and publishes
 /// snapshots.
 ///
@@ -50,6 +59,7 @@ class MeshRegistry {
         "istio";  ///< "istio-<revision>" for other revisions than the default.
     base::Duration remote_timeout = std::chrono::seconds(30);  ///< Zero waits for ever.
     std::string state_folder;  ///< For the last good state of remote clusters; empty keeps none.
+    bool save_state = true;    ///< False: the folder is only read.
     base::Duration save_period = std::chrono::seconds(10);
     bool resolve_gateways = true;
     base::Duration resolve_period = std::chrono::seconds(30);
@@ -81,6 +91,11 @@ class MeshRegistry {
   /// The cluster that a proxy means. A remote secret may go by another name than its cluster's
   /// proxies do (the key of one written by hand is a file's name); its kubeconfig tells both.
   model::ClusterId KnownAs(const model::ClusterId& claimed) const;
+  /// How a remote cluster is reached now; null for one that is not known.
+  const kubeclient::RestConfig* ConnectionTo(const model::ClusterId& cluster) const;
+  /// What a cluster says; null for one that is not known or has said nothing yet.
+  const ClusterState* StateOf(const model::ClusterId& cluster) const { return mesh_.Find(cluster); }
+  ControlPlaneOf HomeOf(const model::ClusterId& cluster) const;
   /// Called when a remote cluster came, changed its credentials or went.
   void OnClustersChanged(std::function<void()> callback) {
     clusters_changed_ = std::move(callback);
@@ -109,6 +124,8 @@ class MeshRegistry {
   void Flush();
   bool Settled() const;
   void CountClusters();
+  void MeasureStaleness(const model::ClusterId& id);
+  base::Duration StaleFor(const Remote& remote) const;
   void SetSync(Remote& remote, const std::string& sync);
   std::string StateFile(const model::ClusterId& cluster) const;
 
@@ -126,6 +143,8 @@ class MeshRegistry {
   std::vector<std::unique_ptr<Remote>> remotes_;  ///< In the order in which they were added.
   std::map<std::string, std::shared_ptr<void>> resolving_;
   std::string mesh_problem_;
+  /// Host of the discovery address that a remote cluster has for itself.
+  std::map<model::ClusterId, std::string> discovery_hosts_;
   std::optional<std::pair<std::string, std::string>>
       mesh_texts_;  ///< Last seen, to skip events that say nothing new.
   base::Timer save_timer_;

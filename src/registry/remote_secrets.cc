@@ -17,6 +17,7 @@ RemoteSecrets::RemoteSecrets(model::ClusterId own, std::vector<std::string> allo
 std::vector<RemoteSecrets::Change> RemoteSecrets::Apply(const std::string& key, const Json* now) {
   std::vector<Change> changes;
   std::erase_if(errors_, [&key](const auto& error) { return error.first.starts_with(key + " "); });
+  for (auto& [cluster, secrets] : waiting_) secrets.erase(key);
   std::set<std::string> present;
   const bool labelled = now != nullptr && kubeapi::LabelOf(*now, "istio/multiCluster") == "true";
   const Json* data = labelled ? kubeapi::Find(*now, {"data"}) : nullptr;
@@ -36,8 +37,11 @@ std::vector<RemoteSecrets::Change> RemoteSecrets::Apply(const std::string& key, 
       ++it;
       continue;
     }
-    changes.push_back({Change::What::kRemove, std::move(it->second)});
-    it = clusters_.erase(it);
+    const std::string cluster = it->first;
+    ++it;
+    if (PutHeir(cluster, changes)) continue;
+    auto gone = clusters_.extract(cluster);
+    changes.push_back({Change::What::kRemove, std::move(gone.mapped())});
   }
   return changes;
 }
@@ -50,8 +54,10 @@ void RemoteSecrets::ApplyKey(const std::string& secret, const std::string& clust
     return;
   }
   auto held = clusters_.find(cluster);
-  if (held != clusters_.end() && held->second.secret != secret)
+  if (held != clusters_.end() && held->second.secret != secret) {
+    waiting_[cluster][secret] = std::move(kubeconfig);
     return Refuse(secret, cluster, "is already given by secret " + held->second.secret);
+  }
   if (held != clusters_.end() && held->second.kubeconfig == kubeconfig) return;
   if (kubeconfig.empty()) return Refuse(secret, cluster, "the kubeconfig is empty");
   auto config = kubeclient::ParseKubeconfig(kubeconfig, "",
@@ -62,6 +68,31 @@ void RemoteSecrets::ApplyKey(const std::string& secret, const std::string& clust
   const auto what = held == clusters_.end() ? Change::What::kAdd : Change::What::kUpdate;
   clusters_[cluster] = remote;
   changes.push_back({what, std::move(remote)});
+}
+
+bool RemoteSecrets::PutHeir(const std::string& cluster, std::vector<Change>& changes) {
+  auto waiting = waiting_.extract(cluster);
+  if (waiting.empty()) return false;
+  bool put = false;
+  for (auto& [secret, kubeconfig] : waiting.mapped()) {
+    if (put) {
+      waiting_[cluster][secret] = std::move(kubeconfig);
+      continue;
+    }
+    auto config = kubeclient::ParseKubeconfig(kubeconfig, "",
+                                              kubeclient::KubeconfigTrust::kRemoteSecret, allowed_);
+    if (!config.ok()) {
+      Refuse(secret, cluster, config.status().message());
+      continue;
+    }
+    errors_.erase(secret + " " + cluster);
+    RemoteCluster heir{model::ClusterId(cluster), secret, std::move(kubeconfig),
+                       std::move(*config)};
+    clusters_[cluster] = heir;
+    changes.push_back({Change::What::kUpdate, std::move(heir)});
+    put = true;
+  }
+  return put;
 }
 
 void RemoteSecrets::Refuse(const std::string& secret, const std::string& cluster,

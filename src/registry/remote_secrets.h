@@ -23,7 +23,7 @@ struct RemoteCluster {
 ///
 /// Garbage is reported and changes nothing: a bad kubeconfig is refused, and one that takes the
 /// place of a good one leaves the good one in use. Of two Secrets that name one cluster the first
-/// counts. Pure; one owner.
+/// counts; when it goes the other takes its place. Pure; one owner.
 class RemoteSecrets {
  public:
   /// `own` is never remote. `allowed` as in ParseKubeconfig.
@@ -44,10 +44,14 @@ class RemoteSecrets {
   void ApplyKey(const std::string& secret, const std::string& cluster, std::string kubeconfig,
                 std::vector<Change>& changes);
   void Refuse(const std::string& secret, const std::string& cluster, std::string reason);
+  /// Puts another Secret's kubeconfig for the cluster in force; false when there is no good one.
+  bool PutHeir(const std::string& cluster, std::vector<Change>& changes);
 
   const model::ClusterId own_;
   const std::vector<std::string> allowed_;
   std::map<std::string, RemoteCluster> clusters_;  ///< By cluster name.
+  /// Kubeconfigs that wait because another Secret names the same cluster, by cluster and Secret.
+  std::map<std::string, std::map<std::string, std::string>> waiting_;
   std::map<std::string, std::string> errors_;
 };
 

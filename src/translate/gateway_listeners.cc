@@ -2,6 +2,8 @@
 #include <set>
 
 #include "envoy/config/listener/v3/listener.pb.h"
+#include "istio/mesh/v1alpha1/config.pb.h"
+#include "istio/mesh/v1alpha1/proxy.pb.h"
 #include "istio/networking/v1/destination_rule.pb.h"
 #include "istio/networking/v1/gateway.pb.h"
 #include "istio/security/v1/authorization_policy.pb.h"
@@ -25,6 +27,8 @@ using envoy::config::listener::v3::Listener;
 /// Offers of mesh clients; what offers none of them is not taken to a service of the mesh.
 constexpr const char* kMeshAlpn[] = {"istio", "istio-peer-exchange", "istio-http/1.0",
                                      "istio-http/1.1", "istio-h2"};
+
+constexpr int kDiscoveryPort = 15012;
 
 /// Chains as serialised fields of a Listener. Frozen.
 struct Chains {
@@ -66,6 +70,23 @@ std::shared_ptr<const Chains> SniChains(const ClassInputs& in, const ServicePtr&
   });
   in.kept.push_back(chains);
   return chains;
+}
+
+/// The chain through which another network reaches the control plane behind this gateway, by the
+/// name that its certificate has: agents and API servers whose own control plane is away come with
+/// that. The cluster for the service's SNI would not do: it has only endpoints with proxies.
+void AddControlPlaneChain(const ClassInputs& in, const ServicePtr& service, std::string* bytes) {
+  const MeshSettings& mesh = *in.world.mesh;
+  const std::string& address = mesh.source->default_config().discovery_address();
+  const std::string host = address.substr(0, address.rfind(':'));
+  if (host.empty() || service->ns != mesh.root_namespace ||
+      service->hostname != host + "." + mesh.domain_suffix || !service->FindPort(kDiscoveryPort))
+    return;
+  FilterChain chain;
+  chain.mutable_filter_chain_match()->add_server_names(host);
+  WriteTcpProxy(mesh, TcpTarget::To(OutboundName(kDiscoveryPort, "", service->hostname)),
+                chain.add_filters());
+  AppendField(Listener::kFilterChainsFieldNumber, Finish(&chain), bytes);
 }
 
 /// One listener of a gateway while it is put together.
@@ -232,6 +253,7 @@ class PortBuilder {
                                        });
       if (!covered || !sni_services_.insert(service->hostname).second) continue;
       chains_ += SniChains(in_, service)->bytes;
+      AddControlPlaneChain(in_, service, &chains_);
     }
   }
 

@@ -165,6 +165,20 @@ TEST_F(CommandsTest, RemoteClusters) {
             "cluster2     istio-system/s2     timeout     istiod-1\n");
 }
 
+TEST_F(CommandsTest, RemoteClustersTellHowOldTheyAre) {
+  answers_["istiod-1/discovery: pilot-discovery request GET /debug/clusterz"] =
+      R"([{"id":"c2","secretName":"n/s2","syncStatus":"synced","stale":true,"staleSeconds":95,"error":"connection refused"},
+          {"id":"c3","secretName":"n/s3","syncStatus":"timeout","stale":true,"staleSeconds":3700,"fromStore":true},
+          {"id":"c4","secretName":"n/s4","syncStatus":"syncing","stale":true,"error":"no route"}])";
+  ASSERT_EQ(kube_.Run({"remote-clusters"}), 0);
+  EXPECT_EQ(kube_.out,
+            "NAME     SECRET     STATUS                 ISTIOD\n"
+            "c2       n/s2       stale for 1m35s        istiod-1\n"
+            "c3       n/s3       stored 1h1m40s ago     istiod-1\n"
+            "c4       n/s4       syncing                istiod-1\n");
+  EXPECT_THAT(kube_.err, HasSubstr("cluster c2: connection refused"));
+}
+
 TEST_F(CommandsTest, LogLevels) {
   answers_["cart-2/istio-proxy: pilot-agent request POST logging?level=debug"] =
       "active loggers:\n  admin: debug\n";

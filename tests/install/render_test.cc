@@ -170,6 +170,24 @@ spec:
             "eastwest");
 }
 
+TEST(RenderTest, OtherControlPlanesCanStandInForAPrimary) {
+  std::vector<Json> objects = All(Resolve(R"(
+spec:
+  values:
+    global: {multiCluster: {clusterName: cluster1}, network: network1}
+)"));
+  // Whoever is asked for injection learns whose pod it is.
+  Json webhook = Object(objects, "MutatingWebhookConfiguration", "istio-sidecar-injector");
+  EXPECT_EQ(StringAt(webhook["webhooks"][0], {"clientConfig", "service", "path"}),
+            "/inject/cluster/cluster1/net/network1");
+  // Who holds the remote secret may add its address to the Service istiod, and nowhere else.
+  Json role = Object(objects, "Role", "istio-reader-standby");
+  EXPECT_EQ(role["metadata"]["namespace"], "istio-system");
+  EXPECT_EQ(role["rules"][0]["resources"], Json({"endpointslices"}));
+  Json binding = Object(objects, "RoleBinding", "istio-reader-standby");
+  EXPECT_EQ(binding["subjects"][0]["name"], "istio-reader-service-account");
+}
+
 TEST(RenderTest, RemoteProfileLeadsToThePrimary) {
   std::vector<Json> objects = All(Resolve(R"(
 spec:

@@ -97,6 +97,38 @@ void FakeApiServer::Send(Watcher& watcher, const char* type, const Json& object)
       base::Slice(kubeapi::ToJson(Json{{"type", type}, {"object", object}}) + "\n"));
 }
 
+bool FakeApiServer::HandleObject(const std::string& plural, const std::string& key,
+                                 const std::shared_ptr<http::ServerStream>& stream) {
+  const std::string method = stream->head().method;
+  if (forbidden_.contains(plural)) return false;
+  if (method == "PATCH") {
+    // Only whole objects, as server-side apply sends them for the first time.
+    stream->ReadBody(1 << 20, [this, stream](std::string body) {
+      Put(body);
+      stream->Respond(200, "application/json", body);
+    });
+    return true;
+  }
+  auto& objects = objects_[plural];
+  const auto held = objects.find(key);
+  if (held == objects.end()) {
+    stream->Respond(404, "application/json",
+                    R"({"kind":"Status","code":404,"reason":"NotFound","message":"not found"})");
+    return true;
+  }
+  const std::string text = kubeapi::ToJson(held->second);
+  if (method == "DELETE") Delete(kubeapi::KindOf(held->second), key);
+  stream->Respond(200, "application/json", text);
+  return true;
+}
+
+const Json* FakeApiServer::Find(const std::string& kind, const std::string& key) const {
+  const auto objects = objects_.find(PluralOf(kind));
+  if (objects == objects_.end()) return nullptr;
+  const auto held = objects->second.find(key);
+  return held == objects->second.end() ? nullptr : &held->second;
+}
+
 void FakeApiServer::Handle(std::shared_ptr<http::ServerStream> stream) {
   const http::RequestHead& head = stream->head();
   if (hang_) return;
@@ -108,6 +140,9 @@ void FakeApiServer::Handle(std::shared_ptr<http::ServerStream> stream) {
   if (!token_.empty() && head.headers.Get("authorization") != "Bearer " + token_)
     return refuse(401, "Unauthorized");
   std::vector<std::string> parts = base::SplitList(head.path(), '/');
+  if (const auto at = std::find(parts.begin(), parts.end(), "namespaces");
+      parts.end() - at == 4 && HandleObject(*(at + 2), *(at + 1) + "/" + *(at + 3), stream))
+    return;
   const std::string plural = parts.back();
   std::string ns;
   if (parts.size() >= 3 && parts[parts.size() - 3] == "namespaces") ns = parts[parts.size() - 2];

@@ -14,8 +14,8 @@
 
 namespace isthmus::registry {
 
-/// An API server of a few hundred bytes: lists and watches of what a test puts in. Can be stopped
-/// and started again on its port, and can forbid kinds.
+/// An API server of a few hundred bytes: lists and watches of what a test puts in and clients
+/// apply. Can be stopped and started again on its port, and can forbid kinds.
 class FakeApiServer {
  public:
   explicit FakeApiServer(base::Loop& loop);
@@ -26,6 +26,8 @@ class FakeApiServer {
   void Put(std::string_view yaml);
   void PutFile(const std::string& name);
   void Delete(const std::string& kind, const std::string& key);
+  /// What clients have applied counts too; null when there is none.
+  const kubeapi::Json* Find(const std::string& kind, const std::string& key) const;
   /// Closes the port and every connection.
   void Stop() { server_.reset(); }
   void Start();
@@ -45,6 +47,9 @@ class FakeApiServer {
     std::set<std::string> seen;
   };
   void Handle(std::shared_ptr<http::ServerStream> stream);
+  /// Requests about one object; false for what it does not know.
+  bool HandleObject(const std::string& plural, const std::string& key,
+                    const std::shared_ptr<http::ServerStream>& stream);
   void Send(Watcher& watcher, const char* type, const kubeapi::Json& object);
   static bool Matches(const kubeapi::Json& object, const std::string& ns, const std::string& labels,
                       const std::string& fields);

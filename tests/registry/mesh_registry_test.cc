@@ -153,6 +153,25 @@ TEST_F(MeshRegistryTest, GarbageChangesNothing) {
   EXPECT_EQ(registry_->Clusters().size(), 2u);
 }
 
+TEST_F(MeshRegistryTest, ASecretOfAnotherNameTakesTheOldOnesPlace) {
+  PutSecret(remote_.Kubeconfig());
+  Start();
+  ASSERT_TRUE(UntilReady());
+  PutSecret(remote_.Kubeconfig("second"), "second");
+  ASSERT_TRUE(Until([this] { return registry_->Problems().size() == 1; }));
+  bool lost = false;
+  own_.Delete("Secret", "istio-system/istio-remote-secret-cluster2");
+  ASSERT_TRUE(Until([&] {
+    lost = lost || Seen() != "cluster1 cluster2";
+    return registry_->Clusters().size() == 2 && Status(1).secret == "istio-system/second" &&
+           registry_->ConnectionTo(ClusterId("cluster2"))->token == "second";
+  }));
+  EXPECT_FALSE(lost);
+  EXPECT_TRUE(registry_->Problems().empty());
+  own_.Delete("Secret", "istio-system/second");
+  EXPECT_TRUE(UntilSeen("cluster1"));
+}
+
 TEST_F(MeshRegistryTest, OwnClusterIsNeverRemote) {
   PutSecret(remote_.Kubeconfig(), "own", "cluster1");
   Start();
@@ -209,15 +228,68 @@ TEST_F(MeshRegistryTest, EndpointsStayWhileTheServerIsAway) {
   EXPECT_EQ(Seen(), "cluster1 cluster2");
   EXPECT_EQ(Status(1).sync, "synced");
   EXPECT_FALSE(Status(1).error.empty());
+  const auto measured_fresh = [this] {
+    return metrics_.Text().find("isthmus_remote_cluster_stale_seconds{cluster=\"cluster2\"} 0\n") !=
+           std::string::npos;
+  };
+  EXPECT_FALSE(measured_fresh());
   // Only a complete list withdraws what went meanwhile.
   remote_.Delete("EndpointSlice", "sample/helloworld-x");
   remote_.Start();
   ASSERT_TRUE(Until([this] { return !Status(1).stale; }));
+  EXPECT_TRUE(measured_fresh());
   remote_.Put(
       "apiVersion: v1\nkind: Service\nmetadata: {name: fresh, namespace: sample}\nspec: "
       "{clusterIP: 10.69.9.9}\n");
   ASSERT_TRUE(
       Until([this] { return snapshot_->services->contains("fresh.sample.svc.cluster.local"); }));
+}
+
+TEST_F(MeshRegistryTest, ExpiredCredentialsMakeStaleAndNewOnesHeal) {
+  PutSecret(remote_.Kubeconfig("old"));
+  Start();
+  ASSERT_TRUE(UntilReady());
+  remote_.Stop();
+  remote_.Demand("new");
+  remote_.Start();
+  ASSERT_TRUE(Until([this] { return Status(1).error.find("nauthorized") != std::string::npos; }))
+      << Status(1).error;
+  EXPECT_TRUE(Status(1).stale);
+  EXPECT_EQ(Seen(), "cluster1 cluster2");
+  // A wrong replacement changes nothing either.
+  PutSecret("garbage");
+  EXPECT_TRUE(Until([this] { return !registry_->Problems().empty(); }));
+  EXPECT_EQ(Seen(), "cluster1 cluster2");
+  PutSecret(remote_.Kubeconfig("new"));
+  ASSERT_TRUE(Until([this] { return !Status(1).stale; }));
+  EXPECT_EQ(Status(1).error, "");
+  EXPECT_EQ(Seen(), "cluster1 cluster2");
+  EXPECT_TRUE(registry_->Problems().empty());
+}
+
+TEST_F(MeshRegistryTest, HomeIsAControlPlaneOfTheClustersOwn) {
+  const auto put = [this](const std::string& name, const std::string& selector) {
+    remote_.Put("apiVersion: v1\nkind: Service\nmetadata: {name: " + name +
+                ", namespace: istio-system}\nspec: {clusterIP: 10.69.9.9" + selector +
+                ", ports: [{name: https-dns, port: 15012}]}\n");
+  };
+  PutSecret(remote_.Kubeconfig());
+  Start();
+  ASSERT_TRUE(UntilReady());
+  const ClusterId cluster2("cluster2");
+  EXPECT_FALSE(registry_->HomeOf(cluster2).present);
+  put("istiod", "");  // Leads elsewhere.
+  ASSERT_TRUE(Until([&] { return Status(1).services == 3; })) << Status(1).services;
+  EXPECT_FALSE(registry_->HomeOf(cluster2).present);
+  put("istiod", ", selector: {app: istiod}");
+  ASSERT_TRUE(Until([&] { return registry_->HomeOf(cluster2).present; }));
+  EXPECT_FALSE(registry_->HomeOf(cluster2).ready);
+  // A remote with an istiod for injection only names another one for discovery.
+  remote_.Put(
+      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: "
+      "{mesh: "
+      "'defaultConfig: {discoveryAddress: \"istiod-remote.istio-system.svc:15012\"}'}\n");
+  EXPECT_TRUE(Until([&] { return !registry_->HomeOf(cluster2).present; }));
 }
 
 TEST_F(MeshRegistryTest, StoredStateIsServedWhenTheServerIsAwayAtTheStart) {

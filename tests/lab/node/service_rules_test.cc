@@ -55,6 +55,25 @@ TEST(ServiceRulesTest, ReadsReadyEndpointsOfTheRightPort) {
               ElementsAre(Pair("172.20.0.4", 8080), Pair("172.20.0.5", 8080)));
 }
 
+TEST(ServiceRulesTest, EndpointsThatEndServeWhereNothingIsReady) {
+  const char* ending = R"([{"addresses":["192.168.229.101"],
+                            "conditions":{"ready":false,"serving":true,"terminating":true}},
+                           {"addresses":["192.168.229.102"],
+                            "conditions":{"ready":false,"serving":true,"terminating":true}}])";
+  const char* down = R"([{"addresses":["172.20.0.5"],"conditions":{"ready":false}}])";
+  auto endpoints = [&](const char* own) {
+    return ReadServices({{"default/web", kService}},
+                        {{"default/standby", Slice(ending)}, {"default/web-1", Slice(own)}})
+        .at(0)
+        .ports.at(0)
+        .endpoints;
+  };
+  EXPECT_THAT(endpoints(down),
+              ElementsAre(Pair("192.168.229.101", 8080), Pair("192.168.229.102", 8080)));
+  EXPECT_THAT(endpoints(R"([{"addresses":["172.20.0.5"]}])"),
+              ElementsAre(Pair("172.20.0.5", 8080)));
+}
+
 TEST(ServiceRulesTest, HeadlessAndBrokenServicesHaveNoRules) {
   Json headless = kService, broken = kService, evil = kService;
   headless["spec"]["clusterIP"] = "None";
