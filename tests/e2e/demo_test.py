@@ -5,9 +5,6 @@ The cases run in the order of their names on one lab; each checks one promise. N
 import json
 import os
 import re
-import ssl
-import socket
-import threading
 import time
 import unittest
 
@@ -166,52 +163,9 @@ spec:
         done = until(lambda: (lambda d: d if d.returncode else None)(kubectl("cluster1", "apply", "-f", "-", text_in=bad, check=False)), 20, "refusal")
         self.assertIn("weight", done.stderr)
 
-    def test_14_kills_heal_under_requests(self):
-        stop, failures, answers = threading.Event(), [], [0]
-
-        def ask():
-            while not stop.is_set():
-                done = execute("cluster1", "sample", "sleep", "sh", "-c",
-                               "for i in 1 2 3 4 5; do curl -sS -m 5 helloworld.sample:5000/hello || echo FAILED; done",
-                               container="sleep", check=False)
-                if done.returncode == 0:
-                    answers[0] += done.stdout.count("Hello")
-                    failures.extend(line for line in done.stdout.splitlines() if "Hello" not in line)
-
-        objects = len(get("cluster2", "pods", "-A")["items"])
-        thread = threading.Thread(target=ask)
-        thread.start()
-        try:
-            for cluster in CLUSTERS:
-                pids = run_pids(cluster, "pilot-discovery")
-                self.assertTrue(pids)
-                lab.run("kill", "-9", *pids)
-                until(lambda: set(run_pids(cluster, "pilot-discovery")) - set(pids), 60, f"a new istiod in {cluster}")
-            until(lambda: json.loads(isthmus("verify", "-f", TOPOLOGY, "--no-traffic", "-o", "json", timeout=120)), 120, "verified again")
-        finally:
-            stop.set()
-            thread.join()
-        self.assertEqual([], failures)
-        self.assertGreaterEqual(answers[0], 5)
-        self.assertEqual(objects, len(get("cluster2", "pods", "-A")["items"]))
-
     def test_99_down_leaves_nothing(self):
         isthmus("down", "-f", TOPOLOGY)
         self.assertEqual(self.host_before, lab.host_network())
-
-
-def run_pids(cluster, program):
-    """Process IDs of a program in the pods of a cluster, by its environment."""
-    found = []
-    for line in lab.run("pgrep", "-f", program, check=False).stdout.split():
-        try:
-            with open(f"/proc/{line}/environ", "rb") as file:
-                environment = file.read().split(b"\0")
-        except OSError:
-            continue
-        if f"CLUSTER_ID={cluster}".encode() in environment and b"POD_NAMESPACE=istio-system" in environment:
-            found.append(line)
-    return found
 
 
 if __name__ == "__main__":
