@@ -206,6 +206,7 @@ class Failover:
             serial = certificate_of(sleep)
             until(lambda: certificate_of(sleep) != serial, 2 * TTL, "a certificate renewed by the one before")
             # Discovery goes on: what changes in cluster2 arrives.
+            scaled = time.monotonic()
             kubectl("cluster2", "scale", "deploy/helloworld-v2", "-n", "sample", "--replicas=0")
             until(lambda: not self.streams[0].has("version: v2", time.monotonic() - 2), 30, "cluster1 knows that v2 is gone")
             kubectl("cluster2", "scale", "deploy/helloworld-v2", "-n", "sample", "--replicas=1")
@@ -222,7 +223,8 @@ class Failover:
         finally:
             isthmus("lab", "start", "cluster1")
         until(lambda: get("cluster1", "pods", "-A"), 15, "the API server answers")
-        self.assertEqual([], self.streams[1].failures(self.mark))
+        # A request may be with the pod that ends.
+        self.assertEqual([], [answer for answer in self.streams[1].failures(self.mark) if not scaled <= answer.at < scaled + 3])
 
 
 def processes_of_istiod(cluster):

@@ -57,3 +57,4 @@ class Stream:
         self.process.kill()
         self.process.wait()
         self.reader.join()
+        self.process.stdout.close()
