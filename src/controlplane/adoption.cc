@@ -1,5 +1,6 @@
 #include "controlplane/adoption.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -15,7 +16,11 @@ namespace {
 using base::Code;
 using base::Error;
 
-constexpr auto kSweepPeriod = std::chrono::seconds(10);
+constexpr auto kSweepPeriod = std::chrono::seconds(5);
+// Proxies that are with us though their own control plane looks ready are sent home now and then:
+// we may not have seen it go. Ever less often, since some may be with us on purpose.
+constexpr base::Duration kFirstTry = std::chrono::seconds(10);
+constexpr base::Duration kLastTry = std::chrono::minutes(30);
 const kubeclient::Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap"};
 
 }  // namespace
@@ -35,6 +40,10 @@ struct Adoption::Adopted {
   base::Timer patience;
   base::Time last_use;
   bool home_was_away = false;
+  // While its control plane looks ready: when its proxies are sent home next, and after how long
+  // again.
+  base::Time home_at;
+  base::Duration home_pause = kFirstTry;
 
   bool loaded() const { return world.mesh != nullptr; }
 };
@@ -96,6 +105,7 @@ Adoption::Adopted* Adoption::Start(const model::ClusterId& cluster) {
   adopted->token = connection->token;
   adopted->client = std::move(*client);
   adopted->home_was_away = !own_.HomeOf(cluster).ready;
+  adopted->home_at = clock_.Now() + kFirstTry;
   registry::MeshRegistry::Options options = options_.registry;
   options.cluster_id = cluster;
   // What we know of clusters that cannot be reached now serves here too.
@@ -170,14 +180,23 @@ void Adoption::GiveUp(Adopted& adopted) {
 void Adoption::Check() {
   concerns_.clear();
   for (const auto& [cluster, adopted] : adopted_) {
-    const registry::ControlPlaneOf home = own_.HomeOf(cluster);
-    const bool back = home.ready && std::exchange(adopted->home_was_away, !home.ready);
-    if (!home.ready) adopted->home_was_away = true;
-    if (!back) continue;
-    LOG_INFO("adoption", "cluster {}: its control plane is back", cluster.text());
-    events_.release(cluster, Error(Code::kUnavailable, "the control plane of cluster {} is back",
-                                   cluster.text()));
+    const bool ready = own_.HomeOf(cluster).ready;
+    if (ready == !adopted->home_was_away) continue;
+    adopted->home_was_away = !ready;
+    adopted->home_pause = kFirstTry;
+    if (ready) SendHome(*adopted);
   }
+}
+
+void Adoption::SendHome(Adopted& adopted) {
+  adopted.home_at = clock_.Now() + adopted.home_pause;
+  adopted.home_pause = std::min(adopted.home_pause * 4, kLastTry);
+  if (!events_.in_use(adopted.cluster)) return;
+  LOG_INFO("adoption", "cluster {}: its control plane is there; its proxies go home",
+           adopted.cluster.text());
+  events_.release(
+      adopted.cluster,
+      Error(Code::kUnavailable, "the control plane of cluster {} is back", adopted.cluster.text()));
 }
 
 void Adoption::Sweep() {
@@ -190,6 +209,7 @@ void Adoption::Sweep() {
     // With other credentials it is read anew; who is connected stays, with what it has.
     if (other && adopted->waiting.empty()) return true;
     if (events_.in_use(cluster)) adopted->last_use = now;
+    if (!adopted->home_was_away && now >= adopted->home_at) SendHome(*adopted);
     if (!adopted->waiting.empty() || now - adopted->last_use < options_.keep) return false;
     LOG_INFO("adoption", "cluster {}: nobody needs us for it any more", cluster.text());
     return true;

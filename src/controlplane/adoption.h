@@ -75,6 +75,7 @@ class Adoption {
   void PublishRoots(Adopted& adopted);
   void Loaded(Adopted& adopted);
   void GiveUp(Adopted& adopted);
+  void SendHome(Adopted& adopted);
   void Sweep();
 
   base::Loop& loop_;
