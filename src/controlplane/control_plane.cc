@@ -229,8 +229,10 @@ void ControlPlane::Impl::StartFailover() {
   adopted.registry = RegistryOptions(settings);
   adopted.revision = settings.revision;
   adopted.root_config_map = settings.root_config_map;
-  const auto of = [](const model::ClusterId& cluster) {
-    return [cluster](const model::Proxy& proxy) { return proxy.cluster == cluster; };
+  const auto of = [this](const model::ClusterId& cluster) {
+    return [this, cluster](const model::Proxy& proxy) {
+      return registry->KnownAs(proxy.cluster) == cluster;
+    };
   };
   adoption = std::make_unique<Adoption>(
       loop, clock, *registry, authority, std::move(adopted),
@@ -245,7 +247,7 @@ void ControlPlane::Impl::StartFailover() {
 
 void ControlPlane::Impl::InjectionSources(
     const std::string& cluster, const std::function<void(const WebhookServer::Sources&)>& then) {
-  const model::ClusterId id(cluster);
+  const model::ClusterId id = registry->KnownAs(model::ClusterId(cluster));
   if (adoption != nullptr && !cluster.empty() && adoption->Concerns(id)) {
     adoption->WhenLoaded(id, [then](Adoption::World* world) {
       then(world == nullptr ? WebhookServer::Sources()
