@@ -2,6 +2,7 @@
 import collections
 import re
 
+import expectations
 import lab
 from lab import ROOT
 
@@ -22,7 +23,7 @@ def traffic(run):
     differences = []
     for item in run.entry.expected["traffic"]:
         differences += _kinds[item["kind"]](run, item)
-    return differences
+    return differences + access_logs(run)
 
 
 def failures(run):
@@ -31,6 +32,31 @@ def failures(run):
     for item in run.entry.expected.get("ha_test", {}).get("steps", []):
         function = _failure_functions.get(item["do"])
         differences += function(run, item) if function else [f"no function for failure step {item['do']}"]
+    return differences
+
+
+# What a proxy's access log says of the requests that were made
+
+def access_logs(run):
+    differences = []
+    for want in run.entry.expected.get("access_log", []):
+        cluster, fields = want["cluster"], want["fields"]
+        view = next(view for view in run.entry.expected["endpoints"] if view["viewer"] == cluster)
+        wanted = {address for one in view["want"] for address in expectations.addresses_of(one, view["service"])}
+        line = re.compile(f'"{re.escape(fields["request"])}" {fields["code"]} .*"{re.escape(fields["authority"])}" "([0-9.:]+)" '
+                          + re.escape(fields["upstream_cluster"]))
+        sleep = lab.pod(cluster, "sample", "sleep")
+        hosts = set()
+
+        def told():  # Envoy writes its log every second or so.
+            hosts.update(line.findall(lab.kubectl(cluster, "logs", "-n", "sample", sleep, "-c", "istio-proxy")))
+            return hosts >= wanted
+        try:
+            lab.until(told, 10, "the access log")
+        except AssertionError:
+            pass
+        if hosts != wanted:
+            differences.append(f"access log of sleep in {cluster}: upstream hosts {sorted(hosts)}, not {sorted(wanted)}")
     return differences
 
 
