@@ -204,13 +204,23 @@ int Run(const std::string& program, std::vector<std::string> arguments, Io io) {
   AddValidateCommand(commands);
   AddInjectCommands(commands);
   AddDashboardCommands(commands);
+  AddForwardCommands(commands);
+  AddTagCommands(commands, &root);
+  AddExplainCommand(commands);
+  AddBugReportCommand(commands);
+  AddCompletionCommand(commands);
   CLI::App* experimental =
       AddGroup(&root, "experimental", "Commands that may still change", {"x", "exp"});
   AddRemoteCommands(commands, experimental);
   AddStatusCommands(commands, experimental);
   AddVersionCommand(commands, experimental);
-  AddAnalyzeCommand(commands, experimental);
   AddUninstallCommand(commands, experimental);
+  AddAnalyzeCommand(commands, experimental);
+  AddTagCommands(commands, experimental);
+  AddInjectionCheckCommands(commands, experimental);
+  AddInspectCommands(commands, experimental);
+  AddDescribeCommands(commands, experimental);
+  AddPrecheckCommand(commands, experimental);
   AddRemovedCommands(commands);
 
   // What stands behind `lab` is another program's business, flags and all.

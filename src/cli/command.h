@@ -52,7 +52,20 @@ void AddAnalyzeCommand(Commands& commands, CLI::App* group);
 void AddValidateCommand(Commands& commands);
 void AddInjectCommands(Commands& commands);
 void AddDashboardCommands(Commands& commands);
+/// Names of old releases that are no commands any more, in all groups; after the others.
 void AddRemovedCommands(Commands& commands);
+/// port-forward, and the dashboards that are reached by it; after AddDashboardCommands.
+void AddForwardCommands(Commands& commands);
+void AddTagCommands(Commands& commands, CLI::App* group);
+/// check-inject and injector list.
+void AddInjectionCheckCommands(Commands& commands, CLI::App* group);
+/// internal-debug, envoy-stats, authz check.
+void AddInspectCommands(Commands& commands, CLI::App* group);
+void AddDescribeCommands(Commands& commands, CLI::App* group);
+void AddPrecheckCommand(Commands& commands, CLI::App* group);
+void AddBugReportCommand(Commands& commands);
+void AddCompletionCommand(Commands& commands);
+void AddExplainCommand(Commands& commands);
 /// up, plan, verify, down: what works from a Topology file.
 void AddTopologyCommands(Commands& commands);
 /// `lab`: hands everything behind it to the program isthmus-lab.

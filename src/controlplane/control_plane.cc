@@ -54,6 +54,8 @@ registry::MeshRegistry::Options RegistryOptions(const Settings& settings) {
   options.domain_suffix = settings.domain;
   options.system_namespace = settings.ns;
   options.mesh_config_map = settings.revision.empty() ? "istio" : "istio-" + settings.revision;
+  options.mesh_file = settings.mesh_config;
+  options.networks_file = settings.networks_config;
   options.remote_timeout = settings.remote_timeout;
   options.state_folder = settings.state_folder;
   options.allowed_kubeconfig_entries = base::SplitList(settings.insecure_kubeconfig_options);

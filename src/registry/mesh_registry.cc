@@ -111,6 +111,12 @@ void MeshRegistry::WatchOwn() {
   own_watch_ = std::make_unique<ClusterWatch>(
       loop_, own_, ClusterWatch::Options{options_.system_namespace, options_.mesh_config_map, true},
       std::move(events));
+  std::vector<std::string> files;
+  for (const std::string& file : {options_.mesh_file, options_.networks_file})
+    if (!file.empty()) files.push_back(file);
+  if (files.empty()) return;
+  mesh_files_ = std::make_unique<base::FileWatcher>(loop_, files, [this] { UseMeshConfig(); });
+  UseMeshConfig();
 }
 
 // ---- Remote clusters
@@ -370,10 +376,19 @@ std::map<std::string, std::string> MeshRegistry::Problems() const {
 // ---- Mesh config
 
 void MeshRegistry::ApplyMeshConfig(const Json* now) {
-  const std::string mesh_text = now == nullptr ? "" : kubeapi::StringAt(*now, {"data", "mesh"});
-  const std::string networks_text =
-      now == nullptr ? "" : kubeapi::StringAt(*now, {"data", "meshNetworks"});
-  const auto texts = std::make_pair(mesh_text, networks_text);
+  map_texts_ = {};
+  if (now != nullptr)
+    map_texts_ = {kubeapi::StringAt(*now, {"data", "mesh"}),
+                  kubeapi::StringAt(*now, {"data", "meshNetworks"})};
+  UseMeshConfig();
+}
+
+void MeshRegistry::UseMeshConfig() {
+  auto texts = map_texts_;
+  if (auto file = base::ReadFile(options_.mesh_file); file.ok()) texts.first = std::move(*file);
+  if (auto file = base::ReadFile(options_.networks_file); file.ok())
+    texts.second = std::move(*file);
+  const auto& [mesh_text, networks_text] = texts;
   if (mesh_texts_ == texts) return;
   mesh_texts_ = texts;
   std::vector<std::string> unknown;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "kubeclient/client.h"
@@ -57,6 +58,10 @@ class MeshRegistry {
     std::string system_namespace = "istio-system";
     std::string mesh_config_map =
         "istio";  ///< "istio-<revision>" for other revisions than the default.
+    /// Files with the mesh configuration and the mesh's networks; while one exists it wins over the
+    /// ConfigMap, and changes of it count at once.
+    std::string mesh_file;
+    std::string networks_file;
     base::Duration remote_timeout = std::chrono::seconds(30);  ///< Zero waits for ever.
     std::string state_folder;  ///< For the last good state of remote clusters; empty keeps none.
     bool save_state = true;    ///< False: the folder is only read.
@@ -116,6 +121,7 @@ class MeshRegistry {
   void RemoveRemote(const model::ClusterId& id);
   Remote* FindRemote(const model::ClusterId& id) const;
   void ApplyMeshConfig(const Json* now);
+  void UseMeshConfig();
   void ApplyRemoteMeshConfig(const model::ClusterId& cluster, const Json* now);
   void LoadStored(Remote& remote);
   void SaveStored();
@@ -145,6 +151,8 @@ class MeshRegistry {
   std::string mesh_problem_;
   /// Host of the discovery address that a remote cluster has for itself.
   std::map<model::ClusterId, std::string> discovery_hosts_;
+  std::pair<std::string, std::string> map_texts_;  ///< What the ConfigMap says, used or not.
+  std::unique_ptr<base::FileWatcher> mesh_files_;
   std::optional<std::pair<std::string, std::string>>
       mesh_texts_;  ///< Last seen, to skip events that say nothing new.
   base::Timer save_timer_;

@@ -136,6 +136,20 @@ class Verify(unittest.TestCase):
         with self.broken("Secret istio-system/cacerts", "cluster2", mend):
             pass
 
+    def test_10_gateways_let_no_stranger_in(self):
+        """Whoever has no certificate of the mesh gets through the gateway to nobody, and hosts outside of the mesh lead nowhere."""
+        def ask(sni):
+            line = (f"printf 'GET /hello HTTP/1.1\\r\\nHost: helloworld.sample\\r\\nConnection: close\\r\\n\\r\\n' | timeout 5 "
+                    f"openssl s_client -connect 192.168.229.101:15443 -servername {sni} -ign_eof 2>&1")
+            return isthmus("lab", "shell", "cluster1", "--", "bash", "-c", line, check=False).stdout
+
+        inside = ask("outbound_.5000_._.helloworld.sample.svc.cluster.local")
+        self.assertIn("BEGIN CERTIFICATE", inside)  # It is the workload that answers, end to end,
+        self.assertNotIn("Hello version", inside)   # and asks who is there.
+        for sni in ("outbound_.80_._.example.com", "example.com", "helloworld.sample.svc.cluster.local"):
+            outside = ask(sni)
+            self.assertNotIn("BEGIN CERTIFICATE", outside, sni)
+
     def test_99_mended_traffic_flows(self):
         code, checks = verify()
         self.assertEqual([], [c for c in checks if not c["ok"]])

@@ -1,6 +1,7 @@
 #include "registry/mesh_registry.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -360,6 +361,28 @@ TEST_F(MeshRegistryTest, MeshConfigIsReadLiveAndBadOnesAreRefused) {
   ASSERT_TRUE(Until([this] { return registry_->Problems().contains("ConfigMap/istio"); }));
   ASSERT_TRUE(Until([this] { return snapshot_->gateways->all().size() == 1; }));
   EXPECT_EQ(snapshot_->mesh->trust_domain(), "td1");
+}
+
+TEST_F(MeshRegistryTest, FilesWinOverTheConfigMapAndAreReadAgainWhenTheyChange) {
+  const std::string folder = testing::TempDir() + "mesh-files-" + std::to_string(getpid());
+  ASSERT_TRUE(base::MakeDirs(folder).ok());
+  options_.mesh_file = folder + "/mesh";
+  options_.networks_file = folder + "/meshNetworks";
+  own_.Put(
+      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: "
+      "{mesh: 'trustDomain: map', meshNetworks: 'networks: {}'}\n");
+  ASSERT_TRUE(base::WriteFile(options_.mesh_file, "trustDomain: file1\n").ok());
+  Start();
+  ASSERT_TRUE(UntilReady());
+  EXPECT_EQ(snapshot_->mesh->trust_domain(), "file1");
+  ASSERT_TRUE(base::WriteFile(options_.mesh_file, "trustDomain: file2\n").ok());
+  ASSERT_TRUE(Until([this] { return snapshot_->mesh->trust_domain() == "file2"; }));
+  ASSERT_TRUE(base::WriteFile(options_.networks_file,
+                              "networks: {n9: {gateways: [{address: 9.9.9.9, port: 443}]}}\n")
+                  .ok());
+  ASSERT_TRUE(Until([this] { return snapshot_->gateways->all().size() == 2; }));
+  ASSERT_TRUE(base::RemoveFile(options_.mesh_file).ok());
+  ASSERT_TRUE(Until([this] { return snapshot_->mesh->trust_domain() == "map"; }));
 }
 
 TEST_F(MeshRegistryTest, RemoteTrustDomainNamesItsEndpoints) {
