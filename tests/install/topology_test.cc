@@ -65,7 +65,8 @@ constexpr char kReachedAt[] =
     "eastWestGateway: {service: istio-ingressgateway, exposes: [services]}}\n";
 
 TEST(TopologyTest, GatewaysMayBeReachedWhereTheirServiceDoesNotSay) {
-  auto topology = ParseTopology(File(kReachedAt), "t.yaml");
+  auto topology =
+      ParseTopology(File(kReachedAt), std::string(ISTHMUS_SOURCE_DIR) + "/topologies/t.yaml");
   ASSERT_TRUE(topology.ok()) << topology.status().message();
   Json networks = MeshNetworksOf(*topology);
   EXPECT_EQ(kubeapi::ToJson(networks), R"({"n1":{"endpoints":[{"fromRegistry":"c1"}],)"
@@ -80,7 +81,8 @@ TEST(TopologyTest, GatewaysMayBeReachedWhereTheirServiceDoesNotSay) {
 }
 
 TEST(TopologyTest, TheIngressGatewayMayCarryWhatPassesBetweenNetworks) {
-  auto topology = ParseTopology(File(kReachedAt), "t.yaml");
+  auto topology =
+      ParseTopology(File(kReachedAt), std::string(ISTHMUS_SOURCE_DIR) + "/topologies/t.yaml");
   ASSERT_TRUE(topology.ok()) << topology.status().message();
   const TopologyCluster& remote = topology->clusters[1];
   Json iop = OperatorOf(*topology, remote, "10.9.0.7");
