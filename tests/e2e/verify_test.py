@@ -117,7 +117,12 @@ class Verify(unittest.TestCase):
             self.assertGreater(self.explained(checks), 0)
 
     def test_09_roots_that_differ(self):
-        # As proxies of cluster2 would see it if its control plane had a root of its own.
+        # As proxies of cluster2 would see it if its control plane had a root of its own. The other one must not stand in: it would put things right.
+        def stand_in(setting):
+            kubectl("cluster1", "set", "env", "-n", "istio-system", "deploy/istiod", setting)
+            kubectl("cluster1", "rollout", "status", "deploy", "-n", "istio-system", "istiod", "--timeout=60s")
+
+        stand_in("ISTHMUS_FAILOVER=false")
         name = ("istio-ca-root-cert", "-n", "istio-system")
         before = get("cluster2", "cm", *name)["data"]["root-cert.pem"]
         kubectl("cluster2", "scale", "deploy", "-n", "istio-system", "istiod", "--replicas=0")
@@ -131,6 +136,7 @@ class Verify(unittest.TestCase):
             patch(before)
             kubectl("cluster2", "scale", "deploy", "-n", "istio-system", "istiod", "--replicas=1")
             kubectl("cluster2", "rollout", "status", "deploy", "-n", "istio-system", "istiod", "--timeout=60s")
+            stand_in("ISTHMUS_FAILOVER-")
 
         patch(other)
         with self.broken("Secret istio-system/cacerts", "cluster2", mend):
@@ -140,7 +146,7 @@ class Verify(unittest.TestCase):
         """Whoever has no certificate of the mesh gets through the gateway to nobody, and hosts outside of the mesh lead nowhere."""
         def ask(sni):
             line = (f"printf 'GET /hello HTTP/1.1\\r\\nHost: helloworld.sample\\r\\nConnection: close\\r\\n\\r\\n' | timeout 5 "
-                    f"openssl s_client -connect 192.168.229.101:15443 -servername {sni} -ign_eof 2>&1")
+                    f"openssl s_client -connect 192.168.229.101:15443 -servername {sni} -alpn istio -ign_eof 2>&1")
             return isthmus("lab", "shell", "cluster1", "--", "bash", "-c", line, check=False).stdout
 
         inside = ask("outbound_.5000_._.helloworld.sample.svc.cluster.local")
