@@ -44,6 +44,16 @@ bool LeftOut(const ReportOptions& options, const std::string& ns) {
          ns == "local-path-storage";
 }
 
+// Names and keys of a secret tell enough; its values are nobody's business, and `kubectl apply`
+// leaves them in an annotation as well.
+void Redact(Json& secret) {
+  for (const char* field : {"data", "stringData"})
+    if (secret.contains(field))
+      for (auto& [key, value] : secret[field].items()) value = "...redacted...";
+  if (Json& metadata = secret["metadata"]; metadata.contains("annotations"))
+    metadata["annotations"].erase("kubectl.kubernetes.io/last-applied-configuration");
+}
+
 /// Collects files below a folder; what cannot be had is written down instead.
 class Report {
  public:
@@ -105,9 +115,7 @@ class Report {
       for (Json& item : *items) {
         const std::string ns = NamespaceOf(item);
         if (!ns.empty() && ns != session_.globals.istio_ns && LeftOut(options_, ns)) continue;
-        // Names and keys of secrets tell enough; their values are nobody's business.
-        if (kind.plural == "secrets" && !options_.full_secrets && item.contains("data"))
-          for (auto& [key, value] : item["data"].items()) value = "...redacted...";
+        if (kind.plural == "secrets" && !options_.full_secrets) Redact(item);
         item["metadata"].erase("managedFields");
         text += kubeapi::ToYaml(item) + "---\n";
       }

@@ -27,7 +27,10 @@ Result<Json> Merged(Session& session, const std::string& name,
     ASSIGN_OR_RETURN(std::string text, session.ReadInput(file), "reading the installation");
     input.files.push_back({file, std::move(text)});
   }
-  if (!name.empty()) input.sets.push_back("profile=" + name);
+  if (!name.empty())
+    input.sets.push_back("profile=" + name);
+  else if (input.files.empty())
+    input.sets.push_back("profile=default");
   ASSIGN_OR_RETURN(const install::Installation installation, install::ResolveInstallation(input),
                    "profile");
   return Json({{"apiVersion", "install.istio.io/v1alpha1"},
