@@ -276,7 +276,11 @@ class Faults(unittest.TestCase):
         self.assertNotIn("cluster2", self.remote_rows("cluster1"))
         self.apply_secret(good)
         self.whole_again()
-        self.no_failure("hello", "details", "local")
+        self.no_failure("details", "local")
+        # A request may be on a connection to the gateway that closes as its endpoint goes; Envoy's default retries, which are Istio's, leave it out.
+        lost = [answer for cluster in CLUSTERS for answer in self.streams[cluster, "hello"].failures(self.mark)]
+        self.assertLessEqual(len(lost), 1, lost)
+        self.assertTrue(all("connection termination" in answer.body for answer in lost), lost)
 
     def test_d_stored_state_where_the_other_is_away_at_the_start(self):
         # The state is written every ten seconds.
