@@ -103,6 +103,10 @@ std::string InternalGroup(const Kind& kind) {
 
 }  // namespace
 
+StatusCause NotADnsLabel(std::string field, const std::string& value) {
+  return InvalidValue(std::move(field), value, kLabelRule);
+}
+
 std::string GenerateName(const std::string& prefix) {
   static constexpr std::string_view kAlphabet = "bcdfghjklmnpqrstvwxz2456789";
   constexpr size_t kSuffix = 5;

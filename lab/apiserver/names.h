@@ -19,6 +19,9 @@ std::optional<kubeapi::ApiError> CheckTypeAndPlace(const Kind& kind, const KindV
 /// Name, namespace, labels, annotations, finalizers and owner references.
 std::vector<kubeapi::StatusCause> ValidateNames(const Kind& kind, const Json& object);
 
+/// That the value of a field should be a DNS label (RFC 1123), in the words of a real API server.
+kubeapi::StatusCause NotADnsLabel(std::string field, const std::string& value);
+
 /// What an update through `subresource` may change: the rest is taken from the present object.
 Json WithSubresource(const Kind& kind, const KindVersion& version, const std::string& subresource,
                      const Json& current, Json update);

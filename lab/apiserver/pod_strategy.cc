@@ -5,6 +5,7 @@
 #include <set>
 
 #include "kubeapi/meta.h"
+#include "lab/apiserver/names.h"
 
 namespace isthmus::lab::apiserver {
 namespace {
@@ -67,15 +68,7 @@ void ValidateContainers(const Json& spec, const char* field, const std::string& 
     if (name.empty()) {
       causes->push_back({"FieldValueRequired", "Required value", here + ".name"});
     } else if (!kubeapi::IsDnsLabel(name)) {
-      causes->push_back(
-          {"FieldValueInvalid",
-           fmt::format("Invalid value: \"{}\": a lowercase RFC 1123 label must consist of lower "
-                       "case alphanumeric "
-                       "characters or '-', and must start and end with an alphanumeric character "
-                       "(e.g. 'my-name',  or "
-                       "'123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
-                       name),
-           here + ".name"});
+      causes->push_back(NotADnsLabel(here + ".name", name));
     } else if (!names->insert(name).second) {
       causes->push_back(
           {"FieldValueDuplicate", fmt::format("Duplicate value: \"{}\"", name), here + ".name"});

@@ -5,6 +5,7 @@
 #include "base/net.h"
 #include "kubeapi/meta.h"
 #include "lab/apiserver/allocator.h"
+#include "lab/apiserver/names.h"
 
 namespace isthmus::lab::apiserver {
 namespace {
@@ -208,15 +209,7 @@ void ValidateService(const Json& service, const Json* old, std::vector<StatusCau
     if (name.empty() && count > 1)
       causes->push_back({"FieldValueRequired", "Required value", at + ".name"});
     if (!name.empty() && !kubeapi::IsDnsLabel(name))
-      causes->push_back(
-          {"FieldValueInvalid",
-           fmt::format("Invalid value: \"{}\": a lowercase RFC 1123 label must consist of lower "
-                       "case alphanumeric "
-                       "characters or '-', and must start and end with an alphanumeric character "
-                       "(e.g. 'my-name',  or "
-                       "'123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
-                       name),
-           at + ".name"});
+      causes->push_back(NotADnsLabel(at + ".name", name));
     if (!name.empty() && !names.insert(name).second)
       causes->push_back(
           {"FieldValueDuplicate", fmt::format("Duplicate value: \"{}\"", name), at + ".name"});

@@ -19,6 +19,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/process.h"
 #include "base/signals.h"
 #include "base/strings.h"
 #include "lab/network/fd.h"
@@ -49,7 +50,7 @@ int RunSupervisor(const LabDirs& dirs, const LabSpec& spec, int report_fd) {
   Fd report(report_fd);
   SupervisorOptions options{.dirs = dirs,
                             .spec = spec,
-                            .program = OwnProgram(),
+                            .program = base::ProgramFile(),
                             .assets = assets == nullptr ? "" : assets};
   options.progress = [&](const std::string& line) { Say(report.get(), line); };
   options.ready = [&](const base::Status& status) {
@@ -109,11 +110,6 @@ base::Status WaitUntilUp(int report_fd, pid_t init) {
 }
 
 }  // namespace
-
-std::string OwnProgram() {
-  std::error_code error;
-  return std::filesystem::read_symlink("/proc/self/exe", error).string();
-}
 
 int RunningLab(const LabDirs& dirs) {
   // Whoever holds the lock runs. It is held by the lab's first process and goes with it.

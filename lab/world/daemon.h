@@ -20,7 +20,5 @@ base::Status StartLab(const LabDirs& dirs, const LabSpec& spec, const std::strin
 base::Status StopLab(const LabDirs& dirs);
 /// The process id (as the machine sees it) of the running lab's first process, or 0.
 int RunningLab(const LabDirs& dirs);
-/// This program's own path.
-std::string OwnProgram();
 
 }  // namespace isthmus::lab::world

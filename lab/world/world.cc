@@ -19,6 +19,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/strings.h"
 #include "http/client.h"
 #include "kubeapi/json.h"
@@ -106,7 +107,8 @@ base::Result<Json> AskStatus(const LabDirs& dirs) {
 
 int Up(const std::string& file, bool mesh) {
   if (base::Status status = CheckMachine(); !status.ok()) return Fail(status);
-  if (base::Status status = mesh ? CheckMeshPrograms(OwnProgram()) : base::Status(); !status.ok())
+  if (base::Status status = mesh ? CheckMeshPrograms(base::ProgramFile()) : base::Status();
+      !status.ok())
     return Fail(status);
   auto text = base::ReadFile(file);
   auto spec = text.ok() ? LabSpec::Parse(*text) : base::Result<LabSpec>(text.status());
@@ -215,7 +217,7 @@ int ShowEnv() {
   auto status = AskStatus(dirs);
   if (!status.ok()) return Fail(status.status());
   printf("export KUBECONFIG=%s\n", dirs.kubeconfig().c_str());
-  printf("export PATH=%s:$PATH\n", fs::path(OwnProgram()).parent_path().c_str());
+  printf("export PATH=%s:$PATH\n", fs::path(base::ProgramFile()).parent_path().c_str());
   int index = 1;
   for (const Json& cluster : (*status)["clusters"]) {
     const std::string name = kubeapi::StringAt(cluster, {"name"});
@@ -272,7 +274,7 @@ int Shell(const std::string& cluster, const std::string& node, std::vector<std::
   setenv("KUBECONFIG", dirs.inner_kubeconfig(cluster).c_str(), 1);
   const char* path = getenv("PATH");
   setenv("PATH",
-         (fs::path(OwnProgram()).parent_path().string() + ":" +
+         (fs::path(base::ProgramFile()).parent_path().string() + ":" +
           (path == nullptr ? "/usr/bin:/bin:/usr/sbin:/sbin" : path))
              .c_str(),
          1);

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 namespace isthmus::base {
@@ -273,6 +274,11 @@ void RunProcess(Loop& loop, ProcessOptions options, Duration timeout,
       run->process->Kill(SIGKILL);
     });
   }
+}
+
+std::string ProgramFile() {
+  std::error_code ignored;
+  return std::filesystem::read_symlink("/proc/self/exe", ignored).string();
 }
 
 }  // namespace isthmus::base

@@ -84,6 +84,10 @@ class Process {
   std::shared_ptr<State> state_;
 };
 
+/// The path of the file that this process runs, symbolic links followed; empty when it cannot be
+/// told.
+std::string ProgramFile();
+
 /// Runs a program to its end and collects what it printed. `timeout` kills it; zero means none.
 struct Output {
   ExitStatus exit;

@@ -15,8 +15,8 @@ base::ChildStream Inherited() { return {base::ChildStream::Kind::kInherit, -1, n
 
 base::Result<int> RunLab(base::Loop& loop, std::vector<std::string> arguments) {
   std::error_code ignored;
-  std::filesystem::path beside =
-      std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / "isthmus-lab";
+  const std::filesystem::path beside =
+      std::filesystem::path(base::ProgramFile()).parent_path() / "isthmus-lab";
   base::ProcessOptions options;
   options.argv = {std::filesystem::exists(beside, ignored) ? beside.string() : "isthmus-lab"};
   options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/files.h"
+#include "base/process.h"
 #include "base/strings.h"
 #include "cli/lab_program.h"
 #include "cli/pods.h"
@@ -89,7 +90,7 @@ int VerifyAndPrint(Session& session, MeshSession& mesh, const TopologyFlags& fla
 // The folder of this program when typing its name would not run it.
 std::string FolderToAddToPath() {
   std::error_code ignored;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  const std::filesystem::path self = base::ProgramFile();
   const char* path = std::getenv("PATH");
   for (std::string_view folder : base::Split(path == nullptr ? "" : path, ':'))
     if (std::filesystem::equivalent(std::filesystem::path(folder) / self.filename(), self, ignored))

@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "base/net.h"
+#include "base/process.h"
 #include "install/ip_range.h"
 #include "install/tree.h"
 
@@ -449,7 +450,7 @@ base::Result<std::string> ResolveFile(const Topology& topology, const std::strin
   std::error_code ignored;
   fs::path beside = fs::absolute(topology.file, ignored).parent_path();
   // build/bin/isthmus finds the samples of its own checkout from anywhere.
-  fs::path program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  fs::path program = fs::path(base::ProgramFile()).parent_path();
   const fs::path places[] = {fs::path(file), beside / file, beside.parent_path() / file,
                              program.parent_path().parent_path() / file,
                              program.parent_path() / "share/isthmus" / file};
