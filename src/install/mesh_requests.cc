@@ -7,6 +7,7 @@
 
 #include "http/client.h"
 #include "kubeapi/meta.h"
+#include "kubeclient/pod_forward.h"
 
 namespace isthmus::install {
 namespace {
@@ -61,27 +62,47 @@ std::string OutsideLine(const base::Result<http::Response>& answer) {
   return fmt::format("{} {}\n", answer.ok() ? answer->status : 0, body);
 }
 
-/// Requests through the loopback port that leads to the cluster's ingress gateway, several at a
-/// time as a browser makes them: a connection through a gateway stays with one pod, and requests
-/// one after the other would share it.
+/// The port of a gateway's pods that its Service's port for plain HTTP leads to.
+base::Result<uint16_t> HttpPortOf(ClusterAccess& access, const std::string& gateway) {
+  ASSIGN_OR_RETURN(Json service, access.Get(Services(), "istio-system", gateway), "");
+  for (const Json& port : kubeapi::ItemsAt(service, {"spec", "ports"}))
+    if (kubeapi::IntAt(port, {"port"}) == 80)
+      return static_cast<uint16_t>(kubeapi::IntAt(port, {"targetPort"}, 80));
+  return Error(Code::kFailedPrecondition, "Service istio-system/{} has no port 80", gateway);
+}
+
+/// A port of this machine that leads to a gateway through the API server, where no other is known.
+base::Result<std::unique_ptr<kubeclient::PodForward>> ForwardTo(ClusterAccess& access,
+                                                                const std::string& gateway) {
+  ASSIGN_OR_RETURN(uint16_t port, HttpPortOf(access, gateway), "");
+  ASSIGN_OR_RETURN(std::string pod, FindPod(access, "istio-system", gateway), "");
+  return kubeclient::PodForward::Listen(access.loop(), access.client(), {"istio-system", pod, port},
+                                        "127.0.0.1", 0,
+                                        [](const std::string&) {});  // The request fails, too.
+}
+
+/// Requests through the cluster's ingress gateway: by the loopback port of a lab that leads to it,
+/// or a port that is forwarded to it. Several at a time as a browser makes them: a connection
+/// through a gateway stays with one pod, and requests one after the other would share it.
 base::Result<std::string> AskFromOutside(ClusterAccess& access, const TopologyCluster& cluster,
                                          const TopologyRequest& request) {
-  if (cluster.lab.ingress_port == 0)
-    return Error(Code::kFailedPrecondition,
-                 "cluster {} has no lab.ingressPort, so nothing leads to {} from here",
-                 cluster.name, request.from_gateway);
+  std::unique_ptr<kubeclient::PodForward> forward;
+  int port = cluster.lab.ingress_port;
+  if (port == 0) {
+    ASSIGN_OR_RETURN(forward, ForwardTo(access, request.from_gateway), "");
+    port = forward->port();
+  }
   std::string lines;
   int open = 0;
   http::ClientOptions options;
-  options.url = fmt::format("http://127.0.0.1:{}", cluster.lab.ingress_port);
+  options.url = fmt::format("http://127.0.0.1:{}", port);
   http::Client client(access.loop(), options);  // Goes first: its callbacks use the lines.
   for (int sent = 0; sent < request.count;) {
     for (; sent < request.count && open < kRequestsAtOnce; ++sent, ++open) {
       http::Request message;
       message.target = PathOf(request.url);
       message.authority = HostOf(request.url);
-      if (message.authority.empty())
-        message.authority = fmt::format("127.0.0.1:{}", cluster.lab.ingress_port);
+      if (message.authority.empty()) message.authority = fmt::format("127.0.0.1:{}", port);
       client.Fetch(message, kRequestTimeout, [&](const base::Result<http::Response>& answer) {
         lines += OutsideLine(answer);
         --open;

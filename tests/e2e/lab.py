@@ -2,7 +2,6 @@
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import time
 
@@ -54,7 +53,8 @@ def execute(cluster, namespace, app, *command, container=None, **how):
 
 
 def until(condition, timeout=60, what="condition"):
-    """Waits until condition() is true and returns its value; the failure names what was waited for and the last error."""
+    """Waits until condition() is true and returns its value; the failure says what was waited for (text, or a function that gives
+    it at the end) and the last error."""
     end, last = time.monotonic() + timeout, None
     while time.monotonic() < end:
         try:
@@ -64,6 +64,7 @@ def until(condition, timeout=60, what="condition"):
         except (AssertionError, subprocess.TimeoutExpired, KeyError, IndexError) as error:
             last = error
         time.sleep(0.2)
+    what = what() if callable(what) else what
     raise AssertionError(f"{what} did not come true in {timeout} s" + (f": {last}" if last else ""))
 
 
@@ -86,10 +87,3 @@ def envoys(cluster):
 
 def agent_request(cluster, namespace, name, path):
     return kubectl(cluster, "exec", "-n", namespace, name, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", path)
-
-
-def free_port():
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
