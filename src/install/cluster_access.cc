@@ -12,6 +12,7 @@ using kubeapi::StringAt;
 using kubeclient::Await;
 
 constexpr base::Duration kPatience = std::chrono::seconds(30);
+constexpr base::Duration kPause = std::chrono::milliseconds(300);
 
 }  // namespace
 
@@ -58,34 +59,53 @@ base::Result<Resource> ClusterAccess::Find(std::string_view api_version, std::st
 }
 
 Status ClusterAccess::ApplyAll(const std::vector<Json>& objects, std::string_view default_ns) {
+  std::vector<const Json*> open;
+  for (const Json& object : objects) open.push_back(&object);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (true) {
+    ASSIGN_OR_RETURN(std::vector<Refused> refused, ApplyOnce(open, default_ns), "");
+    open.clear();
+    for (Refused& one : refused) {
+      // The words of Kubernetes for a webhook that gave no answer; a refusal says "denied".
+      const bool unanswered = one.why.message().find("failed calling webhook") != std::string::npos;
+      if (!unanswered || std::chrono::steady_clock::now() >= end) return one.why;
+      open.push_back(one.object);
+    }
+    if (open.empty()) return {};
+    loop_.RunUntil([] { return false; }, kPause);
+  }
+}
+
+base::Result<std::vector<ClusterAccess::Refused>> ClusterAccess::ApplyOnce(
+    const std::vector<const Json*>& objects, std::string_view default_ns) {
   struct Progress {
     size_t open = 0;
-    Status error;
+    std::vector<Refused> refused;
   };
   auto progress = std::make_shared<Progress>();
-  for (const Json& object : objects) {
-    auto resource = Find(StringAt(object, {"apiVersion"}), StringAt(object, {"kind"}));
-    if (!resource.ok()) return resource.status().In(Describe(object));
+  for (const Json* object : objects) {
+    auto resource = Find(StringAt(*object, {"apiVersion"}), StringAt(*object, {"kind"}));
+    if (!resource.ok()) return resource.status().In(Describe(*object));
     std::string ns;
     if (resource->namespaced) {
-      ns = StringAt(object, {"metadata", "namespace"});
+      ns = StringAt(*object, {"metadata", "namespace"});
       if (ns.empty()) ns = default_ns;
     }
     ++progress->open;
     client_.Patch(
-        *resource, ns, StringAt(object, {"metadata", "name"}), kubeclient::PatchType::kApply,
-        object,
-        [progress, what = Describe(object)](base::Result<Json> result) {
+        *resource, ns, StringAt(*object, {"metadata", "name"}), kubeclient::PatchType::kApply,
+        *object,
+        [progress, object, what = Describe(*object)](base::Result<Json> result) {
           --progress->open;
-          if (!result.ok() && progress->error.ok())
-            progress->error = result.status().In("applying " + what);
+          if (!result.ok())
+            progress->refused.push_back({object, result.status().In("applying " + what)});
         },
         {}, "istio-operator", true);
   }
   if (!loop_.RunUntil([progress] { return progress->open == 0; }, kPatience))
     return Error(Code::kDeadlineExceeded, "the API server did not answer {} of {} requests in 30 s",
                  progress->open, objects.size());
-  return progress->error;
+  return std::move(progress->refused);
 }
 
 Status ClusterAccess::Until(base::Duration timeout,

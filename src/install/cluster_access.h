@@ -30,7 +30,9 @@ class ClusterAccess {
   base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name);
   base::Result<Resource> Find(std::string_view api_version, std::string_view kind);
   /// Server-side apply of all at once (field manager istio-operator, forced); namespaced objects
-  /// without a namespace go to `default_ns`. The first error wins and names its object.
+  /// without a namespace go to `default_ns`. What a webhook could not be asked about is tried again
+  /// for 30 s: a control plane that just started may not answer yet. The first error wins and
+  /// names its object.
   base::Status ApplyAll(const std::vector<Json>& objects, std::string_view default_ns);
   /// Asks again and again, 100 ms apart, until `done` says true, an error, or the timeout comes.
   base::Status Until(base::Duration timeout, const std::function<base::Result<bool>()>& done);
@@ -39,6 +41,14 @@ class ClusterAccess {
   kubeclient::Client& client() { return client_; }
 
  private:
+  struct Refused {
+    const Json* object;
+    base::Status why;
+  };
+  /// Applies each once; what was refused comes back, and an error when the server did not answer.
+  base::Result<std::vector<Refused>> ApplyOnce(const std::vector<const Json*>& objects,
+                                               std::string_view default_ns);
+
   base::Loop& loop_;
   kubeclient::Client& client_;
 };
