@@ -145,7 +145,8 @@ class MeshRun:
         self.log_output(isthmus("lab", "status", check=False))
         kept = pathlib.Path(self.log_file.name).with_suffix(".lab")
         shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(LAB / "logs", kept, ignore_dangling_symlinks=True, dirs_exist_ok=True)
+        if (LAB / "logs").exists():  # A lab that somebody ended has none.
+            shutil.copytree(LAB / "logs", kept, ignore_dangling_symlinks=True, dirs_exist_ok=True)
         for cluster in self.entry.clusters:
             for command in (("get", "pods", "-A", "-o", "wide"), ("get", "svc", "-A"),
                             ("get", "events", "-A", "--field-selector=type=Warning")):
