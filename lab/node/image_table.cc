@@ -42,6 +42,9 @@ images:
   programs: {/usr/local/bin/pilot-agent: isthmus-agent, /usr/local/bin/envoy: envoy}
   entrypoint: [/usr/local/bin/pilot-agent]
   folders: [{path: /etc/istio, user: 1337}, {path: /etc/istio/proxy, user: 1337}, {path: /var/lib/istio, user: 1337}]
+- pattern: openzipkin/zipkin*
+  programs: {/usr/local/bin/isthmus-lab: isthmus-lab}
+  command: [isthmus-lab, workload, zipkin]
 - pattern: envoyproxy/envoy*
   programs: {/usr/local/bin/envoy: envoy}
   command: [envoy, -c, /etc/envoy/envoy.yaml]

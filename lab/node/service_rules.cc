@@ -10,6 +10,7 @@
 #include "base/net.h"
 #include "base/strings.h"
 #include "kubeapi/meta.h"
+#include "lab/network/netlink.h"
 
 namespace isthmus::lab::node {
 namespace {
@@ -61,6 +62,18 @@ void AddEndpoints(const Json& slice, Taken taken, ServicePort& port) {
       if (IsIpv4(address)) port.endpoints.emplace_back(address, number);
     }
   }
+}
+
+// As kube-proxy does, ranges that make no sense are passed over.
+std::vector<std::string> SourceRanges(const Json& service) {
+  std::vector<std::string> ranges;
+  const Json* list = kubeapi::Find(service, {"spec", "loadBalancerSourceRanges"});
+  if (list == nullptr || !list->is_array()) return ranges;
+  for (const Json& item : *list) {
+    const auto range = network::Cidr::Parse(item.is_string() ? item.get<std::string>() : "");
+    if (range.ok()) ranges.push_back(range->ToString());
+  }
+  return ranges;
 }
 
 void AddAddresses(const Json* list, const char* field, std::vector<std::string>& out) {
@@ -127,6 +140,22 @@ void AppendMap(std::string& out, const char* kind, const char* name, const char*
   out += "  }\n";
 }
 
+// New connections to a load balancer's address from elsewhere than its service allows get no
+// answer, as with a cloud's firewall.
+void AppendSourceRanges(std::string& out, const std::vector<ServiceEntry>& services) {
+  std::string rules;
+  for (const ServiceEntry& service : services) {
+    if (service.source_ranges.empty() || service.balancer_ips.empty()) continue;
+    for (const ServicePort& port : service.ports)
+      fmt::format_to(Out(rules), "    ip daddr {} {} dport {} ct state new ip saddr != {} drop\n",
+                     Set(service.balancer_ips), port.protocol, port.port,
+                     Set(service.source_ranges));
+  }
+  if (rules.empty()) return;
+  // Before the address is translated.
+  out += "  chain sources {\n    type filter hook prerouting priority -110;\n" + rules + "  }\n";
+}
+
 // The wall: who is not of this network may open connections to services' external addresses, to
 // what the lab says is open, and to nothing else. Addresses of services were translated before, so
 // it asks conntrack.
@@ -178,7 +207,12 @@ std::vector<ServiceEntry> ReadServices(const std::map<std::string, Json>& servic
     if (!IsIpv4(entry.cluster_ip)) continue;
     AddAddresses(kubeapi::Find(service, {"spec", "externalIPs"}), nullptr, entry.external_ips);
     AddAddresses(kubeapi::Find(service, {"status", "loadBalancer", "ingress"}), "ip",
-                 entry.external_ips);
+                 entry.balancer_ips);
+    for (const std::string& address : entry.balancer_ips)
+      if (std::find(entry.external_ips.begin(), entry.external_ips.end(), address) ==
+          entry.external_ips.end())
+        entry.external_ips.push_back(address);
+    entry.source_ranges = SourceRanges(service);
     entry.client_ip_affinity =
         kubeapi::StringAt(service, {"spec", "sessionAffinity"}) == "ClientIP";
     const Json* ports = kubeapi::Find(service, {"spec", "ports"});
@@ -239,6 +273,7 @@ std::string NodeTable(const std::vector<ServiceEntry>& services, const NodeRules
   if (direct.empty()) direct.push_back(rules.pod_range);
   fmt::format_to(Out(out), "    ip saddr {} ip daddr != {} masquerade\n  }}\n", rules.pod_range,
                  Set(direct));
+  AppendSourceRanges(out, services);
   AppendWall(out, services, rules);
   return out + "}\n";
 }

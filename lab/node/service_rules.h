@@ -21,7 +21,9 @@ struct ServicePort {
 struct ServiceEntry {
   std::string key;  ///< "namespace/name"
   std::string cluster_ip;
-  std::vector<std::string> external_ips;  ///< externalIPs and addresses of the load balancer.
+  std::vector<std::string> external_ips;   ///< externalIPs and addresses of the load balancer.
+  std::vector<std::string> balancer_ips;   ///< Those of external_ips that source_ranges hold for.
+  std::vector<std::string> source_ranges;  ///< loadBalancerSourceRanges; empty: for everybody.
   bool client_ip_affinity = false;
   std::vector<ServicePort> ports;
 };

@@ -55,5 +55,6 @@ Application Reviews(base::Loop& loop);
 Application ProductPage(base::Loop& loop);
 Application HttpBin(base::Loop& loop);
 Application Web();
+Application Zipkin();
 
 }  // namespace isthmus::lab::workloads

@@ -26,7 +26,8 @@ const std::map<std::string, Entry>& Entries() {
       {"reviews", {9080, [](base::Loop& loop) { return Reviews(loop); }}},
       {"productpage", {9080, [](base::Loop& loop) { return ProductPage(loop); }}},
       {"httpbin", {80, [](base::Loop& loop) { return HttpBin(loop); }}},
-      {"web", {80, [](base::Loop&) { return Web(); }}}};
+      {"web", {80, [](base::Loop&) { return Web(); }}},
+      {"zipkin", {9411, [](base::Loop&) { return Zipkin(); }}}};
   return entries;
 }
 
@@ -36,8 +37,9 @@ int WorkloadMain(int argc, char** argv) {
   CLI::App app("A sample application of the lab", "workload");
   std::string name, address = "0.0.0.0";
   uint16_t port = 0;
-  app.add_option("name", name,
-                 "helloworld, productpage, details, ratings, reviews, httpbin, web or sleep")
+  app.add_option(
+         "name", name,
+         "helloworld, productpage, details, ratings, reviews, httpbin, web, zipkin or sleep")
       ->required();
   app.add_option("--port", port, "port to listen at");
   app.add_option("--address", address, "address to listen at");

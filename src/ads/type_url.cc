@@ -3,6 +3,9 @@
 namespace isthmus::ads {
 namespace {
 
+/// Roots that the mesh believes besides its own; for agents.
+constexpr std::string_view kMeshTrustType = "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig";
+
 struct Type {
   std::string_view url;
   std::string_view short_name;
@@ -10,9 +13,9 @@ struct Type {
 };
 // In push order.
 constexpr Type kTypes[] = {
-    {kClusterType, "CDS", true},   {kEndpointType, "EDS", false}, {kListenerType, "LDS", true},
-    {kRouteType, "RDS", false},    {kSecretType, "SDS", false},   {kExtensionType, "ECDS", false},
-    {kNameTableType, "NDS", true},
+    {kClusterType, "CDS", true},   {kEndpointType, "EDS", false},  {kListenerType, "LDS", true},
+    {kRouteType, "RDS", false},    {kSecretType, "SDS", false},    {kExtensionType, "ECDS", false},
+    {kNameTableType, "NDS", true}, {kMeshTrustType, "PCDS", true},
 };
 constexpr int kOrdered = 5;  // From here on the order does not matter.
 

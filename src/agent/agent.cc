@@ -191,6 +191,7 @@ struct Agent::Impl {
     xds_options.name_table = settings().dns_capture;
     xds =
         std::make_unique<XdsProxy>(loop, *xds_plane, store.get(), metrics, std::move(xds_options));
+    xds->OnMeshTrust([this](MeshTrust trust) { secrets->SetMeshTrust(std::move(trust)); });
     return xds->Start();
   }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/files.h"
+#include "base/log.h"
+#include "base/net.h"
 #include "base/strings.h"
 
 namespace isthmus::agent {
@@ -152,6 +154,36 @@ Json GrpcCluster(const std::string& name, const std::string& socket) {
   return cluster;
 }
 
+/// Where spans go when the proxy's configuration names a collector; null otherwise. The control
+/// plane then only says which requests are traced.
+Json TracingCluster(const Settings& settings) {
+  const std::string address =
+      kubeapi::StringAt(settings.proxy.raw, {"tracing", "zipkin", "address"});
+  if (address.empty()) return nullptr;
+  const base::Result<base::HostPort> at = base::HostPort::Parse(address, 9411);
+  if (!at.ok()) {
+    LOG_WARN("bootstrap", "tracing.zipkin.address: {}; nothing is traced", at.status().message());
+    return nullptr;
+  }
+  Json cluster = Cluster("zipkin", "1s", SocketAddress(at->host, at->port));
+  cluster["type"] = "STRICT_DNS";
+  cluster["respect_dns_ttl"] = true;
+  cluster["dns_lookup_family"] = OnlyV6(settings) ? "V6_ONLY" : "V4_PREFERRED";
+  return cluster;
+}
+
+Json Tracing() {
+  return {{"http",
+           {{"name", "envoy.tracers.zipkin"},
+            {"typed_config",
+             {{"@type", Type("envoy.config.trace.v3.ZipkinConfig")},
+              {"collector_cluster", "zipkin"},
+              {"collector_endpoint", "/api/v2/spans"},
+              {"collector_endpoint_version", "HTTP_JSON"},
+              {"trace_id_128bit", true},
+              {"shared_span_context", false}}}}}};
+}
+
 Json XdsCluster(const Settings& settings) {
   Json cluster = GrpcCluster("xds-grpc", XdsSocket(settings));
   // Each stream on a connection of its own, so that an agent that hangs up is noticed at once.
@@ -277,6 +309,10 @@ base::Result<std::string> MakeBootstrap(const Settings& settings) {
              {"typed_config",
               {{"@type", Type("envoy.extensions.bootstrap.internal_listener.v3.InternalListener")},
                {"buffer_size_kb", 64}}}}})}};
+  if (Json collector = TracingCluster(settings); !collector.is_null()) {
+    bootstrap["static_resources"]["clusters"].push_back(std::move(collector));
+    bootstrap["tracing"] = Tracing();
+  }
   if (!settings.outlier_log_path.empty())
     bootstrap["cluster_manager"]["outlier_detection"]["event_log_path"] = settings.outlier_log_path;
   return bootstrap.dump(1, ' ', false, Json::error_handler_t::replace);

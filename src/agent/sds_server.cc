@@ -102,12 +102,12 @@ class SdsStream : public std::enable_shared_from_this<SdsStream> {
       }
       if (secret == nullptr) continue;
       // Roots seldom change; Envoy need not hear of them with each new certificate.
-      const std::string& content = name == "default" ? secret->chain_pem : secret->root_pem;
+      const std::string message = MakeSecret(name, *secret, base::Exists(kCrlFile) ? kCrlFile : "");
+      const std::string& content = name == "default" ? secret->chain_pem : message;
       if (const auto sent = sent_.find(name); sent != sent_.end() && sent->second == content)
         continue;
       sent_[name] = content;
-      const std::string any =
-          MakeAny(kSecretType, MakeSecret(name, *secret, base::Exists(kCrlFile) ? kCrlFile : ""));
+      const std::string any = MakeAny(kSecretType, message);
       resources.push_back(form_ == XdsForm::kDelta ? MakeResource(name, version, any) : any);
     }
     if (resources.empty() && (absent.empty() || form_ != XdsForm::kDelta)) return;
@@ -150,7 +150,12 @@ std::string MakeSecret(std::string_view name, const WorkloadSecret& secret,
     rpc::PutBytes(content, 2, InlineBytes(secret.identity.key.pem()));
     rpc::PutBytes(message, 2, content);
   } else if (name == "ROOTCA") {
-    rpc::PutBytes(content, 1, InlineBytes(secret.root_pem));
+    const base::Result<std::string> revoked =
+        crl_file.empty() ? std::string() : base::ReadFile(crl_file);
+    static const MeshTrust kNone;
+    content = (secret.mesh_trust == nullptr ? kNone : *secret.mesh_trust)
+                  .Validation(secret.trust_domain, secret.root_pem,
+                              revoked.ok() ? *revoked : std::string());
     if (!crl_file.empty()) {
       std::string file;
       rpc::PutBytes(file, 1, crl_file);

@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/strings.h"
 #include "pki/csr.h"
 #include "pki/trust_bundle.h"
 
@@ -22,6 +23,11 @@ base::Backoff RetryBackoff() {
 double RandomFraction() {
   static std::mt19937_64 generator{std::random_device{}()};
   return std::uniform_real_distribution<double>(0, 1)(generator);
+}
+
+std::string TrustDomainOf(std::string_view spiffe_id) {
+  base::ConsumePrefix(spiffe_id, "spiffe://");
+  return std::string(base::Cut(spiffe_id, "/").first);
 }
 
 }  // namespace
@@ -80,6 +86,21 @@ void WorkloadSecretSource::OnChain(pki::PrivateKey key,
   backoff_.Reset();
   WriteFiles();
   ScheduleRenewal();
+  TellListeners();
+}
+
+void WorkloadSecretSource::SetMeshTrust(MeshTrust trust) {
+  if (trust == (mesh_trust_ == nullptr ? MeshTrust() : *mesh_trust_)) return;
+  LOG_INFO("cache", "the mesh's further roots have changed");
+  mesh_trust_ = trust.empty() ? nullptr : std::make_shared<const MeshTrust>(std::move(trust));
+  if (current_ == nullptr) return;
+  auto next = std::make_shared<WorkloadSecret>(*current_);
+  next->mesh_trust = mesh_trust_;
+  current_ = std::move(next);
+  TellListeners();
+}
+
+void WorkloadSecretSource::TellListeners() {
   std::vector<std::shared_ptr<std::function<void()>>> to_tell;
   for (auto at = listeners_.begin(); at != listeners_.end();) {
     if (auto listener = at->lock()) {
@@ -95,7 +116,12 @@ void WorkloadSecretSource::OnChain(pki::PrivateKey key,
 base::Status WorkloadSecretSource::Take(pki::PrivateKey key,
                                         const std::vector<std::string>& chain) {
   auto next = std::make_shared<WorkloadSecret>(
-      WorkloadSecret{{std::move(key), {}}, {}, chain.back(), clock_.Now()});
+      WorkloadSecret{.identity = {std::move(key), {}},
+                     .chain_pem = {},
+                     .root_pem = chain.back(),
+                     .received = clock_.Now(),
+                     .trust_domain = TrustDomainOf(options_.spiffe_id),
+                     .mesh_trust = mesh_trust_});
   for (size_t i = 0; i + 1 < chain.size(); ++i) {
     next->chain_pem += chain[i];
     if (!next->chain_pem.ends_with('\n')) next->chain_pem += '\n';

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "agent/ca_client.h"
+#include "agent/mesh_trust.h"
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/loop.h"
@@ -21,6 +22,8 @@ struct WorkloadSecret {
   std::string chain_pem;
   std::string root_pem;
   base::Time received;
+  std::string trust_domain;
+  std::shared_ptr<const MeshTrust> mesh_trust;  ///< Besides root_pem; null for nothing.
 };
 
 struct WorkloadSecretOptions {
@@ -47,7 +50,9 @@ class WorkloadSecretSource {
   void Start();
   /// Null until the first certificate has come.
   std::shared_ptr<const WorkloadSecret> current() const { return current_; }
-  /// `changed` is called after each new certificate until the handle is dropped.
+  /// Other roots than before that hold besides the CA's.
+  void SetMeshTrust(MeshTrust trust);
+  /// `changed` is called after each new certificate and other roots until the handle is dropped.
   [[nodiscard]] std::shared_ptr<void> OnChange(std::function<void()> changed);
 
  private:
@@ -55,12 +60,14 @@ class WorkloadSecretSource {
   void OnChain(pki::PrivateKey key, base::Result<std::vector<std::string>> chain);
   base::Status Take(pki::PrivateKey key, const std::vector<std::string>& chain);
   void ScheduleRenewal();
+  void TellListeners();
   void WriteFiles() const;
 
   base::Loop& loop_;
   const base::Clock& clock_;
   CaClient& ca_;
   WorkloadSecretOptions options_;
+  std::shared_ptr<const MeshTrust> mesh_trust_;
   std::shared_ptr<const WorkloadSecret> current_;
   std::list<std::weak_ptr<std::function<void()>>> listeners_;
   base::Backoff backoff_;

@@ -11,7 +11,7 @@ namespace isthmus::agent {
 struct XdsProxy::Impl {
   Impl(base::Loop& loop, ControlPlane& control_plane, ConfigStore* store,
        base::MetricRegistry& metrics, XdsProxyOptions options)
-      : context{loop, control_plane, store, metrics, std::move(options), nullptr},
+      : context{loop, control_plane, store, metrics, std::move(options), nullptr, nullptr},
         // Envoy tells all it has when it comes again: some hundred bytes a resource.
         router(64 << 20) {}
 
@@ -20,16 +20,22 @@ struct XdsProxy::Impl {
   std::weak_ptr<XdsSession> session;
   std::unique_ptr<http::Server> server;
 
-  void LoadNameTable() {
-    if (context.store == nullptr || !context.options.name_table) return;
-    const std::vector<std::string> names = context.store->Names(kNameTableType);
-    if (names.empty()) return;
-    const std::string whole = context.store->Read(kNameTableType, names.front());
-    const std::string message = MakeXdsResponse(XdsForm::kDelta, kNameTableType, "", "", {whole});
+  /// The only resource of a type on disk, serialised; "" when there is none.
+  std::string Stored(std::string_view type_url) const {
+    if (context.store == nullptr) return "";
+    const std::vector<std::string> names = context.store->Names(type_url);
+    if (names.empty()) return "";
+    const std::string whole = context.store->Read(type_url, names.front());
+    const std::string message = MakeXdsResponse(XdsForm::kDelta, type_url, "", "", {whole});
     const base::Result<XdsResponse> response = ParseXdsResponse(XdsForm::kDelta, message);
-    if (!response.ok() || response->resources.empty()) return;
-    if (base::Result<NameTable> table = NameTable::Parse(AnyValue(response->resources.front().any));
-        table.ok())
+    if (!response.ok() || response->resources.empty()) return "";
+    return std::string(AnyValue(response->resources.front().any));
+  }
+
+  void LoadNameTable() {
+    const std::string stored = context.options.name_table ? Stored(kNameTableType) : "";
+    if (stored.empty()) return;
+    if (base::Result<NameTable> table = NameTable::Parse(stored); table.ok())
       context.name_table = std::make_shared<const NameTable>(std::move(*table));
   }
 
@@ -70,6 +76,13 @@ base::Status XdsProxy::Start() {
                                  }),
                    "XDS proxy");
   return {};
+}
+
+void XdsProxy::OnMeshTrust(std::function<void(MeshTrust)> changed) {
+  const std::string stored = impl_->Stored(kMeshTrustType);
+  if (base::Result<MeshTrust> trust = MeshTrust::Parse(stored); trust.ok() && !stored.empty())
+    changed(std::move(*trust));
+  impl_->context.on_mesh_trust = std::move(changed);
 }
 
 std::shared_ptr<const NameTable> XdsProxy::name_table() const { return impl_->context.name_table; }

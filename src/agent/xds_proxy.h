@@ -6,6 +6,7 @@
 
 #include "agent/config_store.h"
 #include "agent/control_plane.h"
+#include "agent/mesh_trust.h"
 #include "agent/name_table.h"
 #include "base/loop.h"
 #include "base/metrics.h"
@@ -40,6 +41,9 @@ class XdsProxy {
   XdsProxy(const XdsProxy&) = delete;
   XdsProxy& operator=(const XdsProxy&) = delete;
 
+  /// `changed` is called with the roots that the mesh believes besides the CA's: at once when they
+  /// are on disk, and whenever the control plane tells them.
+  void OnMeshTrust(std::function<void(MeshTrust)> changed);
   base::Status Start();
   /// Null until one has come (or was found on disk).
   std::shared_ptr<const NameTable> name_table() const;

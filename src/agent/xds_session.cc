@@ -1,5 +1,7 @@
 #include "agent/xds_session.h"
 
+#include <utility>
+
 #include "base/log.h"
 
 namespace isthmus::agent {
@@ -109,6 +111,9 @@ void XdsSession::Forward(std::string_view message, const XdsRequest& request) {
     LOG_WARN("xdsproxy", "Envoy rejected {}: {}", request.type_url, request.error);
   const bool listeners = request.type_url == kListenerType;
   SendUpstream(std::string(message));
+  // Behind the first request, which carries the node.
+  if (context_.on_mesh_trust != nullptr && !std::exchange(asked_trust_, true))
+    SendUpstream(MakeXdsRequest(form_, kMeshTrustType, "", "", ""));
   if (listeners && context_.options.name_table && !asked_names_) {
     asked_names_ = true;
     SendUpstream(MakeXdsRequest(form_, kNameTableType, "", "", ""));
@@ -131,6 +136,7 @@ void XdsSession::OnResponse(std::string_view message) {
   const base::Result<XdsResponse> head = ParseXdsResponseHead(form_, message);
   if (!head.ok()) return End(head.status());
   if (head->type_url == kNameTableType) return OnNameTable(message);
+  if (head->type_url == kMeshTrustType) return OnMeshTrust(message);
   if (!head->type_url.starts_with(kEnvoyTypes)) return;
   if (context_.store != nullptr && form_ == XdsForm::kDelta) {
     if (base::Result<XdsResponse> whole = ParseXdsResponse(form_, message); whole.ok())
@@ -143,19 +149,38 @@ void XdsSession::OnNameTable(std::string_view message) {
   const base::Result<XdsResponse> response = ParseXdsResponse(form_, message);
   if (!response.ok()) return End(response.status());
   if (response->resources.empty()) return;
-  const std::string nonce(response->nonce);
   base::Result<NameTable> table = NameTable::Parse(AnyValue(response->resources.front().any));
-  SendUpstream(
-      MakeXdsRequest(form_, kNameTableType, nonce, "", table.ok() ? "" : table.status().message()));
+  SendUpstream(MakeXdsRequest(form_, kNameTableType, response->nonce, "",
+                              table.ok() ? "" : table.status().message()));
   if (!table.ok()) {
     LOG_WARN("dns", "name table not taken: {}", table.status().message());
     return;
   }
   context_.name_table = std::make_shared<const NameTable>(std::move(*table));
-  if (context_.store != nullptr && form_ == XdsForm::kDelta) {
-    context_.store->Stage(*response);
-    context_.store->Commit(kNameTableType, nonce);
+  Keep(*response);
+}
+
+void XdsSession::OnMeshTrust(std::string_view message) {
+  const base::Result<XdsResponse> response = ParseXdsResponse(form_, message);
+  if (!response.ok()) return End(response.status());
+  base::Result<MeshTrust> trust = MeshTrust();
+  // There is one resource or none.
+  if (!response->resources.empty())
+    trust = MeshTrust::Parse(AnyValue(response->resources.front().any));
+  SendUpstream(MakeXdsRequest(form_, kMeshTrustType, response->nonce, "",
+                              trust.ok() ? "" : trust.status().message()));
+  if (!trust.ok()) {
+    LOG_WARN("xdsproxy", "the mesh's further roots are not taken: {}", trust.status().message());
+    return;
   }
+  if (context_.on_mesh_trust) context_.on_mesh_trust(std::move(*trust));
+  Keep(*response);
+}
+
+void XdsSession::Keep(const XdsResponse& response) {
+  if (context_.store == nullptr || form_ != XdsForm::kDelta) return;
+  context_.store->Stage(response);
+  context_.store->Commit(response.type_url, response.nonce);
 }
 
 void XdsSession::OnUpstreamEnd(const base::Status& status) {

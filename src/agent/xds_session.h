@@ -1,9 +1,11 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "agent/mesh_trust.h"
 #include "agent/xds_proxy.h"
 #include "base/backoff.h"
 #include "rpc/client.h"
@@ -19,6 +21,7 @@ struct XdsContext {
   base::MetricRegistry& metrics;
   XdsProxyOptions options;
   std::shared_ptr<const NameTable> name_table;
+  std::function<void(MeshTrust)> on_mesh_trust;  ///< May be null.
 };
 
 /// One ADS stream of Envoy's with what it is connected to. The states are drawn at XdsProxy. Held
@@ -39,6 +42,8 @@ class XdsSession : public std::enable_shared_from_this<XdsSession> {
   void SendUpstream(std::string message);
   void OnResponse(std::string_view message);
   void OnNameTable(std::string_view message);
+  void OnMeshTrust(std::string_view message);
+  void Keep(const XdsResponse& response);
   void OnUpstreamEnd(const base::Status& status);
   bool CanServeFromDisk() const;
   void ServeFromDisk(const base::Status& why);
@@ -53,6 +58,7 @@ class XdsSession : public std::enable_shared_from_this<XdsSession> {
   State state_ = State::kConnecting;
   bool fresh_ = true;  // Envoy has said that it has nothing yet.
   bool asked_names_ = false;
+  bool asked_trust_ = false;
   std::vector<std::string>
       waiting_;  // Requests until the first answer; served from disk they are answered.
   base::Timer patience_;

@@ -157,11 +157,15 @@ Status WaitReady(ClusterAccess& cluster, const std::vector<Json>& objects, base:
   Status status = cluster.Until(timeout, [&]() -> base::Result<bool> {
     waiting.clear();
     for (const Json& object : objects) {
-      ASSIGN_OR_RETURN(std::string why, WhyNotReadyObject(cluster, object), Describe(object));
-      if (!why.empty())
-        waiting.push_back(fmt::format("{}/{}/{} ({})", StringAt(object, {"kind"}),
-                                      StringAt(object, {"metadata", "namespace"}),
-                                      StringAt(object, {"metadata", "name"}), why));
+      base::Result<std::string> why = WhyNotReadyObject(cluster, object);
+      // A server with much to do may not answer once; there is time to ask again.
+      const bool may_pass = !why.ok() && (why.status().code() == Code::kDeadlineExceeded ||
+                                          why.status().code() == Code::kUnavailable);
+      if (!why.ok() && !may_pass) return why.status().In(Describe(object));
+      if (why.ok() && why->empty()) continue;
+      waiting.push_back(fmt::format(
+          "{}/{}/{} ({})", StringAt(object, {"kind"}), StringAt(object, {"metadata", "namespace"}),
+          StringAt(object, {"metadata", "name"}), why.ok() ? *why : why.status().message()));
     }
     return waiting.empty();
   });

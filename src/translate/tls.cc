@@ -4,6 +4,7 @@
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
 #include "istio/networking/v1/destination_rule.pb.h"
 #include "istio/networking/v1/gateway.pb.h"
+#include "translate/mesh_trust.h"
 #include "translate/pack.h"
 
 namespace isthmus::translate {
@@ -62,6 +63,15 @@ void AddUri(const std::string& uri, bool prefix, tls::CertificateValidationConte
   } else {
     matcher->mutable_matcher()->set_exact(uri);
   }
+}
+
+/// Whoever belongs to the mesh, or to one that it believes. Which root stands for which trust
+/// domain is the agent's to say (ROOTCA).
+void AddPeers(const MeshSettings& mesh, tls::CertificateValidationContext* context) {
+  auto add = [&](const std::string& domain) { AddUri("spiffe://" + domain + "/", true, context); };
+  add(mesh.trust_domain);
+  for (const std::string& domain : mesh.trust_domain_aliases) add(domain);
+  for (const std::string& domain : ForeignTrustDomains(mesh)) add(domain);
 }
 
 void AddSan(const std::string& name, tls::CertificateValidationContext* context) {
@@ -202,9 +212,7 @@ void WriteDownstreamMtls(const MeshSettings& mesh, bool http, core::TransportSoc
   WriteVersions(common);
   AddCiphers(common);
   auto* validation = WriteMeshIdentity(common);
-  AddUri("spiffe://" + mesh.trust_domain + "/", true, validation);
-  for (const std::string& alias : mesh.trust_domain_aliases)
-    AddUri("spiffe://" + alias + "/", true, validation);
+  AddPeers(mesh, validation);
   if (!http) common->add_alpn_protocols("istio-peer-exchange");
   common->add_alpn_protocols("h2");
   common->add_alpn_protocols("http/1.1");
@@ -229,11 +237,7 @@ void WriteGatewayTls(const MeshSettings& mesh, const v1::Server& server, bool ht
     require = true;
     auto* validation = WriteMeshIdentity(common);
     for (const std::string& name : settings.subject_alt_names()) AddSan(name, validation);
-    if (settings.subject_alt_names().empty()) {
-      AddUri("spiffe://" + mesh.trust_domain + "/", true, validation);
-      for (const std::string& alias : mesh.trust_domain_aliases)
-        AddUri("spiffe://" + alias + "/", true, validation);
-    }
+    if (settings.subject_alt_names().empty()) AddPeers(mesh, validation);
     if (!http) common->add_alpn_protocols("istio-peer-exchange");
   } else {
     WriteServerCertificates(settings, common);

@@ -36,7 +36,10 @@ bool ReadProvider(const MeshConfig& mesh, const std::string& name, Tracer* trace
       tracer->max_path_length = static_cast<int>(provider.zipkin().max_tag_length());
       return true;
     }
-    if (provider.has_opentelemetry() && !provider.opentelemetry().has_http()) {
+    if (provider.has_opentelemetry()) {
+      const auto& http = provider.opentelemetry().http();
+      if (provider.opentelemetry().has_http())
+        tracer->path = http.path().empty() ? "/v1/traces" : http.path();
       tracer->kind = Tracer::Kind::kOpenTelemetry;
       tracer->service = provider.opentelemetry().service();
       tracer->port = static_cast<int>(provider.opentelemetry().port());
@@ -65,7 +68,13 @@ void ReadTags(const v1::Tracing& from, Tracer* tracer) {
   for (auto& [name, tag] : tags) tracer->tags.push_back(std::move(tag));
 }
 
+/// The collector that the proxy's bootstrap names (defaultConfig.tracing), of which each proxy
+/// knows for itself: the tracer has no service then.
+constexpr char kBootstrapCluster[] = "zipkin";
+
 void WriteProvider(const Tracer& tracer, HttpConnectionManager::Tracing* tracing) {
+  // Envoy then takes the bootstrap's; proxies that have none there report nothing.
+  if (tracer.service.empty()) return;
   auto* provider = tracing->mutable_provider();
   if (tracer.kind == Tracer::Kind::kZipkin) {
     envoy::config::trace::v3::ZipkinConfig config;
@@ -80,8 +89,16 @@ void WriteProvider(const Tracer& tracer, HttpConnectionManager::Tracing* tracing
     return;
   }
   envoy::config::trace::v3::OpenTelemetryConfig config;
-  config.mutable_grpc_service()->mutable_envoy_grpc()->set_cluster_name(tracer.cluster);
-  config.mutable_grpc_service()->mutable_envoy_grpc()->set_authority(HostOf(tracer.service));
+  if (tracer.path.empty()) {
+    config.mutable_grpc_service()->mutable_envoy_grpc()->set_cluster_name(tracer.cluster);
+    config.mutable_grpc_service()->mutable_envoy_grpc()->set_authority(HostOf(tracer.service));
+  } else {
+    auto* uri = config.mutable_http_service()->mutable_http_uri();
+    uri->set_uri("http://" + HostOf(tracer.service) + ":" + std::to_string(tracer.port) +
+                 tracer.path);
+    uri->set_cluster(tracer.cluster);
+    uri->mutable_timeout()->set_seconds(10);
+  }
   config.set_service_name(tracer.service_name);
   provider->set_name("envoy.tracers.opentelemetry");
   Pack(config, provider->mutable_typed_config());
@@ -113,13 +130,15 @@ std::optional<Tracer> TracerOf(const MeshConfig* mesh,
       break;  // Only the first of a level counts.
     }
   }
-  if (disabled || provider.empty() || !ReadProvider(*mesh, provider, &tracer)) return std::nullopt;
+  const bool of_bootstrap = provider.empty() && !defaults.zipkin().address().empty();
+  if (disabled || (!of_bootstrap && !ReadProvider(*mesh, provider, &tracer))) return std::nullopt;
   tracer.sampling = std::clamp(tracer.sampling, 0.0, 100.0);
   return tracer;
 }
 
 std::string TracerCluster(const model::Snapshot& snapshot, const SidecarScope* sidecar,
                           const std::string& ns, const Tracer& tracer) {
+  if (tracer.service.empty()) return kBootstrapCluster;
   const std::string host = HostOf(tracer.service);
   const std::string of = host.size() == tracer.service.size()
                              ? ""

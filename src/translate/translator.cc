@@ -7,6 +7,7 @@
 
 #include "translate/class_view.h"
 #include "translate/inbound.h"
+#include "translate/mesh_trust.h"
 #include "translate/names.h"
 #include "translate/world.h"
 
@@ -60,10 +61,18 @@ struct Translator::State {
   /// Views of this update, by class and own part.
   using Parts = std::pair<std::shared_ptr<ClassState>, std::shared_ptr<const InboundPart>>;
   std::map<Parts, std::shared_ptr<const model::View>> views;
+  ClassView::Set trust;  ///< The same for all; null when there is nothing to tell.
 
+  void UpdateTrust();
   std::shared_ptr<ClassState> Class(const ProxyClass& proxy);
   std::shared_ptr<const model::View> Compose(const Parts& parts);
 };
+
+void Translator::State::UpdateTrust() {
+  const auto resource = BuildMeshTrust(*world->mesh);
+  trust =
+      resource == nullptr ? nullptr : workshop.sets.Intern({workshop.interned.Intern(resource)});
+}
 
 std::shared_ptr<ClassState> Translator::State::Class(const ProxyClass& proxy) {
   auto& entry = classes[proxy];
@@ -98,6 +107,7 @@ std::shared_ptr<const model::View> Translator::State::Compose(const Parts& parts
   add(kRouteType, sets.routes);
   add(kSecretType, sets.secrets);
   add(kNameTableType, sets.names);
+  add(kMeshTrustType, trust);
   if (inbound != nullptr) {
     add(kClusterType, inbound->clusters);
     add(kListenerType, inbound->listeners);
@@ -112,7 +122,9 @@ Translator::~Translator() = default;
 void Translator::Update(std::shared_ptr<const model::Snapshot> snapshot,
                         const model::ChangeSet& changes) {
   State& state = *state_;
+  const auto mesh_before = state.world == nullptr ? nullptr : state.world->mesh;
   state.world = BuildWorld(std::move(snapshot), state.world.get());
+  if (state.world->mesh != mesh_before) state.UpdateTrust();
   ++state.update;
   state.changes.push_back(changes);
   if (state.changes.size() > kKeptChanges) state.changes.pop_front();

@@ -58,6 +58,21 @@ TEST(BootstrapTest, EnvoyAcceptsASidecarsBootstrap) {
   EXPECT_EQ(Validate(Must(MakeBootstrap(settings))), "");
 }
 
+TEST(BootstrapTest, TheCollectorOfSpansIsTheConfiguredOne) {
+  Settings settings = Must(LoadSettings({}, PodEnvironment(), {}));
+  EXPECT_FALSE(BootstrapOf(settings).contains("tracing"));
+  settings.proxy.raw["tracing"]["zipkin"]["address"] = "zipkin.istio-system:9411";
+  EXPECT_EQ(Validate(Must(MakeBootstrap(settings))), "");
+  const Json bootstrap = BootstrapOf(settings);
+  EXPECT_EQ(bootstrap["tracing"]["http"]["typed_config"]["collector_cluster"], "zipkin");
+  const Json& cluster = bootstrap["static_resources"]["clusters"].back();
+  EXPECT_EQ(cluster["name"], "zipkin");
+  const Json& endpoint =
+      cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"];
+  EXPECT_EQ(endpoint["socket_address"]["address"], "zipkin.istio-system");
+  EXPECT_EQ(endpoint["socket_address"]["port_value"], 9411);
+}
+
 TEST(BootstrapTest, EnvoyAcceptsAGatewaysBootstrapOverIpv6) {
   Environment env(Values{{"POD_NAME", "gw"},
                          {"POD_NAMESPACE", "istio-system"},

@@ -171,6 +171,35 @@ TEST_F(SdsTest, StateOfTheWorldGetsKeyAndRoots) {
   EXPECT_THAT(call.received[1], ::testing::Not(HasSubstr("PRIVATE KEY")));
 }
 
+TEST_F(SdsTest, FurtherRootsOfTheMeshArePushedAndBoundToTheirTrustDomains) {
+  StartSource();
+  ASSERT_TRUE(Until([&] { return source->current() != nullptr; }));
+  StartServer();
+  TestCall call(loop, socket, "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets");
+  call.Send(MakeXdsRequest(XdsForm::kDelta, kSecretType, "", "", "", {"default", "ROOTCA"}));
+  ASSERT_TRUE(Until([&] { return call.received.size() == 1; }));
+  const pki::TestCa other;
+  std::string config, bound;
+  rpc::PutBytes(config, 32, other.root.chain_pem());
+  source->SetMeshTrust(Must(MeshTrust::Parse(config)));
+  ASSERT_TRUE(Until([&] { return call.received.size() == 2; }));
+  EXPECT_THAT(call.received[1], HasSubstr(source->current()->root_pem));
+  EXPECT_THAT(call.received[1], HasSubstr(other.root.chain_pem()));
+  EXPECT_THAT(call.received[1], ::testing::Not(HasSubstr("spiffe")));
+  EXPECT_EQ(Read(XdsForm::kDelta, call.received[1]).resources.size(), 1u) << "no new key";
+
+  rpc::PutBytes(bound, 1, "other.example");
+  rpc::PutBytes(bound, 2, other.root.chain_pem());
+  rpc::PutBytes(config, 22, bound);
+  source->SetMeshTrust(Must(MeshTrust::Parse(config)));
+  ASSERT_TRUE(Until([&] { return call.received.size() == 3; }));
+  EXPECT_THAT(call.received[2], HasSubstr("envoy.tls.cert_validator.spiffe"));
+  EXPECT_THAT(call.received[2], HasSubstr("other.example"));
+  source->SetMeshTrust(MeshTrust());
+  ASSERT_TRUE(Until([&] { return call.received.size() == 4; }));
+  EXPECT_THAT(call.received[3], ::testing::Not(HasSubstr(other.root.chain_pem())));
+}
+
 TEST_F(SdsTest, DeltaTellsUnknownNamesAsAbsent) {
   StartSource();
   ASSERT_TRUE(Until([&] { return source->current() != nullptr; }));

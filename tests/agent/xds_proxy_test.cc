@@ -125,6 +125,43 @@ TEST_F(XdsProxyTest, NameTableIsAskedForAfterListenersAndKept) {
   EXPECT_NE(proxy->name_table(), nullptr);
 }
 
+TEST_F(XdsProxyTest, RootsOfTheMeshAreAskedForBehindTheFirstRequestAndKept) {
+  std::vector<MeshTrust> told;
+  const auto note = [&](MeshTrust trust) { told.push_back(std::move(trust)); };
+  proxy->OnMeshTrust(note);
+  EXPECT_TRUE(told.empty());
+  TestCall envoy(loop, socket, kDelta);
+  envoy.Send(MakeXdsRequest(XdsForm::kDelta, kClusterType, "", "", ""));
+  ASSERT_TRUE(Until([&] { return requests.size() == 2; }));
+  EXPECT_EQ(Must(ParseXdsRequest(XdsForm::kDelta, requests[1])).type_url, kMeshTrustType);
+  const auto respond = [&](const char* nonce, const std::string& pem) {
+    std::string config;
+    rpc::PutBytes(config, 32, pem);
+    Respond(MakeXdsResponse(XdsForm::kDelta, kMeshTrustType, nonce, "v",
+                            {MakeResource("t", nonce, MakeAny(kMeshTrustType, config))}));
+  };
+  respond("n1", pki::TestCa().root.chain_pem());
+  ASSERT_TRUE(Until([&] { return told.size() == 1; }));
+  EXPECT_FALSE(told[0].empty());
+  respond("n2", "rubbish");
+  ASSERT_TRUE(Until([&] { return requests.size() == 4; }));
+  EXPECT_TRUE(Must(ParseXdsRequest(XdsForm::kDelta, requests[3])).rejected);
+  EXPECT_EQ(told.size(), 1u) << "the last good ones stay";
+  EXPECT_TRUE(envoy.received.empty()) << "Envoy knows nothing of them";
+  proxy.reset();
+  MakeProxy();
+  proxy->OnMeshTrust(note);
+  ASSERT_EQ(told.size(), 2u) << "an agent that starts again has them at once";
+  EXPECT_EQ(told[1], told[0]);
+  // Nothing left to tell: they are taken back.
+  TestCall again(loop, socket, kDelta);
+  again.Send(MakeXdsRequest(XdsForm::kDelta, kClusterType, "", "", ""));
+  ASSERT_TRUE(Until([&] { return streams == 2; }));
+  Respond(MakeXdsResponse(XdsForm::kDelta, kMeshTrustType, "n3", "v", {}, {"t"}));
+  ASSERT_TRUE(Until([&] { return told.size() == 3; }));
+  EXPECT_TRUE(told[2].empty());
+}
+
 TEST_F(XdsProxyTest, EitherSideEndsTheOther) {
   auto envoy = std::make_unique<TestCall>(loop, socket, kDelta);
   envoy->Send(MakeXdsRequest(XdsForm::kDelta, kClusterType, "", "", ""));

@@ -141,9 +141,10 @@ class ServiceRulesNetTest : public testing::Test {
                     .ok());
   }
   void Apply(const NodeRules& rules,
-             const std::string& endpoints = R"([{"addresses":["172.20.0.5"]}])") {
+             const std::string& endpoints = R"([{"addresses":["172.20.0.5"]}])",
+             const Json& service = kService) {
     const auto entries =
-        ReadServices({{"default/web", kService}}, {{"default/web-1", Slice(endpoints)}});
+        ReadServices({{"default/web", service}}, {{"default/web-1", Slice(endpoints)}});
     In("node", [&](network::Netlink&) {
       const base::Status status = network::ApplyNft(NodeTable(entries, rules));
       EXPECT_TRUE(status.ok()) << status.message() << "\n" << NodeTable(entries, rules);
@@ -209,6 +210,28 @@ TEST_F(ServiceRulesNetTest, OtherNetworksReachExternalAddressesAndOpenPortsOnly)
   same.friends.push_back("192.168.229.131");
   Apply(same);
   EXPECT_EQ(Connect("other", "172.20.0.5", 8080), 0) << "a friend reaches pods";
+}
+
+TEST_F(ServiceRulesNetTest, SourceRangesHoldForTheLoadBalancersAddressOnly) {
+  network::Fd server = Listen("pod", 8080);
+  In("other", [&](network::Netlink& netlink) {
+    for (const char* address : {"192.168.229.100", "192.168.229.110"})
+      EXPECT_TRUE(
+          netlink
+              .AddRoute(
+                  {.to = Parse(address), .via = Parse("192.168.229.128").address, .device = "eth0"})
+              .ok());
+  });
+  auto with_ranges = [&](Json ranges) {
+    Json service = kService;
+    service["spec"]["loadBalancerSourceRanges"] = std::move(ranges);
+    Apply(Rules(), R"([{"addresses":["172.20.0.5"]}])", service);
+  };
+  with_ranges({"192.168.229.140", "10.0.0.0/8", "junk } ; flush ruleset"});
+  EXPECT_NE(Connect("other", "192.168.229.110", 80), 0);
+  EXPECT_EQ(Connect("other", "192.168.229.100", 80), 0) << "externalIPs are nobody's load balancer";
+  with_ranges({"192.168.229.131/32"});
+  EXPECT_EQ(Connect("other", "192.168.229.110", 80), 0);
 }
 
 TEST_F(ServiceRulesNetTest, WhoHasARouteToServicesReachesThemButNoPod) {

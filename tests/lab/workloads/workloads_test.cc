@@ -55,6 +55,18 @@ TEST_F(WorkloadsTest, HelloWorldSaysVersionAndInstance) {
   EXPECT_EQ(Ask(app, "/other").status, 404);
 }
 
+TEST_F(WorkloadsTest, ZipkinKeepsSpansByTrace) {
+  const Application app = Zipkin();
+  const char* spans = R"([{"traceId":"a","id":"1"},{"traceId":"b","id":"2"}])";
+  EXPECT_EQ(Ask(app, "/api/v2/spans", "POST", spans).status, 202);
+  EXPECT_EQ(Ask(app, "/api/v2/spans", "POST", R"([{"traceId":"a","id":"3"}])").status, 202);
+  EXPECT_EQ(Ask(app, "/api/v2/spans", "POST", "{").status, 400);
+  EXPECT_EQ(Json::parse(Ask(app, "/api/v2/trace/a").body),
+            Json::parse(R"([{"traceId":"a","id":"1"},{"traceId":"a","id":"3"}])"));
+  EXPECT_EQ(Ask(app, "/api/v2/trace/c").status, 404);
+  EXPECT_EQ(Json::parse(Ask(app, "/api/v2/traces").body).size(), 2u);
+}
+
 TEST_F(WorkloadsTest, DetailsNeedANumber) {
   const Answer good = Ask(Details(), "/details/0");
   EXPECT_THAT(good.body, HasSubstr("\"author\":\"William Shakespeare\""));
