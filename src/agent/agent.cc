@@ -17,6 +17,7 @@
 #include "agent/xds_proxy.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/strings.h"
 
 namespace isthmus::agent {
@@ -24,6 +25,8 @@ namespace {
 
 using base::Code;
 
+// By then Envoy has its certificate and its configuration.
+constexpr auto kSettled = std::chrono::seconds(15);
 constexpr char kStorePath[] = "./var/lib/istio/data/xds";
 constexpr char kTokenFile[] = "./var/run/secrets/tokens/istio-token";
 constexpr char kRootFile[] = "./var/run/secrets/istio/root-cert.pem";
@@ -111,6 +114,7 @@ struct Agent::Impl {
   std::unique_ptr<StatusServer> status;
   std::unique_ptr<Drainer> drainer;
   std::unique_ptr<EnvoyProcess> envoy;
+  base::Timer settled;  ///< When the start is long over.
   bool terminating = false;
   bool drained = false;
 
@@ -287,7 +291,12 @@ struct Agent::Impl {
       argv.push_back(std::move(argument));
     envoy = std::make_unique<EnvoyProcess>(
         loop, std::move(argv),
-        EnvoyProcess::Events{.started = [this] { readiness->EnvoyStarted(); },
+        EnvoyProcess::Events{.started =
+                                 [this] {
+                                   readiness->EnvoyStarted();
+                                   settled =
+                                       base::Timer::After(loop, kSettled, base::ReleaseMemory);
+                                 },
                              .gave_up = [this](base::ExitStatus) { End(1); }});
     envoy->Start();
     return {};

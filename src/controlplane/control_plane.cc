@@ -171,7 +171,7 @@ struct ControlPlane::Impl {
   std::shared_ptr<void> authority_changes;
   std::function<void(const Status&)> on_failure;
   base::Timer drain;
-  const base::MemoryKeeper memory{loop};
+  base::MemoryKeeper memory{loop};
   bool world_read =
       false;  // The registry has published; before that its snapshot is empty, not true.
   bool serving_now = false;
@@ -453,6 +453,7 @@ void ControlPlane::Impl::MaybeServe() {
   roots = std::make_unique<ca::RootPublisher>(loop, *client, authority, settings.root_config_map);
   xds.SetReady(true);
   xds.Changed();
+  memory.Started();
   LOG_INFO("controlplane", "serving cluster {} in namespace {}, revision {}", settings.cluster_id,
            settings.ns, settings.ShownRevision());
 }

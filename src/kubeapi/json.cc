@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kubeapi/json_reader.h"
+
 template class nlohmann::basic_json<>;
 
 namespace isthmus::kubeapi {
@@ -39,6 +41,7 @@ std::string_view WithoutTag(std::string_view what) {
 }  // namespace
 
 base::Result<Json> ParseJson(std::string_view text) {
+  if (Json value; JsonReader(text).Read(value)) return value;
   if (TooDeep(text))
     return base::Error(base::Code::kInvalidArgument, "JSON nested deeper than {} levels",
                        kMaxDepth);

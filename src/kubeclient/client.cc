@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "kubeapi/json_reader.h"
 #include "kubeapi/meta.h"
 #include "kubeapi/status.h"
 
@@ -226,6 +227,11 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
     std::function<void(Result<std::string>)> done;
     std::string continue_token;
     bool whole = false;  ///< Asks without chunks after a continue token has expired.
+    bool over = false;
+
+    void Finish(Result<std::string> version) {
+      if (!std::exchange(over, true)) done(std::move(version));
+    }
   };
 
   void ListChunk(std::shared_ptr<Listing> listing) {
@@ -238,29 +244,39 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
     if (!listing->whole) AddQuery(request.target, "limit", std::to_string(kChunk));
     if (!listing->continue_token.empty())
       AddQuery(request.target, "continue", listing->continue_token);
-    SendJson(std::move(request), [weak = weak_from_this(), listing](Result<Json> list) {
-      auto self = weak.lock();
-      if (self == nullptr) return listing->done(Status(Code::kCancelled, "the client is gone"));
-      if (!list.ok()) {
-        if (list.status().code() == Code::kOutOfRange && !listing->continue_token.empty()) {
-          listing->continue_token.clear();
-          listing->whole = true;
-          return self->ListChunk(listing);
-        }
-        return listing->done(list.status());
-      }
-      if (Json* items = kubeapi::FindMutable(*list, {"items"});
-          items != nullptr && items->is_array()) {
-        for (Json& item : *items) {
+    request.headers.Set("accept", "application/json");
+    Send(std::move(request), config.request_timeout,
+         [weak = weak_from_this(), listing](Result<http::Response> response) {
+           auto self = weak.lock();
+           if (listing->over) return;
+           if (self == nullptr)
+             return listing->Finish(Status(Code::kCancelled, "the client is gone"));
+           if (response.ok()) return self->OnChunk(listing, response->body);
+           if (response.status().code() != Code::kOutOfRange || listing->continue_token.empty())
+             return listing->Finish(response.status());
+           listing->continue_token.clear();
+           listing->whole = true;
+           self->ListChunk(listing);
+         });
+  }
+
+  void OnChunk(const std::shared_ptr<Listing>& listing, std::string_view body) {
+    constexpr std::string_view kReading = "reading the server's answer";
+    const auto list = kubeapi::SplitList(body);
+    if (!list.ok()) return listing->Finish(list.status().In(kReading));
+    listing->continue_token = kubeapi::StringAt(list->rest, {"metadata", "continue"});
+    const bool last = listing->continue_token.empty();
+    // The server makes the next chunk while this one is read.
+    if (!last) ListChunk(listing);
+    using Keep = kubeapi::JsonReader::Keep;
+    const Status read = kubeapi::EachItem(
+        *list, listing->options.managed_fields ? Keep::kEverything : Keep::kNoManagedFields,
+        [&listing](Json item) {
           NameKind(item, listing->resource);
           listing->item(std::move(item));
-        }
-      }
-      listing->continue_token = kubeapi::StringAt(*list, {"metadata", "continue"});
-      if (listing->continue_token.empty())
-        return listing->done(kubeapi::StringAt(*list, {"metadata", "resourceVersion"}));
-      self->ListChunk(listing);
-    });
+        });
+    if (!read.ok()) return listing->Finish(read.In(kReading));
+    if (last) listing->Finish(kubeapi::StringAt(list->rest, {"metadata", "resourceVersion"}));
   }
 
   base::Loop& loop;

@@ -22,6 +22,8 @@ enum class PatchType { kJson, kMerge, kStrategic, kApply };
 struct ListOptions {
   std::string label_selector;
   std::string field_selector;
+  /// Without it lists leave out metadata.managedFields, half of many objects.
+  bool managed_fields = true;
 };
 
 /// The REST client of one API server. Lives on its loop. Every error is the server's Status in

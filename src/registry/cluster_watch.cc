@@ -57,6 +57,7 @@ ClusterWatch::~ClusterWatch() = default;
 void ClusterWatch::Watch(Need need, Resource resource, std::string ns, ListOptions options,
                          std::function<void(const std::string&, const Json*)> changed) {
   ++waiting_;
+  options.managed_fields = false;
   sources_.push_back(std::make_unique<Source>());
   Source& source = *sources_.back();
   kubeclient::InformerEvents events;
