@@ -1,5 +1,4 @@
 """Catalogue entry s000-2c-multiprimary-diffnet typed by hand, step after step, as its guide does; it must end in the catalogue's result. Needs root."""
-import os
 import pathlib
 import re
 import tempfile
@@ -11,7 +10,7 @@ import lab
 from lab import ROOT, isthmus, until
 
 ENTRY = "s000-2c-multiprimary-diffnet"
-TOPOLOGY = os.environ.get("ISTHMUS_TEST_BY_HAND_TOPOLOGY", f"topologies/{ENTRY}.yaml")
+TOPOLOGY = lab.topology(f"topologies/{ENTRY}.yaml")
 CLUSTERS = ("cluster1", "cluster2")
 EXTRA = {"cluster1": "sentinel-rls-server", "cluster2": "nginx"}
 

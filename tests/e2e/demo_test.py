@@ -3,7 +3,6 @@
 The cases run in the order of their names on one lab; each checks one promise. Needs root.
 """
 import json
-import os
 import re
 import time
 import unittest
@@ -11,7 +10,7 @@ import unittest
 import lab
 from lab import ROOT, agent_request, execute, get, isthmus, istioctl, kubectl, pod, pod_ip, until
 
-TOPOLOGY = os.environ.get("ISTHMUS_TEST_TOPOLOGY", "topologies/demo.yaml")
+TOPOLOGY = lab.topology("topologies/demo.yaml")
 CLUSTERS = ("cluster1", "cluster2")
 OTHER = {"cluster1": "cluster2", "cluster2": "cluster1"}
 GATEWAY = {"cluster1": "192.168.229.100", "cluster2": "192.168.229.101"}

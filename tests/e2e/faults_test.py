@@ -4,7 +4,6 @@ What is asked of each case: what was broken comes back by itself and in time, re
 object is lost. The cases share one lab and run in the order of their names. Needs root.
 """
 import json
-import os
 import re
 import time
 import unittest
@@ -13,7 +12,7 @@ import lab
 from lab import execute, get, isthmus, istioctl, kubectl, pod, pod_ip, until
 from stream import Stream, processes_of
 
-TOPOLOGY = os.environ.get("ISTHMUS_TEST_TOPOLOGY", "topologies/demo.yaml")
+TOPOLOGY = lab.topology("topologies/demo.yaml")
 CLUSTERS = ("cluster1", "cluster2")
 OTHER = {"cluster1": "cluster2", "cluster2": "cluster1"}
 VERSION = {"cluster1": "version: v1", "cluster2": "version: v2"}

@@ -3,11 +3,34 @@ import json
 import os
 import pathlib
 import subprocess
+import tempfile
 import time
+
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BIN = pathlib.Path(os.environ.get("ISTHMUS_BIN", ROOT / "build" / "bin"))
 LAB = pathlib.Path(os.environ.get("ISTHMUS_LAB_DIR", "/var/lib/isthmus/lab"))
+ANY_PORT = bool(os.environ.get("ISTHMUS_TEST_ANY_PORT"))  # For a lab beside others: no loopback port is asked for by its number.
+_files = tempfile.TemporaryDirectory(prefix="isthmus-topologies-")
+
+
+def topology(file):
+    """The path of a topology file, or of its copy for a lab beside others."""
+    if not ANY_PORT:
+        return file
+    document = yaml.safe_load((ROOT / file).read_text())
+    leave_ports_open(document)
+    copy = pathlib.Path(_files.name) / pathlib.Path(file).name
+    copy.write_text(yaml.safe_dump(document))
+    return copy
+
+
+def leave_ports_open(document):
+    """Takes any free port where the Topology names one of this machine."""
+    for cluster in document["spec"]["clusters"]:
+        if "ingressPort" in cluster.get("lab", {}):
+            cluster["lab"]["ingressPort"] = 0
 
 
 def run(*command, check=True, timeout=120, text_in=None, env=None):

@@ -1,6 +1,5 @@
 """One run of a catalogue entry: where its commands are typed, and what was typed."""
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -35,20 +34,19 @@ class MeshRun:
         self.began = time.monotonic()
 
     def _topology(self):
-        """The entry's Topology file; with ISTHMUS_TEST_ANY_PORT its loopback ports are left to the machine, for labs beside others.
+        """The entry's Topology file, or its copy for a lab beside others.
 
         Where a step opens the way between the clusters' pods, it is closed until then.
         """
         file = ROOT / "topologies" / f"{self.entry.id}.yaml"
         closed = self.mode == "steps" and self.entry.has_step("open_firewall")
-        if not os.environ.get("ISTHMUS_TEST_ANY_PORT") and not closed:
+        if not lab.ANY_PORT and not closed:
             return file
         text = yaml.safe_load(file.read_text())
         if closed:
             text["spec"].setdefault("lab", {})["routed"] = []
-        for cluster in text["spec"]["clusters"]:
-            if os.environ.get("ISTHMUS_TEST_ANY_PORT") and "ingressPort" in cluster.get("lab", {}):
-                cluster["lab"]["ingressPort"] = 0
+        if lab.ANY_PORT:
+            lab.leave_ports_open(text)
         copy = self.folder / file.name
         copy.write_text(yaml.safe_dump(text))
         return copy
