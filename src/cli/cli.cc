@@ -221,6 +221,7 @@ int Run(const std::string& program, std::vector<std::string> arguments, Io io) {
   AddInspectCommands(commands, experimental);
   AddDescribeCommands(commands, experimental);
   AddPrecheckCommand(commands, experimental);
+  AddTrustCommands(commands, experimental);
   AddRemovedCommands(commands);
 
   // What stands behind `lab` is another program's business, flags and all.

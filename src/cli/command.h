@@ -45,6 +45,8 @@ void AddInstallCommands(Commands& commands);
 void AddUninstallCommand(Commands& commands, CLI::App* group);
 void AddProfileCommands(Commands& commands);
 void AddRemoteCommands(Commands& commands, CLI::App* group);
+/// trust-bundle: what meshes must know to believe each other.
+void AddTrustCommands(Commands& commands, CLI::App* group);
 void AddStatusCommands(Commands& commands, CLI::App* group);
 void AddProxyConfigCommands(Commands& commands);
 void AddVersionCommand(Commands& commands, CLI::App* group);
