@@ -1,8 +1,10 @@
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <set>
+#include <sstream>
 
 #include "kubeapi/json.h"
 #include "kubeapi/scalar.h"
@@ -101,6 +103,41 @@ class Converter {
   size_t nodes_ = 0;
   base::Status status_;
 };
+
+/// Sees whether each document begins behind the one before. yaml-cpp stands still at a comma that
+/// follows a whole document, as in "{}, a", and makes empty documents of it for ever.
+class Progress final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (mark.pos <= last_) throw YAML::ParserException(mark, "unexpected text after a document");
+    last_ = mark.pos;
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+ private:
+  int last_ = -1;
+};
+
+/// Throws when the text has no end for yaml-cpp.
+void CheckThatItEnds(const std::string& text) {
+  // Only at a comma does it stand still.
+  if (text.find(',') == text.npos) return;
+  std::istringstream in(text);
+  YAML::Parser parser(in);
+  Progress progress;
+  while (parser.HandleNextDocument(progress)) {
+  }
+}
 
 bool IsBlank(const YAML::Node& node) { return !node.IsDefined() || node.IsNull(); }
 
@@ -223,7 +260,9 @@ class Printer {
 base::Result<std::vector<Json>> ParseYamlStream(std::string_view text) {
   std::vector<Json> documents;
   try {
-    for (const YAML::Node& node : YAML::LoadAll(std::string(text))) {
+    const std::string input(text);
+    CheckThatItEnds(input);
+    for (const YAML::Node& node : YAML::LoadAll(input)) {
       if (IsBlank(node)) continue;
       Converter converter(text.size());
       Json value = converter.Convert(node, 0);

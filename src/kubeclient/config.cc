@@ -50,31 +50,43 @@ Result<std::string> Material(const Json& entry, std::string_view field) {
   return content;
 }
 
-/// What of a user entry a kubeconfig from outside may not have.
-Status CheckTrusted(const Json& user, const std::vector<std::string>& allowed) {
-  const auto refused = [&](std::string_view option) {
-    return std::find(allowed.begin(), allowed.end(), option) == allowed.end();
-  };
-  if (const Json* provider = Find(user, {"auth-provider"}); provider != nullptr) {
-    const std::string name = StringAt(*provider, {"name"});
-    if (name != "oidc" && refused(name))
-      return Error(Code::kPermissionDenied,
-                   "auth provider \"{}\" is not allowed; use a token or a client certificate",
-                   name);
-  }
-  struct Row {
-    std::string_view field, option;
-  };
-  for (const Row& row :
-       {Row{"exec", "exec"}, Row{"tokenFile", "tokenFile"}, Row{"client-key", "clientKey"},
-        Row{"client-certificate", "clientCertificate"}}) {
-    const Json* value = Find(user, {row.field});
+/// Paths to files and programs that a kubeconfig from outside may not have in an entry.
+struct Untrusted {
+  std::string_view field, option;
+};
+constexpr Untrusted kUntrustedOfCluster[] = {{"certificate-authority", "certificateAuthority"}};
+constexpr Untrusted kUntrustedOfUser[] = {{"exec", "exec"},
+                                          {"tokenFile", "tokenFile"},
+                                          {"client-key", "clientKey"},
+                                          {"client-certificate", "clientCertificate"}};
+
+bool Refused(std::string_view option, const std::vector<std::string>& allowed) {
+  return std::find(allowed.begin(), allowed.end(), option) == allowed.end();
+}
+
+template <size_t kRows>
+Status CheckPaths(const Json& entry, const Untrusted (&rows)[kRows],
+                  const std::vector<std::string>& allowed) {
+  for (const Untrusted& row : rows) {
+    const Json* value = Find(entry, {row.field});
     const bool set = value != nullptr && !value->is_null() && *value != Json("");
-    if (set && refused(row.option))
+    if (set && Refused(row.option, allowed))
       return Error(Code::kPermissionDenied,
                    "\"{}\" is not allowed; give its content in the kubeconfig itself", row.field);
   }
   return {};
+}
+
+/// What of a user entry a kubeconfig from outside may not have.
+Status CheckTrusted(const Json& user, const std::vector<std::string>& allowed) {
+  if (const Json* provider = Find(user, {"auth-provider"}); provider != nullptr) {
+    const std::string name = StringAt(*provider, {"name"});
+    if (name != "oidc" && Refused(name, allowed))
+      return Error(Code::kPermissionDenied,
+                   "auth provider \"{}\" is not allowed; use a token or a client certificate",
+                   name);
+  }
+  return CheckPaths(user, kUntrustedOfUser, allowed);
 }
 
 Status ReadCluster(const Json& cluster, RestConfig& out) {
@@ -157,7 +169,10 @@ Result<RestConfig> Build(const Json& config, std::string_view wanted, Kubeconfig
   if (cluster == nullptr)
     return Error(Code::kInvalidArgument, "context \"{}\": cluster \"{}\" does not exist",
                  context_name, out.cluster);
-  RETURN_IF_ERROR(ReadCluster(*cluster, out), fmt::format("cluster \"{}\"", out.cluster));
+  const std::string in_cluster = fmt::format("cluster \"{}\"", out.cluster);
+  if (trust == KubeconfigTrust::kRemoteSecret)
+    RETURN_IF_ERROR(CheckPaths(*cluster, kUntrustedOfCluster, allowed), in_cluster);
+  RETURN_IF_ERROR(ReadCluster(*cluster, out), in_cluster);
   const std::string user_name = StringAt(*context, {"user"});
   if (user_name.empty()) return out;
   const Json* user = Named(config, "users", user_name, "user");

@@ -38,7 +38,7 @@ enum class KubeconfigTrust { kOwn, kRemoteSecret };
 
 /// Reads `context` (empty: the current one) out of kubeconfig text. `allowed` lists what is let
 /// through in spite of kRemoteSecret: names of auth providers, "exec", "tokenFile", "clientKey",
-/// "clientCertificate".
+/// "clientCertificate", "certificateAuthority".
 base::Result<RestConfig> ParseKubeconfig(std::string_view yaml, std::string_view context,
                                          KubeconfigTrust trust,
                                          const std::vector<std::string>& allowed = {});

@@ -55,6 +55,16 @@ TEST(Yaml, ErrorsNameThePlace) {
   }
 }
 
+TEST(Yaml, TextBehindADocumentIsAnErrorAndNoEndlessStream) {
+  for (const std::string text :
+       {"{\"a\":1},\"b\":[", "{},", "- a\n,\n", ",", "[1],[2]\n", "--- {a: 1}\n--- ,\n"}) {
+    const auto result = ParseYamlStream(text);
+    ASSERT_FALSE(result.ok()) << text;
+    EXPECT_NE(result.status().message().find("unexpected text after a document"), std::string::npos)
+        << result.status().message();
+  }
+}
+
 TEST(Yaml, RefusesAliasBombs) {
   std::string text = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n";
   for (int i = 1; i < 9; ++i) {

@@ -103,6 +103,18 @@ TEST(Kubeconfig, RefusesWhatRemoteSecretsMayNotCarry) {
           .ok());
 }
 
+TEST(Kubeconfig, RefusesFilesThatARemoteSecretNamesAsRoots) {
+  std::string text = WithUser("{token: t}");
+  text.replace(text.find("server:"), 0, "certificate-authority: /etc/passwd, ");
+  const auto refused = ParseKubeconfig(text, "", KubeconfigTrust::kRemoteSecret);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().code(), Code::kPermissionDenied);
+  EXPECT_NE(refused.status().message().find("certificate-authority"), std::string::npos);
+  EXPECT_TRUE(
+      ParseKubeconfig(text, "", KubeconfigTrust::kRemoteSecret, {"certificateAuthority"}).ok());
+  EXPECT_TRUE(ParseKubeconfig(text, "", KubeconfigTrust::kOwn).ok());
+}
+
 class KubeconfigFiles : public ::testing::Test {
  protected:
   void SetUp() override {
