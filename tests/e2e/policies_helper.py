@@ -18,7 +18,7 @@ class Web(http.server.BaseHTTPRequestHandler):
 
 class Tcp(socketserver.BaseRequestHandler):
     def handle(self):
-        self.request.recv(9)
+        self.request.recv(99)
         self.request.sendall(b"%d" % self.server.server_address[1])
 
 

@@ -91,8 +91,8 @@ class Policies(unittest.TestCase):
         command = ["python3", "-c", (ROOT / "tests/e2e/policies_helper.py").read_text()]
         container = {"name": "helper", "image": "debian", "command": command, "env": [{"name": "KEYS", "value": cls.issuer.jwks()}]}
         cls.put({"apiVersion": "v1", "kind": "Pod", "metadata": labels, "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}},
-                {"apiVersion": "v1", "kind": "Service", "metadata": labels,
-                 "spec": {"selector": {"app": "helper"}, "ports": [{"name": "http", "port": 8000}]}})
+                {"apiVersion": "v1", "kind": "Service", "metadata": labels, "spec": {"selector": {"app": "helper"}, "ports": [
+                    {"name": "http", "port": 8000}, {"name": "tcp-one", "port": 9000}, {"name": "tcp-two", "port": 9001}]}})
         kubectl(CLIENT, "wait", "-n", "sample", "pod/helper", "--for=condition=Ready", "--timeout=60s")
 
     @staticmethod
@@ -267,6 +267,25 @@ class Policies(unittest.TestCase):
             self.put(route(100 - v2, v2))
             # Six standard deviations of 400 requests.
             until(lambda: abs(shares(400) - v2 / 100) < 0.12, 30, f"{v2} per cent from v2")
+
+    def test_11_addresses_of_their_own_tell_tcp_services_apart(self):
+        address = lab.pod_ip(CLIENT, "sample", "helper")
+        ports = {"one": 9000, "two": 9001}
+        self.apply(*(istio("ServiceEntry", name, {
+            "hosts": [f"{name}.example"], "ports": [{"name": "tcp", "number": 9000, "protocol": "TCP"}], "resolution": "STATIC",
+            "endpoints": [{"address": address, "ports": {"tcp": port}}]}) for name, port in ports.items()))
+
+        def ask(name):
+            script = (f"import socket; s = socket.create_connection(('{name}.example', 9000), 5); "
+                      "s.sendall(b'hello there'); print(s.getpeername()[0], s.recv(9).decode())")
+            done = execute(CLIENT, "sample", "sleep", "python3", "-c", script, container="sleep", check=False)
+            return done.stdout.split() if done.returncode == 0 else []
+
+        reached = {name: until(lambda n=name: ask(n), 30, f"an answer of {name}.example") for name in ports}
+        self.assertEqual({name: str(port) for name, port in ports.items()}, {name: said for name, (_, said) in reached.items()})
+        self.assertEqual(2, len({at for at, _ in reached.values()}))
+        for at, _ in reached.values():
+            self.assertTrue(at.startswith("240.240."), at)
 
     def test_12_who_reaches_a_gateway(self):
         gateway = MACHINES[SERVER][1]
