@@ -1,5 +1,6 @@
 #include "lab/apiserver/protobuf.h"
 
+#include <algorithm>
 #include <bit>
 #include <deque>
 #include <map>
@@ -116,6 +117,8 @@ class Cursor {
 };
 
 constexpr int kDeepest = 60;
+// What the nanoseconds of base::Time can say.
+constexpr int64_t kEarliest = -9'223'372'036, kLatest = 9'223'372'036;
 Status Message(std::string_view name, std::string_view bytes, int depth, Json* out);
 
 Json TimeValue(std::string_view bytes, bool micro) {
@@ -125,6 +128,7 @@ Json TimeValue(std::string_view bytes, bool micro) {
   while (!cursor.done() && cursor.Next(&piece))
     (piece.number == 1 ? seconds : nanos) = static_cast<int64_t>(piece.value);
   if (bytes.empty()) return nullptr;
+  seconds = std::clamp(seconds, kEarliest, kLatest);
   std::string text = base::FormatTime(base::Time(std::chrono::seconds(seconds)));
   if (micro && text.ends_with("Z"))
     text = fmt::format("{}.{:06}Z", text.substr(0, text.size() - 1), nanos / 1000);
@@ -132,7 +136,7 @@ Json TimeValue(std::string_view bytes, bool micro) {
 }
 
 /// Messages whose JSON form is not an object of their fields. False when `name` is none of them.
-bool Special(std::string_view name, std::string_view bytes, Json* out) {
+bool Special(std::string_view name, std::string_view bytes, int depth, Json* out) {
   auto first = [&](uint32_t number) -> Piece {
     Cursor cursor(bytes);
     Piece piece, found;
@@ -165,7 +169,7 @@ bool Special(std::string_view name, std::string_view bytes, Json* out) {
     const Piece schema = first(name.ends_with("Bool") ? 2 : 1);
     const Piece strings = first(2);
     if (!schema.bytes.empty())
-      (void)Message("apiextensions.v1.JSONSchemaProps", schema.bytes, 1, out);
+      (void)Message("apiextensions.v1.JSONSchemaProps", schema.bytes, depth + 1, out);
     else if (name.ends_with("Bool"))
       *out = first(1).value != 0;
     else
@@ -205,7 +209,7 @@ Status Value(std::string_view type, const Piece& piece, int depth, Json* out) {
   if (type[0] != '@') return Scalar(type[0], piece, out);
   if (piece.wire_type != 2)
     return Error(Code::kInvalidArgument, "a message field has another wire type");
-  if (Special(type.substr(1), piece.bytes, out)) return {};
+  if (Special(type.substr(1), piece.bytes, depth, out)) return {};
   return Message(type.substr(1), piece.bytes, depth + 1, out);
 }
 

@@ -69,7 +69,7 @@ struct SpdySession::Impl : std::enable_shared_from_this<Impl> {
   base::Status HandleFrame(uint32_t first, uint8_t flags, std::string_view payload) {
     if ((first & 0x80000000u) == 0) {
       if (!payload.empty() && events.data) events.data(first, std::string(payload));
-      if ((flags & kFin) != 0 && events.ended) events.ended(first);
+      if ((flags & kFin) != 0) Ended(first);
       return {};
     }
     switch (first & 0xffff) {
@@ -81,14 +81,14 @@ struct SpdySession::Impl : std::enable_shared_from_this<Impl> {
         if (!headers.ok()) return headers.status();
         sending.insert(id);
         if (events.opened) events.opened(id, *headers);
-        if ((flags & kFin) != 0 && events.ended) events.ended(id);
+        if ((flags & kFin) != 0) Ended(id);
         return {};
       }
       case kRstStream:
         if (payload.size() < 8)
           return base::Error(base::Code::kInvalidArgument, "SPDY: short frame");
         sending.erase(Read32(payload, 0));
-        if (events.ended) events.ended(Read32(payload, 0));
+        Ended(Read32(payload, 0));
         return {};
       case kPing:
         Write(ControlFrame(kPing, payload));
@@ -96,6 +96,10 @@ struct SpdySession::Impl : std::enable_shared_from_this<Impl> {
       default:  // Settings, window updates, goodbyes: nothing to do.
         return {};
     }
+  }
+
+  void Ended(uint32_t id) {
+    if (!closed && events.ended) events.ended(id);
   }
 
   void Close(const base::Status& status) {
@@ -121,9 +125,9 @@ SpdySession::SpdySession(std::unique_ptr<http::ByteStream> connection, Events ev
 }
 
 SpdySession::~SpdySession() {
+  // Its own callback may be what drops the session; callbacks and connection then go with the last
+  // holder, which is whoever calls it.
   impl_->closed = true;
-  impl_->events = {};
-  // Its own callback may be what drops the session; the connection then goes with the last holder.
 }
 
 void SpdySession::Accept(uint32_t id) {

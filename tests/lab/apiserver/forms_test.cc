@@ -175,6 +175,35 @@ TEST(ProtobufTest, BrokenBytesAreAnError) {
   for (size_t i = 0; i <= good.size(); ++i) (void)DecodeProtobuf(good.substr(0, i));
 }
 
+// A field of bytes with a length of any size.
+std::string Bytes(uint32_t number, const std::string& bytes) {
+  std::string out;
+  for (uint64_t value : {uint64_t{number} << 3 | 2, uint64_t{bytes.size()}}) {
+    for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
+    out += static_cast<char>(value);
+  }
+  return out + bytes;
+}
+
+TEST(ProtobufTest, NestingAndTimesHaveLimits) {
+  // A schema may hold one as additionalItems, in a JSONSchemaPropsOrBool.
+  const auto decode = [](const std::string& schema) {
+    const std::string version = Bytes(1, "v1") + Bytes(4, Bytes(1, schema));
+    return DecodeProtobuf(
+        std::string("k8s\0", 4) +
+        Bytes(1, Bytes(1, "apiextensions.k8s.io/v1") + Bytes(2, "CustomResourceDefinition")) +
+        Bytes(2, Bytes(2, Bytes(7, version))));
+  };
+  std::string deep;
+  for (int i = 0; i < 10000; ++i) deep = Bytes(33, Bytes(2, deep));
+  (void)decode(deep);
+  const std::string late = Bytes(1, Bytes(8, "\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f"));
+  const auto object = DecodeProtobuf(
+      std::string("k8s\0", 4) + Bytes(1, Bytes(1, "v1") + Bytes(2, "ConfigMap")) + Bytes(2, late));
+  ASSERT_TRUE(object.ok()) << object.status().message();
+  EXPECT_EQ((*object)["metadata"]["creationTimestamp"], "2262-04-11T23:47:16Z");
+}
+
 TEST_F(FormsTest, NewEventsAreOldEventsByOtherNames) {
   ASSERT_EQ(Post("/api/v1/namespaces/default/events",
                  {{"metadata", {{"name", "e"}}},

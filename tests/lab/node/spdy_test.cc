@@ -134,6 +134,25 @@ TEST_F(SpdyTest, GarbageClosesTheConnection) {
   }
 }
 
+TEST_F(SpdyTest, ACallbackMayDropTheSession) {
+  auto session = std::make_shared<std::unique_ptr<SpdySession>>();
+  int calls = 0;
+  *session = std::make_unique<SpdySession>(
+      std::make_unique<WireStream>(wire_),
+      SpdySession::Events{
+          .opened = {},
+          // What it holds is used after the session has gone.
+          .data =
+              [session, &calls, text = std::string(100, 'x')](uint32_t, std::string_view) {
+                session->reset();
+                calls += static_cast<int>(text.size());
+              },
+          .ended = [&calls](uint32_t) { calls += 1; },
+          .closed = [&calls](const base::Status&) { calls += 1; }});
+  wire_.data(Data(1, "last words", true) + Data(1, "too late"));
+  EXPECT_EQ(calls, 100);
+}
+
 TEST_F(SpdyTest, AHeaderBombIsRefused) {
   SpdyHeaderCodec server;
   EXPECT_FALSE(server.Decode(client_.Encode({{"bomb", std::string(200000, 'a')}})).ok());
