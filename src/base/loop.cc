@@ -29,6 +29,7 @@ struct Loop::Impl {
   uv_async_t wake;
   uv_idle_t
       busy;  // Active while local tasks wait: keeps the loop from sleeping, without a system call.
+  uv_prepare_t before_wait;                        // Active in RunUntil().
   std::vector<std::function<void()>> local_tasks;  // Touched by the loop's thread only.
   std::atomic<std::thread::id> thread;             // Who is in Run(), if anyone.
   std::atomic<bool> stop{false};
@@ -88,6 +89,7 @@ Loop::Loop() : impl_(std::make_unique<Impl>()) {
   if (error != 0) std::abort();
   uv_idle_init(&impl_->loop, &impl_->busy);
   impl_->busy.data = impl_.get();
+  uv_prepare_init(&impl_->loop, &impl_->before_wait);
 }
 
 Loop::~Loop() {
@@ -96,6 +98,7 @@ Loop::~Loop() {
   }
   uv_close(reinterpret_cast<uv_handle_t*>(&impl_->wake), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&impl_->busy), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&impl_->before_wait), nullptr);
   // Handles whose owner has gone finish closing; a handle that still has an owner is closed under
   // it.
   uv_walk(
@@ -123,13 +126,17 @@ void Loop::Stop() {
 
 bool Loop::RunUntil(const std::function<bool()>& done, Duration timeout) {
   const Running running(impl_->thread);
-  bool late = false;
+  bool late = false, holds = false;
   const Timer timer = Timer::After(*this, timeout, [&late] { late = true; });
-  while (!done()) {
-    if (late || impl_->stop) return false;
-    uv_run(&impl_->loop, UV_RUN_ONCE);
-  }
-  return true;
+  std::function<bool()> over = [&] { return (holds = holds || done()) || late || impl_->stop; };
+  // A round runs timers and posted tasks first and then waits; there may be nothing to wait for.
+  impl_->before_wait.data = &over;
+  uv_prepare_start(&impl_->before_wait, [](uv_prepare_t* handle) {
+    if ((*static_cast<std::function<bool()>*>(handle->data))()) uv_stop(handle->loop);
+  });
+  while (!over()) uv_run(&impl_->loop, UV_RUN_ONCE);
+  uv_prepare_stop(&impl_->before_wait);
+  return holds;
 }
 
 void Loop::Post(std::function<void()> task) {

@@ -55,6 +55,21 @@ TEST(LoopTest, RunUntilGivesUpAfterItsTimeout) {
   EXPECT_TRUE(loop.RunUntil([] { return true; }, milliseconds(0)));
 }
 
+// What is due before the loop waits for the first time ends it as well.
+TEST(LoopTest, RunUntilDoesNotWaitForMoreThanItWants) {
+  Loop loop;
+  EXPECT_FALSE(loop.RunUntil([] { return false; }, milliseconds(0)));
+  const auto begin = std::chrono::steady_clock::now();
+  bool fired = false;
+  const Timer timer = Timer::After(loop, milliseconds(0), [&] { fired = true; });
+  EXPECT_TRUE(loop.RunUntil([&] { return fired; }, std::chrono::seconds(60)));
+  bool posted = false;
+  const Timer poster =
+      Timer::After(loop, milliseconds(0), [&] { loop.Post([&] { posted = true; }); });
+  EXPECT_TRUE(loop.RunUntil([&] { return posted; }, std::chrono::seconds(60)));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+}
+
 TEST(LoopTest, DestroysTasksThatNeverRan) {
   auto held = std::make_shared<int>(1);
   {
