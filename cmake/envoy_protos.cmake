@@ -101,10 +101,6 @@ function(isthmus_proto_library target folder generated)
   target_include_directories(${target} SYSTEM PUBLIC "${generated}")
   target_link_libraries(${target} PUBLIC protobuf::libprotobuf ${arg_DEPS})
   target_compile_options(${target} PRIVATE -w -g0)
-  if(ISTHMUS_SANITIZE)
-    # Generated code is protobuf's to check; instrumented it takes longer to build than all of ours.
-    target_compile_options(${target} PRIVATE -fno-sanitize=all -O0)
-  endif()
 endfunction()
 
 set(generated "${PROJECT_BINARY_DIR}/generated")
