@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -38,7 +39,16 @@ void AddService(const ClassInputs& inputs, const ServicePtr& service, MemoKey* k
 
 /// Outbound listeners of sidecars, virtualOutbound last.
 Resources BuildSidecarListeners(const ClassInputs& inputs);
-/// The route configurations that these listeners ask for.
-Resources BuildSidecarRoutes(const ClassInputs& inputs);
+/// The route configurations that the ports of a class share, as the last build made them: the next
+/// takes over the virtual hosts of the services and rules that are still the same.
+struct RouteTables {
+  struct Table;
+  std::map<int, std::shared_ptr<const Table>> by_port;
+  /// Services, DestinationRules and mesh settings are those of the last build.
+  bool reusable = false;
+};
+/// The route configurations that these listeners ask for. `tables` are those of the last build,
+/// then of this one.
+Resources BuildSidecarRoutes(const ClassInputs& inputs, RouteTables* tables);
 
 }  // namespace isthmus::translate

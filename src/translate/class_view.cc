@@ -54,7 +54,10 @@ void ClassView::Update(std::shared_ptr<const World> world, const model::ChangeSe
   if (dirty.clusters) BuildClusters();
   if (dirty.endpoints) BuildEndpoints();
   if (dirty.listeners) BuildListeners();
-  if (dirty.routes) BuildRoutes();
+  if (dirty.routes) {
+    route_tables_.reusable = !dirty.scope;
+    BuildRoutes();
+  }
   if (dirty.secrets) BuildSecretSet();
   if (dirty.names) BuildNames();
 }
@@ -106,8 +109,8 @@ void ClassView::BuildListeners() {
 void ClassView::BuildRoutes() {
   Kept kept;
   const ClassInputs inputs = Inputs(&kept);
-  Resources routes =
-      proxy_.router() ? BuildGatewayRoutes(inputs, gateway_ports_) : BuildSidecarRoutes(inputs);
+  Resources routes = proxy_.router() ? BuildGatewayRoutes(inputs, gateway_ports_)
+                                     : BuildSidecarRoutes(inputs, &route_tables_);
   ReplaceSet(PatchRoutes(patches_, Side(), std::move(routes), workshop_, &kept), &sets_.routes);
   kept_routes_ = std::move(kept);
 }

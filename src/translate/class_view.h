@@ -111,6 +111,7 @@ class ClassView final : private Destinations {
   Kept kept_clusters_;
   Kept kept_listeners_;
   Kept kept_routes_;
+  RouteTables route_tables_;
 };
 
 }  // namespace isthmus::translate

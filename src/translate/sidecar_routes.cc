@@ -88,13 +88,22 @@ struct Host {
 /// A virtual host of a shared configuration, made once for all classes that name and route it
 /// alike. Frozen.
 struct HostPart {
-  std::string name;
+  std::string hostname;
+  ServicePtr service;
+  RulesPtr rules;
   std::vector<std::string> domains;
   std::vector<size_t> hashes;  ///< Of the domains.
   std::string bytes;           ///< The whole VirtualHost, its routes at the end.
   size_t routes_at = 0;
   std::string_view routes() const { return std::string_view(bytes).substr(routes_at); }
+  bool IsOf(const Host& host) const {
+    return service == host.service && rules == host.rules && hostname == host.hostname;
+  }
 };
+
+std::string NameOf(const std::string& hostname, int port) {
+  return hostname + ":" + std::to_string(port);
+}
 
 std::shared_ptr<const HostPart> PartOf(const ClassInputs& in, const Host& host, int port) {
   MemoKey key("sidecar host");
@@ -107,9 +116,11 @@ std::shared_ptr<const HostPart> PartOf(const ClassInputs& in, const Host& host, 
   key.Add(in.proxy.cluster.text()).Add(in.proxy.ipv4).Add(in.proxy.ipv6).Add(in.proxy.dns_capture);
   for (const std::string& alias : in.world.services->AliasesOf(host.hostname))
     key.Add(alias).Add(in.proxy.ns);
-  auto part = in.workshop.memo.Get<HostPart>(key, [&] {
+  return in.workshop.memo.Get<HostPart>(key, [&] {
     auto result = std::make_shared<HostPart>();
-    result->name = host.hostname + ":" + std::to_string(port);
+    result->hostname = host.hostname;
+    result->service = host.service;
+    result->rules = host.rules;
     if (host.service != nullptr)
       result->domains = DomainsOf(in, *host.service);
     else
@@ -120,12 +131,10 @@ std::shared_ptr<const HostPart> PartOf(const ClassInputs& in, const Host& host, 
     for (const std::string& domain : result->domains)
       result->hashes.push_back(std::hash<std::string>()(domain));
     const auto routes = RoutesOf(in, host.service, host.rules, port);
-    result->bytes = RouteConfig::Host(result->name, result->domains, routes->bytes);
+    result->bytes = RouteConfig::Host(NameOf(host.hostname, port), result->domains, routes->bytes);
     result->routes_at = result->bytes.size() - routes->bytes.size();
     return std::shared_ptr<const HostPart>(std::move(result));
   });
-  in.kept.push_back(part);
-  return part;
 }
 
 std::string CatchAllHost(const MeshSettings& mesh) {
@@ -145,30 +154,72 @@ std::string CatchAllHost(const MeshSettings& mesh) {
   return Serialize(host);
 }
 
-std::shared_ptr<const model::Resource> BuildShared(const ClassInputs& in, int port,
-                                                   std::vector<Host> hosts,
-                                                   const std::string& catch_all) {
-  std::sort(hosts.begin(), hosts.end(),
-            [](const Host& a, const Host& b) { return a.hostname < b.hostname; });
-  std::vector<std::shared_ptr<const HostPart>> parts;
-  parts.reserve(hosts.size());
+using HostParts = std::vector<std::shared_ptr<const HostPart>>;
+
+/// Whether no domain is in two of the parts, nor in the one for all others.
+bool AreDistinct(const HostParts& parts) {
   std::vector<size_t> hashes = {std::hash<std::string>()("*")};
-  for (const Host& host : hosts) {
-    parts.push_back(PartOf(in, host, port));
-    hashes.insert(hashes.end(), parts.back()->hashes.begin(), parts.back()->hashes.end());
-  }
-  RouteConfig config(std::to_string(port));
+  for (const auto& part : parts)
+    hashes.insert(hashes.end(), part->hashes.begin(), part->hashes.end());
   std::sort(hashes.begin(), hashes.end());
-  if (std::adjacent_find(hashes.begin(), hashes.end()) == hashes.end()) {
-    for (const auto& part : parts) config.AddHost(part->bytes);
+  return std::adjacent_find(hashes.begin(), hashes.end()) == hashes.end();
+}
+
+}  // namespace
+
+struct RouteTables::Table {
+  HostParts parts;        ///< By hostname.
+  bool distinct = false;  ///< No domain is in two parts.
+};
+
+namespace {
+
+using Table = RouteTables::Table;
+
+/// The parts of sorted hosts. Those that `before`, which may be null, has of the same hosts are
+/// taken over.
+Table MakeTable(const ClassInputs& in, int port, const std::vector<Host>& hosts,
+                const Table* before) {
+  Table table;
+  table.parts.reserve(hosts.size());
+  bool same_domains = before != nullptr && before->parts.size() == hosts.size();
+  size_t at = 0;
+  for (const Host& host : hosts) {
+    std::shared_ptr<const HostPart> part;
+    if (before != nullptr) {
+      while (at < before->parts.size() && before->parts[at]->hostname < host.hostname) ++at;
+      if (at < before->parts.size() && before->parts[at]->IsOf(host)) part = before->parts[at];
+    }
+    if (part == nullptr) part = PartOf(in, host, port);
+    if (same_domains) {
+      const auto& old = before->parts[table.parts.size()];
+      same_domains = old == part || old->hashes == part->hashes;
+    }
+    table.parts.push_back(std::move(part));
+  }
+  table.distinct = same_domains ? before->distinct : AreDistinct(table.parts);
+  return table;
+}
+
+std::shared_ptr<const model::Resource> BuildShared(const ClassInputs& in, int port,
+                                                   const Table& table,
+                                                   const std::string& catch_all) {
+  constexpr size_t kFieldHead = 8;
+  RouteConfig config(std::to_string(port));
+  if (table.distinct) {
+    size_t size = catch_all.size() + kFieldHead;
+    for (const auto& part : table.parts) size += part->bytes.size() + kFieldHead;
+    config.Reserve(size);
+    for (const auto& part : table.parts) config.AddHost(part->bytes);
   } else {
     // A domain that two hosts claim is the first one's; Envoy would refuse the table.
     std::unordered_set<std::string> taken = {"*"};
-    for (const auto& part : parts) {
+    for (const auto& part : table.parts) {
       std::vector<std::string> domains = part->domains;
       std::erase_if(domains,
                     [&](const std::string& domain) { return !taken.insert(domain).second; });
-      if (!domains.empty()) config.AddHost(RouteConfig::Host(part->name, domains, part->routes()));
+      if (domains.empty()) continue;
+      config.AddHost(RouteConfig::Host(NameOf(part->hostname, port), domains, part->routes()));
     }
   }
   config.AddHost(catch_all);
@@ -193,7 +244,7 @@ std::shared_ptr<const model::Resource> BuildSingle(const ClassInputs& in,
 
 }  // namespace
 
-Resources BuildSidecarRoutes(const ClassInputs& in) {
+Resources BuildSidecarRoutes(const ClassInputs& in, RouteTables* tables) {
   const SidecarPorts plan = PlanSidecarPorts(in);
   std::map<int, std::vector<Host>> shared;
   for (const auto& [port, wildcard] : plan.wildcards) {
@@ -223,8 +274,18 @@ Resources BuildSidecarRoutes(const ClassInputs& in) {
   }
   const std::string catch_all = CatchAllHost(*in.world.mesh);
   Resources result;
-  for (auto& [port, hosts] : shared)
-    result.push_back(BuildShared(in, port, std::move(hosts), catch_all));
+  RouteTables now;
+  for (auto& [port, hosts] : shared) {
+    std::sort(hosts.begin(), hosts.end(),
+              [](const Host& a, const Host& b) { return a.hostname < b.hostname; });
+    const auto before = tables->by_port.find(port);
+    const bool reuse = tables->reusable && before != tables->by_port.end();
+    auto table = std::make_shared<const Table>(
+        MakeTable(in, port, hosts, reuse ? before->second.get() : nullptr));
+    result.push_back(BuildShared(in, port, *table, catch_all));
+    now.by_port.emplace(port, std::move(table));
+  }
+  *tables = std::move(now);
   std::unordered_set<std::string> single;
   for (const auto& addressed : plan.addressed) {
     if (addressed.target.port->protocol != model::Protocol::kAuto) continue;
