@@ -102,6 +102,8 @@ class Locality(unittest.TestCase):
     def await_shares(self, cluster, wanted, tolerance=9, host="where"):
         """Waits until the clusters that answer are the wanted ones, each with its share of many requests, none of which failed."""
         self.await_answers(cluster, wanted, host)
+        if len(wanted) == 1:  # It has all, then.
+            return
         last = {}
 
         def fits():
