@@ -81,41 +81,23 @@ void ForEachStep(const WorkloadAuthorization& policies, const Add& add) {
 
 }  // namespace
 
-AuthorizationIndex::AuthorizationIndex(const model::Configs& configs, std::string root_namespace)
-    : root_namespace_(std::move(root_namespace)) {
-  if (configs.authorization_policies == nullptr) return;
-  for (const auto& object : *configs.authorization_policies) {
-    // Policies attached to a Gateway API object are not about workloads.
-    if (object->spec.has_target_ref() || object->spec.target_refs_size() > 0) continue;
-    namespaces_[object->meta.ns].push_back(object);
-  }
-}
-
-WorkloadAuthorization AuthorizationIndex::For(const std::string& ns,
-                                              const model::Labels& labels) const {
+WorkloadAuthorization ByAction(const AuthorizationIndex::List& policies) {
   WorkloadAuthorization result;
-  auto add = [&](const std::string& from) {
-    auto found = namespaces_.find(from);
-    if (found == namespaces_.end()) return;
-    for (const auto& object : found->second) {
-      if (!SelectsMap(object->spec.selector().match_labels(), labels)) continue;
-      switch (object->spec.action()) {
-        case security::AuthorizationPolicy::ALLOW:
-          result.allow.push_back(object);
-          break;
-        case security::AuthorizationPolicy::DENY:
-          result.deny.push_back(object);
-          break;
-        case security::AuthorizationPolicy::AUDIT:
-          result.audit.push_back(object);
-          break;
-        default:
-          result.custom.push_back(object);
-      }
+  for (const auto& object : policies) {
+    switch (object->spec.action()) {
+      case security::AuthorizationPolicy::ALLOW:
+        result.allow.push_back(object);
+        break;
+      case security::AuthorizationPolicy::DENY:
+        result.deny.push_back(object);
+        break;
+      case security::AuthorizationPolicy::AUDIT:
+        result.audit.push_back(object);
+        break;
+      default:
+        result.custom.push_back(object);
     }
-  };
-  add(root_namespace_);
-  if (ns != root_namespace_) add(ns);
+  }
   return result;
 }
 

@@ -6,6 +6,7 @@
 
 #include "model/snapshot.h"
 #include "translate/mesh_settings.h"
+#include "translate/policy_index.h"
 
 namespace isthmus::translate {
 
@@ -22,17 +23,10 @@ struct WorkloadAuthorization {
   List allow;
 };
 
-/// Finds AuthorizationPolicies by workload. Immutable.
-class AuthorizationIndex {
- public:
-  AuthorizationIndex(const model::Configs& configs, std::string root_namespace);
-  /// Those of the root namespace and of the workload's own whose selector takes it.
-  WorkloadAuthorization For(const std::string& ns, const model::Labels& labels) const;
+using AuthorizationIndex = PolicyIndex<istio::security::v1::AuthorizationPolicy>;
 
- private:
-  const std::string root_namespace_;
-  std::map<std::string, WorkloadAuthorization::List> namespaces_;
-};
+/// Takes the policies of a workload apart by what they do.
+WorkloadAuthorization ByAction(const AuthorizationIndex::List& policies);
 
 /// Serialised HTTP filters (HttpFilter) that enforce the policies, in order.
 std::vector<std::string> HttpAuthorization(const MeshSettings& mesh,

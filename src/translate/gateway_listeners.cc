@@ -274,7 +274,8 @@ class PortBuilder {
 
 Resources BuildGatewayListeners(const ClassInputs& in, const std::vector<GatewayPort>& ports) {
   Resources result;
-  WorkloadAuthorization authorization = in.world.authorization->For(in.proxy.ns, in.proxy.labels);
+  WorkloadAuthorization authorization =
+      ByAction(in.world.authorization->For(in.proxy.ns, in.proxy.labels));
   std::vector<std::string> first_filters =
       ExternalAuthorization(*in.world.mesh, *in.world.snapshot, &authorization);
   TokenChecks tokens =

@@ -103,7 +103,7 @@ std::shared_ptr<const InboundPart> InboundOf(const World& world, const model::Pr
   bool reads_endpoints = false;
   const std::vector<InboundPort> ports = InboundPortsOf(world, proxy, labels, &reads_endpoints);
   const WorkloadMtls mtls = world.authentication->ForWorkload(proxy.ns, labels);
-  WorkloadAuthorization authorization = world.authorization->For(proxy.ns, labels);
+  WorkloadAuthorization authorization = ByAction(world.authorization->For(proxy.ns, labels));
   const auto mesh = InboundSettings(world, proxy, labels);
   const EnvoyPatchesPtr patches = world.patches->Find(world.patches->NameFor(proxy, labels));
   const RequestAuthentications token_policies = world.tokens->For(proxy.ns, labels);

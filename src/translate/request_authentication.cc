@@ -180,31 +180,6 @@ Cluster KeyCluster(const MeshSettings& mesh, const KeyServer& server, bool ipv4)
 
 }  // namespace
 
-RequestAuthenticationIndex::RequestAuthenticationIndex(const model::Configs& configs,
-                                                       std::string root_namespace)
-    : root_namespace_(std::move(root_namespace)) {
-  if (configs.request_authentications == nullptr) return;
-  for (const auto& object : *configs.request_authentications) {
-    // Policies attached to a Gateway API object are not about workloads.
-    if (object->spec.has_target_ref() || object->spec.target_refs_size() > 0) continue;
-    namespaces_[object->meta.ns].push_back(object);
-  }
-}
-
-RequestAuthentications RequestAuthenticationIndex::For(const std::string& ns,
-                                                       const model::Labels& labels) const {
-  RequestAuthentications result;
-  auto add = [&](const std::string& from) {
-    auto found = namespaces_.find(from);
-    if (found == namespaces_.end()) return;
-    for (const auto& object : found->second)
-      if (SelectsMap(object->spec.selector().match_labels(), labels)) result.push_back(object);
-  };
-  add(root_namespace_);
-  if (ns != root_namespace_) add(ns);
-  return result;
-}
-
 TokenChecks BuildTokenChecks(const MeshSettings& mesh, const model::Snapshot& snapshot,
                              const RequestAuthentications& policies, bool ipv4, bool router) {
   std::vector<const JWTRule*> rules;

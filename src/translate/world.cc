@@ -62,12 +62,13 @@ std::shared_ptr<const World> BuildWorld(std::shared_ptr<const model::Snapshot> s
       same_mesh && old->configs.authorization_policies.get() ==
                        snapshot->configs.authorization_policies.get()
           ? previous->authorization
-          : std::make_shared<const AuthorizationIndex>(snapshot->configs, snapshot->root_namespace);
+          : std::make_shared<const AuthorizationIndex>(snapshot->configs.authorization_policies,
+                                                       snapshot->root_namespace);
   world->tokens = same_mesh && old->configs.request_authentications.get() ==
                                    snapshot->configs.request_authentications.get()
                       ? previous->tokens
                       : std::make_shared<const RequestAuthenticationIndex>(
-                            snapshot->configs, snapshot->root_namespace);
+                            snapshot->configs.request_authentications, snapshot->root_namespace);
   world->telemetry =
       same_mesh && old->configs.telemetries.get() == snapshot->configs.telemetries.get()
           ? previous->telemetry
