@@ -83,7 +83,7 @@ struct Node::Impl final : PodSource {
   }
 
   base::Loop& loop;
-  const NodeOptions options;
+  NodeOptions options;  // Only its rules ever change.
   ImageTable images = ImageTable::BuiltIn();
   std::unique_ptr<kubeclient::Client> client;
   std::unique_ptr<StatusWriter> statuses;
@@ -384,6 +384,10 @@ Node::Node(base::Loop& loop, NodeOptions options)
     : impl_(std::make_unique<Impl>(loop, std::move(options))) {}
 Node::~Node() = default;
 base::Status Node::Start() { return impl_->Start(); }
+void Node::SetRules(NodeRules rules) {
+  impl_->options.rules = std::move(rules);
+  impl_->ScheduleNetwork();
+}
 
 int NodeMain(int argc, char** argv) {
   CLI::App app("A node of a lab's cluster", "isthmus-lab node");
@@ -394,16 +398,23 @@ int NodeMain(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   }
-  auto text = base::ReadFile(config);
-  auto options =
-      text.ok() ? NodeOptions::FromJson(*text) : base::Result<NodeOptions>(text.status());
+  auto read = [&config]() -> base::Result<NodeOptions> {
+    ASSIGN_OR_RETURN(const std::string text, base::ReadFile(config), "options");
+    return NodeOptions::FromJson(text);
+  };
+  auto options = read();
   if (!options.ok()) {
     LOG_ERROR("node", "{}", options.status().message());
     return 2;
   }
   base::Loop loop;
-  base::Signals signals(loop, {SIGTERM, SIGINT}, [&](int) { loop.Stop(); });
   Node node(loop, std::move(*options));
+  base::Signals signals(loop, {SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
+    if (signal != SIGHUP) return loop.Stop();
+    auto changed = read();
+    if (changed.ok()) return node.SetRules(std::move(changed->rules));
+    LOG_ERROR("node", "{}", changed.status().message());
+  });
   if (base::Status status = node.Start(); !status.ok()) {
     LOG_ERROR("node", "{}", status.message());
     return 1;

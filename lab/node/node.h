@@ -45,6 +45,8 @@ class Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
   base::Status Start();
+  /// Takes other rules for its network from now on.
+  void SetRules(NodeRules rules);
 
  private:
   struct Impl;

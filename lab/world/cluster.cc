@@ -97,11 +97,8 @@ std::string Cluster::NodeConfig(const NodeSpec& node) const {
 base::Status Cluster::RefreshNodes() {
   for (const NodeSpec& node : spec_.nodes) {
     RETURN_IF_ERROR(WriteNodeOptions(node), "node " + node.name);
-    for (const auto& process : processes_) {
-      if (process->spec().name != spec_.name + "/" + node.name) continue;
-      process->Stop();
-      RETURN_IF_ERROR(process->Start(), "node " + node.name);
-    }
+    for (const auto& process : processes_)
+      if (process->spec().name == spec_.name + "/" + node.name) process->Reload();
   }
   return {};
 }

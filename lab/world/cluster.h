@@ -47,7 +47,7 @@ class Cluster {
   bool ready() const { return ready_; }
   /// Where the service of the ingress gateway is, once there is one.
   const std::string& ingress_address() const { return ingress_address_; }
-  /// Gives every node the rules that the networks have for it now, by starting its process again.
+  /// Gives every node the rules that the networks have for it now.
   base::Status RefreshNodes();
   void StopApiServer();
   void StartApiServer();

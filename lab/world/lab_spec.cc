@@ -248,6 +248,46 @@ std::string LabSpec::Lacks(const LabSpec& wanted) const {
   return "";
 }
 
+namespace {
+
+// Which clusters are routed to each other, as a file states it.
+Json RoutedGroups(const LabSpec& spec) {
+  Json groups = Json::array();
+  for (const std::set<std::string>& group : spec.routed) groups.push_back(group);
+  return groups;
+}
+
+}  // namespace
+
+base::Result<std::string> GrownTopology(std::string_view running, std::string_view wanted) {
+  ASSIGN_OR_RETURN(const LabSpec before, LabSpec::Parse(running), "the running lab");
+  ASSIGN_OR_RETURN(const LabSpec asked, LabSpec::Parse(wanted), "topology");
+  ASSIGN_OR_RETURN(Json grown, kubeapi::ParseYaml(running), "the running lab");
+  ASSIGN_OR_RETURN(const Json more, kubeapi::ParseYaml(wanted), "topology");
+  for (const Json& cluster : kubeapi::ItemsAt(more, {"spec", "clusters"})) {
+    const std::string name = kubeapi::StringAt(cluster, {"name"});
+    if (asked.Find(name) != nullptr && before.Find(name) == nullptr)
+      grown["spec"]["clusters"].push_back(cluster);
+  }
+  Json& lab = grown["spec"]["lab"];
+  // Without such a field networks decide, and they do so for new clusters as well.
+  if (kubeapi::Find(grown, {"spec", "lab", "routed"}) != nullptr ||
+      kubeapi::Find(more, {"spec", "lab", "routed"}) != nullptr) {
+    lab["routed"] = RoutedGroups(before);
+    for (Json& group : RoutedGroups(asked)) lab["routed"].push_back(std::move(group));
+  }
+  for (const Json& route : kubeapi::ItemsAt(more, {"spec", "lab", "routes"}))
+    if (lab["routes"].is_null() ||
+        std::find(lab["routes"].begin(), lab["routes"].end(), route) == lab["routes"].end())
+      lab["routes"].push_back(route);
+  if (lab.is_null()) grown["spec"].erase("lab");
+  std::string text = kubeapi::ToYaml(grown);
+  ASSIGN_OR_RETURN(const LabSpec after, LabSpec::Parse(text), "the lab with more clusters");
+  for (const LabSpec* part : {&before, &asked})
+    if (const std::string lacks = after.Lacks(*part); !lacks.empty()) return Bad("{}", lacks);
+  return text;
+}
+
 base::Result<LabSpec> LabSpec::Parse(std::string_view yaml) {
   ASSIGN_OR_RETURN(const Json document, kubeapi::ParseYaml(yaml), "topology");
   if (kubeapi::StringAt(document, {"kind"}) != "Topology")

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -39,6 +40,7 @@ struct StaticRoute {
   std::string at;
   std::string to;   ///< "10.96.0.0/16"
   std::string via;  ///< Address of a node.
+  bool operator==(const StaticRoute&) const = default;
 };
 
 /// What the lab makes: the lab's part of a Topology file. A value.
@@ -51,7 +53,7 @@ struct LabSpec {
   bool token_secrets = false;
   bool open_node_ports = false;
   std::vector<std::string> image_tables;
-  std::vector<ClusterSpec> clusters;
+  std::deque<ClusterSpec> clusters;  ///< Stay where they are when others are added.
   std::vector<StaticRoute> routes;
   std::vector<std::set<std::string>> routed;  ///< Names of clusters whose pods reach each other.
 
@@ -65,5 +67,9 @@ struct LabSpec {
   /// do. Clusters that `wanted` does not name do not matter: a mesh may leave some out.
   std::string Lacks(const LabSpec& wanted) const;
 };
+
+/// The Topology of a running lab with the clusters that `wanted` names besides, so that the lab
+/// will do for both. An error says what differs otherwise, which a running lab cannot take over.
+base::Result<std::string> GrownTopology(std::string_view running, std::string_view wanted);
 
 }  // namespace isthmus::lab::world

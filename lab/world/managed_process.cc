@@ -34,6 +34,10 @@ void ManagedProcess::Stop() {
   if (pid_ > 0) kill(pid_, SIGKILL);
 }
 
+void ManagedProcess::Reload() {
+  if (pid_ > 0) kill(pid_, SIGHUP);
+}
+
 base::Status ManagedProcess::Launch() {
   retry_.Cancel();
   if (!wanted_ || pid_ > 0) return {};

@@ -33,6 +33,8 @@ class ManagedProcess {
   base::Status Start();
   /// Kills it and leaves it dead until Start().
   void Stop();
+  /// Tells it that its configuration has changed (SIGHUP); one that is not running reads it anyway.
+  void Reload();
   const ProcessSpec& spec() const { return spec_; }
   int pid() const { return pid_; }
   bool wanted() const { return wanted_; }

@@ -4,9 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "base/files.h"
 #include "base/log.h"
@@ -23,6 +25,7 @@ namespace isthmus::lab::world {
 namespace {
 
 using kubeapi::Json;
+constexpr size_t kMostTopology = 4 << 20;
 
 // A port chosen before is kept, so that a kubeconfig stays good.
 uint16_t RememberedPort(const std::string& path) {
@@ -44,6 +47,11 @@ struct Supervisor::Impl {
   base::Status MountRun();
   base::Status StartProxy();
   base::Status StartIngress(Cluster& cluster);
+  Cluster::Shared SharedParts();
+  base::Status StartCluster(const ClusterSpec& spec);
+  void Grow(std::shared_ptr<http::ServerStream> stream, const std::string& topology);
+  base::Status AddClusters(const std::string& topology);
+  void Grown(const base::Status& status);
   base::Status WriteKubeconfig();
   void ClusterReady(const std::string& name, const base::Status& status);
   void Handle(const std::shared_ptr<http::ServerStream>& stream);
@@ -59,6 +67,9 @@ struct Supervisor::Impl {
   std::map<std::string, std::unique_ptr<PortForward>> ingress;
   std::unique_ptr<http::Server> control;
   bool reported = false;
+  // Whoever asked for more clusters, until they are ready; and the topology that has them.
+  std::shared_ptr<http::ServerStream> asker;
+  std::string grown_topology;
 };
 
 base::Status Supervisor::Impl::MountRun() {
@@ -105,22 +116,7 @@ base::Status Supervisor::Impl::Start() {
   RETURN_IF_ERROR(StartProxy(), "lab");
   options.progress(
       fmt::format("networks are made; {} clusters are started", options.spec.clusters.size()));
-  Cluster::Shared shared{.loop = loop,
-                         .dirs = options.dirs,
-                         .lab = options.spec,
-                         .wan = wan,
-                         .control_plane = control_plane,
-                         .program = options.program,
-                         .programs = FindPrograms(options.program),
-                         .image_tables = options.spec.image_tables,
-                         .proxy_url = fmt::format("http://127.0.0.1:{}", proxy->port())};
-  for (const ClusterSpec& spec : options.spec.clusters) {
-    clusters.push_back(std::make_unique<Cluster>(
-        shared, spec, options.progress,
-        [this, name = spec.name](const base::Status& status) { ClusterReady(name, status); }));
-    RETURN_IF_ERROR(StartIngress(*clusters.back()), "lab");
-    RETURN_IF_ERROR(clusters.back()->Start(), "lab");
-  }
+  for (const ClusterSpec& spec : options.spec.clusters) RETURN_IF_ERROR(StartCluster(spec), "lab");
   (void)base::RemoveFile(options.dirs.control());
   control = std::make_unique<http::Server>(
       loop, http::ServerOptions{.address = "unix:" + options.dirs.control()},
@@ -130,7 +126,75 @@ base::Status Supervisor::Impl::Start() {
   return {};
 }
 
+Cluster::Shared Supervisor::Impl::SharedParts() {
+  return {.loop = loop,
+          .dirs = options.dirs,
+          .lab = options.spec,
+          .wan = wan,
+          .control_plane = control_plane,
+          .program = options.program,
+          .programs = FindPrograms(options.program),
+          .image_tables = options.spec.image_tables,
+          .proxy_url = fmt::format("http://127.0.0.1:{}", proxy->port())};
+}
+
+base::Status Supervisor::Impl::StartCluster(const ClusterSpec& spec) {
+  clusters.push_back(std::make_unique<Cluster>(
+      SharedParts(), spec, options.progress,
+      [this, name = spec.name](const base::Status& status) { ClusterReady(name, status); }));
+  RETURN_IF_ERROR(StartIngress(*clusters.back()), spec.name);
+  return clusters.back()->Start();
+}
+
+void Supervisor::Impl::Grow(std::shared_ptr<http::ServerStream> stream,
+                            const std::string& topology) {
+  if (asker != nullptr || !reported)
+    return stream->Respond(400, "text/plain", "the lab is just starting clusters; try again then");
+  asker = std::move(stream);
+  grown_topology = topology;
+  if (base::Status status = AddClusters(topology); !status.ok()) Grown(status);
+}
+
+// What the lab has stays as it is: its clusters, and the order of all.
+base::Status Supervisor::Impl::AddClusters(const std::string& topology) {
+  ASSIGN_OR_RETURN(LabSpec wanted, LabSpec::Parse(topology), "topology");
+  options.spec.routed = std::move(wanted.routed);
+  options.spec.routes = std::move(wanted.routes);
+  std::vector<const ClusterSpec*> added;
+  for (ClusterSpec& cluster : wanted.clusters) {
+    if (options.spec.Find(cluster.name) != nullptr) continue;
+    options.spec.clusters.push_back(std::move(cluster));
+    added.push_back(&options.spec.clusters.back());
+  }
+  if (added.empty()) {
+    Grown({});
+    return {};
+  }
+  for (const ClusterSpec* cluster : added) RETURN_IF_ERROR(wan.Join(*cluster), cluster->name);
+  for (const auto& cluster : clusters) RETURN_IF_ERROR(cluster->RefreshNodes(), "networks");
+  for (const ClusterSpec* cluster : added) RETURN_IF_ERROR(StartCluster(*cluster), "lab");
+  return {};
+}
+
+void Supervisor::Impl::Grown(const base::Status& status) {
+  base::Status result = status;
+  if (result.ok()) result = WriteKubeconfig();
+  if (result.ok()) result = base::WriteFile(options.dirs.topology(), grown_topology);
+  auto stream = std::exchange(asker, nullptr);
+  if (result.ok()) return stream->Respond(200, "text/plain", "ok");
+  stream->Respond(400, "text/plain",
+                  fmt::format("{}; the clusters that ran go on, but the lab must be started again "
+                              "to have the new ones (isthmus-lab down)",
+                              result.message()));
+}
+
 void Supervisor::Impl::ClusterReady(const std::string& name, const base::Status& status) {
+  if (asker != nullptr) {
+    const bool all = std::all_of(clusters.begin(), clusters.end(),
+                                 [](const auto& cluster) { return cluster->ready(); });
+    if (!status.ok() || all) Grown(status);
+    return;
+  }
   if (reported) return;
   if (status.ok()) options.progress(fmt::format("{}: ready", name));
   bool all = true;
@@ -179,6 +243,9 @@ Json Supervisor::Impl::Status() const {
 void Supervisor::Impl::Handle(const std::shared_ptr<http::ServerStream>& stream) {
   if (stream->head().path() == "/status")
     return stream->Respond(200, "application/json", kubeapi::ToJson(Status()));
+  if (stream->head().path() == "/grow")
+    return stream->ReadBody(kMostTopology,
+                            [this, stream](std::string text) { Grow(stream, text); });
   const base::Status status = Command(stream->head());
   if (!status.ok()) return stream->Respond(400, "text/plain", status.message());
   stream->Respond(200, "text/plain", "ok");

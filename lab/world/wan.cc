@@ -56,15 +56,32 @@ base::Status Wan::Create() {
     return netlink.AddRoute({.to = Cidr{0, 0}, .device = kBridge});
   }),
                   "the lab's network");
-  int index = 0;
   for (const ClusterSpec& cluster : spec_.clusters)
     for (const NodeSpec& node : cluster.nodes)
-      RETURN_IF_ERROR(CreateNode(wan, cluster, node, index++), "network of node " + node.name);
+      RETURN_IF_ERROR(CreateNode(wan, cluster, node), "network of node " + node.name);
   return {};
 }
 
-base::Status Wan::CreateNode(const NetNs& wan, const ClusterSpec& cluster, const NodeSpec& node,
-                             int index) {
+base::Status Wan::Join(const ClusterSpec& cluster) {
+  ASSIGN_OR_RETURN(const NetNs wan, NetNs::Open(NsPath()), "the lab's network");
+  for (const NodeSpec& node : cluster.nodes) {
+    if (node.address == outside_)
+      return base::Error(base::Code::kInvalidArgument,
+                         "node {}: its address {} is the machine's own in the running lab; give it "
+                         "another one, or start the lab again",
+                         node.name, outside_);
+    RETURN_IF_ERROR(CreateNode(wan, cluster, node), "network of node " + node.name);
+  }
+  for (const ClusterSpec& other : spec_.clusters)
+    for (const NodeSpec& node : other.nodes) {
+      if (&other == &cluster) continue;
+      ASSIGN_OR_RETURN(const NetNs ns, NetNs::Open(NodeNsPath(other, node)), "node");
+      RETURN_IF_ERROR(ns.Within([&] { return AddRoutes(other, node); }), "routes of " + node.name);
+    }
+  return {};
+}
+
+base::Status Wan::CreateNode(const NetNs& wan, const ClusterSpec& cluster, const NodeSpec& node) {
   ASSIGN_OR_RETURN(const NetNs ns, NetNs::Create(NodeNsPath(cluster, node)), "namespace");
   RETURN_IF_ERROR(ns.Within([&]() -> base::Status {
     (void)network::SetSysctl("net/ipv6/conf/default/disable_ipv6", "1");
@@ -79,7 +96,7 @@ base::Status Wan::CreateNode(const NetNs& wan, const ClusterSpec& cluster, const
          {"net/ipv4/ip_unprivileged_port_start", "0"}});
   }),
                   "settings");
-  const std::string port = fmt::format("node{}", index);
+  const std::string port = fmt::format("node{}", nodes_++);
   RETURN_IF_ERROR(wan.Within([&]() -> base::Status {
     ASSIGN_OR_RETURN(Netlink netlink, Netlink::Open(), "netlink");
     RETURN_IF_ERROR(netlink.AddVeth(port, "eth0", ns.fd()), "link");

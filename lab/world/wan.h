@@ -19,6 +19,8 @@ class Wan {
   /// `dir` holds the namespaces.
   Wan(const LabSpec& spec, std::string dir) : spec_(spec), dir_(std::move(dir)) {}
   base::Status Create();
+  /// Joins the nodes of a cluster that the lab has only now, and tells the others the way.
+  base::Status Join(const ClusterSpec& cluster);
 
   std::string NsPath() const { return dir_ + "/wan"; }
   std::string NodeNsPath(const ClusterSpec& cluster, const NodeSpec& node) const {
@@ -37,7 +39,7 @@ class Wan {
 
  private:
   base::Status CreateNode(const network::NetNs& wan, const ClusterSpec& cluster,
-                          const NodeSpec& node, int index);
+                          const NodeSpec& node);
   base::Status AddRoutes(const ClusterSpec& cluster, const NodeSpec& node) const;
   base::Status ApplyCuts(const ClusterSpec& cluster) const;
   void ChooseOutside();
@@ -46,6 +48,7 @@ class Wan {
   const LabSpec& spec_;
   const std::string dir_;
   std::string outside_;
+  int nodes_ = 0;  ///< How many have been made; names their links.
   std::set<std::pair<std::string, std::string>> cuts_;
   std::set<std::pair<std::string, std::string>> opened_;
 };

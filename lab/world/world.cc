@@ -38,6 +38,9 @@ using kubeapi::Json;
 using std::chrono_literals::operator""s;
 namespace fs = std::filesystem;
 
+// What a cluster may take until it is ready, and a little more.
+constexpr base::Duration kClusterStart = 200s;
+
 int Fail(const base::Status& status) {
   fprintf(stderr, "isthmus-lab: %s\n", status.message().c_str());
   return 1;
@@ -84,7 +87,8 @@ base::Status CheckPorts(const LabSpec& spec) {
 }
 
 // One request to the running lab.
-base::Result<std::string> Ask(const LabDirs& dirs, const std::string& target) {
+base::Result<std::string> Ask(const LabDirs& dirs, const std::string& target,
+                              const std::string& body = "", base::Duration patience = 10s) {
   if (RunningLab(dirs) == 0)
     return base::Error(base::Code::kNotFound,
                        "no lab runs in {}; start one with: isthmus-lab up -f FILE", dirs.state);
@@ -93,8 +97,10 @@ base::Result<std::string> Ask(const LabDirs& dirs, const std::string& target) {
   http::Request request;
   request.target = target;
   request.authority = "lab";
+  if (!body.empty()) request.method = "POST";
+  request.body = body;
   auto response = kubeclient::Await<http::Response>(
-      loop, 15s, [&](auto done) { client.Fetch(request, 10s, done); });
+      loop, patience + 5s, [&](auto done) { client.Fetch(request, patience, done); });
   if (!response.ok()) return response.status().In("asking the lab");
   if (response->status != 200) return base::Status(base::Code::kInvalidArgument, response->body);
   return response->body;
@@ -103,6 +109,37 @@ base::Result<std::string> Ask(const LabDirs& dirs, const std::string& target) {
 base::Result<Json> AskStatus(const LabDirs& dirs) {
   ASSIGN_OR_RETURN(const std::string text, Ask(dirs, "/status"), "status");
   return kubeapi::ParseJson(text);
+}
+
+// A lab runs: it is the one that is wanted, or it gets the clusters that it lacks.
+int UpWhileRunning(const LabDirs& dirs, const LabSpec& wanted, const std::string& text) {
+  auto running = base::ReadFile(dirs.topology());
+  auto other = running.ok() ? LabSpec::Parse(*running) : base::Result<LabSpec>(running.status());
+  if (other.ok() && other->Lacks(wanted).empty()) {
+    fprintf(stderr, "lab: it runs already\n");
+    return 0;
+  }
+  auto grown = other.ok() && other->name == wanted.name
+                   ? GrownTopology(*running, text)
+                   : base::Result<std::string>(
+                         base::Status(base::Code::kAlreadyExists,
+                                      other.ok() ? other->Lacks(wanted) : "it cannot be read"));
+  if (!grown.ok())
+    return Fail(base::Error(base::Code::kAlreadyExists,
+                            "another lab ({}) runs in {}: {}; end it with: isthmus-lab down, or "
+                            "set ISTHMUS_LAB_DIR to another folder",
+                            other.ok() ? other->name : "unknown", dirs.state,
+                            grown.status().message()));
+  LabSpec added = wanted;
+  std::erase_if(added.clusters,
+                [&](const ClusterSpec& one) { return other->Find(one.name) != nullptr; });
+  if (base::Status status = CheckPorts(added); !status.ok()) return Fail(status);
+  for (const ClusterSpec& cluster : added.clusters)
+    fprintf(stderr, "lab: it runs already; %s is started besides\n", cluster.name.c_str());
+  if (auto answer = Ask(dirs, "/grow", *grown, kClusterStart); !answer.ok())
+    return Fail(answer.status());
+  fprintf(stderr, "lab: ready\n");
+  return 0;
 }
 
 int Up(const std::string& file, bool mesh) {
@@ -117,21 +154,7 @@ int Up(const std::string& file, bool mesh) {
   for (std::string& table : spec->image_tables)
     table = fs::absolute(fs::path(file).parent_path() / table).string();
   const LabDirs dirs = LabDirs::FromEnvironment();
-  if (RunningLab(dirs) != 0) {
-    auto running = base::ReadFile(dirs.topology());
-    auto other = running.ok() ? LabSpec::Parse(*running) : base::Result<LabSpec>(running.status());
-    const std::string lacks =
-        other.ok() ? other->Lacks(*LabSpec::Parse(*text)) : "it cannot be read";
-    if (lacks.empty()) {
-      fprintf(stderr, "lab: it runs already\n");
-      return 0;
-    }
-    return Fail(
-        base::Error(base::Code::kAlreadyExists,
-                    "another lab ({}) runs in {}: {}; end it with: isthmus-lab down, or set "
-                    "ISTHMUS_LAB_DIR to another folder",
-                    other.ok() ? other->name : "unknown", dirs.state, lacks));
-  }
+  if (RunningLab(dirs) != 0) return UpWhileRunning(dirs, *LabSpec::Parse(*text), *text);
   const auto began = std::chrono::steady_clock::now();
   (void)StopLab(dirs);  // What a lab that was killed has left.
   if (base::Status status = CheckPorts(*spec); !status.ok()) return Fail(status.In(file));

@@ -49,6 +49,39 @@ TEST(LabSpecTest, ALabWillDoForAFileThatLeavesClustersOut) {
               HasSubstr("cluster b"));
 }
 
+TEST(LabSpecTest, ARunningLabGrowsByWholeClusters) {
+  const std::string a = "  - {name: a, network: n1, lab: {nodes: [{address: 10.0.0.1}]}}\n";
+  const std::string b = "  - {name: b, network: n2, lab: {nodes: [{address: 10.0.0.2}]}}\n";
+  const std::string c = "  - {name: c, network: n1, lab: {nodes: [{address: 10.0.0.3}]}}\n";
+  auto grown = GrownTopology(Topology(a + b), Topology(a + b + c));
+  ASSERT_TRUE(grown.ok()) << grown.status().message();
+  auto spec = LabSpec::Parse(*grown);
+  ASSERT_TRUE(spec.ok()) << spec.status().message();
+  EXPECT_EQ(spec->clusters.size(), 3u);
+  EXPECT_TRUE(spec->Routed("a", "c"));
+  EXPECT_FALSE(spec->Routed("b", "c"));
+  // A file that leaves a running cluster out and names a new one keeps the running one.
+  const std::string explicit_c =
+      "  - {name: c, network: n1, lab: {nodes: [{address: 10.0.0.3, podCIDR: 172.30.0.0/24}], "
+      "serviceCIDR: 10.80.0.0/16}}\n";
+  grown = GrownTopology(Topology(a + b), Topology(a + explicit_c));
+  ASSERT_TRUE(grown.ok()) << grown.status().message();
+  EXPECT_EQ(LabSpec::Parse(*grown)->clusters.size(), 3u);
+  grown = GrownTopology(Topology(a + b), Topology(a + b + c, "  lab: {routed: [[b, c]]}\n"));
+  ASSERT_TRUE(grown.ok()) << grown.status().message();
+  EXPECT_TRUE(LabSpec::Parse(*grown)->Routed("b", "c"));
+  EXPECT_FALSE(LabSpec::Parse(*grown)->Routed("a", "c"));
+  // What the running lab has otherwise stays an error.
+  grown = GrownTopology(Topology(a + c), Topology(a + c + b, "  lab: {routed: []}\n"));
+  ASSERT_FALSE(grown.ok());
+  EXPECT_THAT(grown.status().message(), HasSubstr("routed"));
+  grown = GrownTopology(
+      Topology(a),
+      Topology("  - {name: a, network: n1, lab: {nodes: [{address: 10.0.0.9}]}}\n" + b));
+  ASSERT_FALSE(grown.ok());
+  EXPECT_THAT(grown.status().message(), HasSubstr("cluster a"));
+}
+
 TEST(LabSpecTest, FillsInWhatIsLeftOut) {
   auto spec = LabSpec::Parse(
       Topology("  - {name: a, network: n1}\n  - {name: b, network: n1}\n  - {name: c}\n"));
