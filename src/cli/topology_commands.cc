@@ -56,12 +56,14 @@ std::string RootDirectory(const Topology& topology) {
 }
 
 base::Result<std::unique_ptr<MeshSession>> Open(Session& session, const Topology& topology,
-                                                const Stopwatch& watch) {
+                                                const Stopwatch& watch,
+                                                MeshSession::Options options = {}) {
   return MeshSession::Open(
       topology, KubeconfigOf(session, topology),
       [&session, &watch](std::string_view cluster, std::string_view line) {
         session.Err(fmt::format("{:5.1f}s  {:<10} {}\n", watch.seconds(), cluster, line));
-      });
+      },
+      std::move(options));
 }
 
 install::PodCommand RunInPods() {
@@ -150,7 +152,8 @@ int Verify(Session& session, const TopologyFlags& given) {
   Stopwatch watch;
   auto topology = install::LoadTopology(flags.file);
   if (!topology.ok()) return session.Fail(topology.status());
-  auto mesh = Open(session, *topology, watch);
+  // Users of a mesh need not see where somebody else runs its control plane.
+  auto mesh = Open(session, *topology, watch, {.absent = {}, .with_hosts = false});
   if (!mesh.ok()) return session.Fail(mesh.status());
   return VerifyAndPrint(session, **mesh, flags);
 }
@@ -161,6 +164,8 @@ std::string_view ActionText(PlanLine::Action action) {
       return "create";
     case PlanLine::Action::kChange:
       return "change";
+    case PlanLine::Action::kRemove:
+      return "remove";
     case PlanLine::Action::kKeep:
       return "keep";
   }
@@ -189,27 +194,46 @@ void PrintPlan(Session& session, const std::vector<PlanLine>& lines, const std::
     }
   }
   if (table.size() > 1) session.Out(table.Text());
-  session.Out(fmt::format("{} objects to create or change, {} are as wanted.\n",
+  session.Out(fmt::format("{} objects to create, change or remove, {} are as wanted.\n",
                           lines.size() - kept, kept));
+}
+
+PlanLine MakeCluster(const std::string& name, const install::TopologyLab& lab) {
+  return {name, PlanLine::Action::kCreate, "Cluster " + name,
+          fmt::format("API server {}, {} node(s); then everything is installed", lab.api_server,
+                      lab.nodes.size())};
+}
+
+/// The clusters that the lab is yet to make.
+std::vector<PlanLine> NotMade(const Topology& topology) {
+  std::vector<PlanLine> lines;
+  const auto add = [&](const std::string& name, const std::string& context,
+                       const install::TopologyLab& lab) {
+    if (lab.present && !kubeclient::LoadKubeconfig(LabKubeconfig(), context).ok())
+      lines.push_back(MakeCluster(name, lab));
+  };
+  for (const install::TopologyHost& host : topology.hosts) add(host.name, host.context, host.lab);
+  for (const TopologyCluster& cluster : topology.clusters)
+    add(cluster.name, cluster.context, cluster.lab);
+  return lines;
 }
 
 int Plan(Session& session, const TopologyFlags& flags) {
   Stopwatch watch;
   auto topology = install::LoadTopology(flags.file);
   if (!topology.ok()) return session.Fail(topology.status());
-  if (topology->on_lab() && !base::Exists(LabKubeconfig())) {
-    // Nothing runs yet, so everything will be made.
-    for (const TopologyCluster& cluster : topology->clusters)
-      session.Out(
-          fmt::format("{}: make the cluster (API server {}, {} node(s)), then install everything\n",
-                      cluster.name, cluster.lab.api_server, cluster.lab.nodes.size()));
-    return 0;
+  std::vector<PlanLine> lines;
+  if (topology->on_lab()) lines = NotMade(*topology);
+  MeshSession::Options options;
+  for (const PlanLine& line : lines) options.absent.insert(line.cluster);
+  if (lines.size() < topology->clusters.size() + topology->hosts.size()) {
+    auto mesh = Open(session, *topology, watch, std::move(options));
+    if (!mesh.ok()) return session.Fail(mesh.status());
+    auto planned = install::PlanUp(**mesh);
+    if (!planned.ok()) return session.Fail(planned.status());
+    lines.insert(lines.end(), planned->begin(), planned->end());
   }
-  auto mesh = Open(session, *topology, watch);
-  if (!mesh.ok()) return session.Fail(mesh.status());
-  auto lines = install::PlanUp(**mesh);
-  if (!lines.ok()) return session.Fail(lines.status());
-  PrintPlan(session, *lines, flags.output);
+  PrintPlan(session, lines, flags.output);
   return 0;
 }
 

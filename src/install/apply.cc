@@ -83,40 +83,6 @@ Status ApplyComponent(ClusterAccess& cluster, const Installation& installation,
   return options.wait ? WaitReady(cluster, others, options.readiness_timeout) : Status();
 }
 
-/// Deletes what this owner applied before and no longer renders. An unnamed installation owns what
-/// is labelled "unknown": it never takes another's gateway away.
-Status Prune(ClusterAccess& cluster, const Installation& installation,
-             const std::vector<Component>& components) {
-  std::set<std::string> rendered, component_ids;
-  for (const Component& component : components) {
-    component_ids.insert(component.id);
-    for (const Json& object : component.objects) rendered.insert(Describe(object));
-  }
-  std::string selector = fmt::format(
-      "{}=Reconcile,operator.istio.io/component,istio.io/rev={},install.operator.istio.io/"
-      "owning-resource={},"
-      "install.operator.istio.io/owning-resource-namespace={}",
-      kManaged, installation.revision.empty() ? "default" : installation.revision,
-      installation.owner_name, installation.ns);
-  ASSIGN_OR_RETURN(std::vector<Owned> owned, FindOwned(cluster, selector, false), "pruning");
-  for (const Owned& one : owned) {
-    if (StringAt(one.object, {"metadata", "labels",
-                              "install.operator.istio.io/owning-resource-not-pruned"}) == "true")
-      continue;
-    // Items of a list may come without their kind.
-    std::string ns = StringAt(one.object, {"metadata", "namespace"});
-    std::string name = StringAt(one.object, {"metadata", "name"});
-    std::string what = one.resource.kind + " " + (ns.empty() ? "" : ns + "/") + name;
-    // Pods and slices that controllers made carry the labels of their makers' templates.
-    if (const Json* owners = Find(one.object, {"metadata", "ownerReferences"});
-        owners != nullptr && !owners->empty())
-      continue;
-    if (rendered.contains(what)) continue;
-    RETURN_IF_ERROR(cluster.Delete(one.resource, ns, name), "pruning " + what);
-  }
-  return {};
-}
-
 /// The roots that the control plane had put into every namespace. It puts them there again while it
 /// runs, so its pods must be gone first.
 Status RemoveRoots(ClusterAccess& cluster, const ProgressLine& progress) {
@@ -137,6 +103,39 @@ Status RemoveRoots(ClusterAccess& cluster, const ProgressLine& progress) {
 }
 
 }  // namespace
+
+base::Result<std::vector<Owned>> SurplusOf(ClusterAccess& cluster, const Installation& installation,
+                                           const std::vector<Component>& components) {
+  std::set<std::string> rendered;
+  for (const Component& component : components)
+    for (const Json& object : component.objects) rendered.insert(Describe(object));
+  std::string selector = fmt::format(
+      "{}=Reconcile,operator.istio.io/component,istio.io/rev={},install.operator.istio.io/"
+      "owning-resource={},"
+      "install.operator.istio.io/owning-resource-namespace={}",
+      kManaged, installation.revision.empty() ? "default" : installation.revision,
+      installation.owner_name, installation.ns);
+  ASSIGN_OR_RETURN(std::vector<Owned> owned, FindOwned(cluster, selector, false), "pruning");
+  std::erase_if(owned, [&](const Owned& one) {
+    const Json* owners = Find(one.object, {"metadata", "ownerReferences"});
+    return StringAt(one.object, {"metadata", "labels",
+                                 "install.operator.istio.io/owning-resource-not-pruned"}) ==
+               "true" ||
+           // Pods and slices that controllers made carry the labels of their makers' templates.
+           (owners != nullptr && !owners->empty()) || rendered.contains(one.text());
+  });
+  return owned;
+}
+
+Status Prune(ClusterAccess& cluster, const Installation& installation,
+             const std::vector<Component>& components) {
+  ASSIGN_OR_RETURN(std::vector<Owned> surplus, SurplusOf(cluster, installation, components), "");
+  for (const Owned& one : surplus)
+    RETURN_IF_ERROR(cluster.Delete(one.resource, StringAt(one.object, {"metadata", "namespace"}),
+                                   StringAt(one.object, {"metadata", "name"})),
+                    "pruning " + one.text());
+  return {};
+}
 
 base::Result<std::vector<Json>> AsApplied(ClusterAccess& cluster, const Installation& installation,
                                           const Component& component) {

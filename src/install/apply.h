@@ -8,6 +8,7 @@
 #include "base/loop.h"
 #include "base/result.h"
 #include "install/cluster_access.h"
+#include "install/owned_objects.h"
 #include "install/render.h"
 
 namespace isthmus::install {
@@ -28,6 +29,14 @@ struct ApplyOptions {
 base::Status Apply(ClusterAccess cluster, const Installation& installation,
                    const std::vector<Component>& components, const ApplyOptions& options,
                    const ProgressLine& progress);
+
+/// What this owner applied before and does not render any more. An unnamed installation owns what
+/// is labelled "unknown": it never takes another's gateway away.
+base::Result<std::vector<Owned>> SurplusOf(ClusterAccess& cluster, const Installation& installation,
+                                           const std::vector<Component>& components);
+/// Deletes what SurplusOf() finds.
+base::Status Prune(ClusterAccess& cluster, const Installation& installation,
+                   const std::vector<Component>& components);
 
 /// The objects of a component as they are applied: with the labels by which they are found again,
 /// and with what the running control plane has taken over (the failure policy of its validating

@@ -349,7 +349,7 @@ class Search {
   }
 
   void ControlPlane(const TopologyCluster& cluster) {
-    if (!cluster.primary()) return;
+    if (!cluster.has_istiod()) return;
     for (const Json& pod : Of(cluster).pods)
       if (NamespaceOf(pod) == kSystem && LabelOf(pod, "app") == "istiod" &&
           kubeapi::ConditionIsTrue(pod, "Ready") && !kubeapi::IsBeingDeleted(pod))

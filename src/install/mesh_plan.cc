@@ -76,31 +76,39 @@ base::Result<PlanLine> PlanObject(ClusterAccess& access, const std::string& clus
   return line;
 }
 
-/// All objects that BringUp would apply to a cluster and that can be known beforehand.
+/// Where the control plane of a cluster is reached, as far as the file says.
+std::string PilotAddress(const Topology& topology, const TopologyCluster& cluster) {
+  if (!cluster.remote_pilot_address.empty()) return cluster.remote_pilot_address;
+  const TopologyHost* host = topology.HostOf(cluster);
+  const TopologyCluster* primary = topology.Find(cluster.control_plane);
+  const std::vector<std::string>* addresses = host != nullptr      ? &host->external_ips
+                                              : primary != nullptr ? &primary->gateway.external_ips
+                                                                   : nullptr;
+  return addresses == nullptr || addresses->empty() ? "" : addresses->front();
+}
+
+base::Status AddRendered(const Rendered& rendered, ClusterAccess& access,
+                         std::vector<Json>& wanted) {
+  for (const Component& component : rendered.components) {
+    ASSIGN_OR_RETURN(std::vector<Json> objects, AsApplied(access, rendered.installation, component),
+                     component.title);
+    wanted.insert(wanted.end(), objects.begin(), objects.end());
+  }
+  return {};
+}
+
+/// All objects that BringUp would apply to a cluster and that can be known beforehand. `main` is
+/// its installation.
 base::Result<std::vector<Json>> WantedObjects(const Topology& topology,
-                                              const TopologyCluster& cluster,
+                                              const TopologyCluster& cluster, const Rendered& main,
                                               ClusterAccess& access) {
-  std::string address = cluster.remote_pilot_address;
-  if (const TopologyCluster* primary = topology.Find(cluster.control_plane);
-      address.empty() && primary != nullptr && !primary->gateway.external_ips.empty())
-    address = primary->gateway.external_ips.front();
   std::vector<Json> wanted;
-  auto add = [&](const Rendered& rendered) -> base::Status {
-    for (const Component& component : rendered.components) {
-      ASSIGN_OR_RETURN(std::vector<Json> objects,
-                       AsApplied(access, rendered.installation, component), component.title);
-      wanted.insert(wanted.end(), objects.begin(), objects.end());
-    }
-    return {};
-  };
-  ASSIGN_OR_RETURN(Rendered main,
-                   RenderOperator(OperatorOf(topology, cluster, address), "topology"), "");
-  RETURN_IF_ERROR(add(main), "");
+  RETURN_IF_ERROR(AddRendered(main, access, wanted), "");
   if (cluster.gateway.own()) {
     ASSIGN_OR_RETURN(Rendered gateway,
                      RenderOperator(EastWestOperatorOf(topology, cluster), "east-west gateway"),
                      "");
-    RETURN_IF_ERROR(add(gateway), "");
+    RETURN_IF_ERROR(AddRendered(gateway, access, wanted), "");
   }
   if (cluster.gateway.present) {
     ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(topology, cluster), "");
@@ -128,18 +136,50 @@ base::Result<PlanLine> PlanSecret(ClusterAccess& access, const std::string& clus
 
 base::Status PlanCluster(const Topology& topology, const TopologyCluster& cluster,
                          ClusterAccess& access, std::vector<PlanLine>& lines) {
-  ASSIGN_OR_RETURN(PlanLine certificates, PlanSecret(access, cluster.name, "cacerts"), "");
-  lines.push_back(certificates);
-  if (cluster.primary())
+  if (topology.HostOf(cluster) == nullptr) {
+    ASSIGN_OR_RETURN(PlanLine certificates, PlanSecret(access, cluster.name, "cacerts"), "");
+    lines.push_back(certificates);
+  }
+  std::vector<Owned> surplus;
+  if (cluster.primary()) {
+    ASSIGN_OR_RETURN(surplus, SurplusRemoteSecrets(access, topology, cluster), "");
     for (const TopologyCluster& other : topology.clusters) {
       if (other.name == cluster.name) continue;
       ASSIGN_OR_RETURN(PlanLine secret,
                        PlanSecret(access, cluster.name, "istio-remote-secret-" + other.name), "");
       lines.push_back(secret);
     }
-  ASSIGN_OR_RETURN(std::vector<Json> wanted, WantedObjects(topology, cluster, access), "");
+  }
+  ASSIGN_OR_RETURN(
+      Rendered main,
+      RenderOperator(OperatorOf(topology, cluster, PilotAddress(topology, cluster)), "topology"),
+      "");
+  ASSIGN_OR_RETURN(std::vector<Json> wanted, WantedObjects(topology, cluster, main, access), "");
   for (const Json& object : wanted) {
     ASSIGN_OR_RETURN(PlanLine line, PlanObject(access, cluster.name, object), Describe(object));
+    lines.push_back(std::move(line));
+  }
+  ASSIGN_OR_RETURN(std::vector<Owned> pruned, SurplusOf(access, main.installation, main.components),
+                   "");
+  surplus.insert(surplus.end(), pruned.begin(), pruned.end());
+  for (const Owned& one : surplus)
+    lines.push_back(
+        {cluster.name, PlanLine::Action::kRemove, one.text(), "the file asks for it no more"});
+  return {};
+}
+
+base::Status PlanHost(const Topology& topology, const TopologyHost& host, ClusterAccess& access,
+                      std::vector<PlanLine>& lines) {
+  for (const char* name : {"cacerts", "istio-kubeconfig"}) {
+    ASSIGN_OR_RETURN(PlanLine secret, PlanSecret(access, host.name, name), "");
+    lines.push_back(secret);
+  }
+  std::vector<Json> wanted = {ExternalServiceOf(host)};
+  ASSIGN_OR_RETURN(Rendered istiod,
+                   RenderOperator(HostOperatorOf(topology, host), "external control plane"), "");
+  RETURN_IF_ERROR(AddRendered(istiod, access, wanted), "");
+  for (const Json& object : wanted) {
+    ASSIGN_OR_RETURN(PlanLine line, PlanObject(access, host.name, object), Describe(object));
     lines.push_back(std::move(line));
   }
   return {};
@@ -155,6 +195,10 @@ base::Result<std::vector<PlanLine>> PlanUp(MeshSession& session) {
   }),
                   "planning");
   std::vector<PlanLine> lines;
+  RETURN_IF_ERROR(session.OnHosts([&](const TopologyHost& host, ClusterAccess& access) {
+    return PlanHost(session.topology(), host, access, lines);
+  }),
+                  "planning");
   for (const TopologyCluster& cluster : session.topology().clusters)
     for (PlanLine& line : by_cluster.at(cluster.name)) lines.push_back(std::move(line));
   return lines;

@@ -18,25 +18,49 @@ MeshSession::MeshSession(const Topology& topology, ClusterLine report)
 
 MeshSession::~MeshSession() = default;
 
+base::Status MeshSession::Connect(const std::string& name, const std::string& context,
+                                  const std::string& kubeconfig) {
+  auto member = std::make_unique<Member>();
+  ASSIGN_OR_RETURN(kubeclient::RestConfig config, kubeclient::LoadKubeconfig(kubeconfig, context),
+                   "cluster " + name);
+  ASSIGN_OR_RETURN(member->client, kubeclient::Client::Create(member->loop, std::move(config)),
+                   "cluster " + name);
+  member->access = std::make_unique<ClusterAccess>(member->loop, *member->client);
+  members_[name] = std::move(member);
+  return {};
+}
+
 base::Result<std::unique_ptr<MeshSession>> MeshSession::Open(const Topology& topology,
                                                              const std::string& kubeconfig,
-                                                             ClusterLine report) {
+                                                             ClusterLine report, Options options) {
   std::unique_ptr<MeshSession> session(new MeshSession(topology, std::move(report)));
-  for (const TopologyCluster& cluster : topology.clusters) {
-    auto member = std::make_unique<Member>();
-    ASSIGN_OR_RETURN(kubeclient::RestConfig config,
-                     kubeclient::LoadKubeconfig(kubeconfig, cluster.context),
-                     "cluster " + cluster.name);
-    ASSIGN_OR_RETURN(member->client, kubeclient::Client::Create(member->loop, std::move(config)),
-                     "cluster " + cluster.name);
-    member->access = std::make_unique<ClusterAccess>(member->loop, *member->client);
-    session->members_[cluster.name] = std::move(member);
+  for (const TopologyCluster& cluster : topology.clusters)
+    if (!options.absent.contains(cluster.name))
+      RETURN_IF_ERROR(session->Connect(cluster.name, cluster.context, kubeconfig), "");
+  for (const TopologyHost& host : topology.hosts) {
+    if (options.absent.contains(host.name)) continue;
+    const base::Status status = session->Connect(host.name, host.context, kubeconfig);
+    if (!status.ok() && options.with_hosts) return status;
   }
-  RETURN_IF_ERROR(session->OnAll([](const TopologyCluster&, ClusterAccess& access) {
+  const auto reach = [](ClusterAccess& access) {
     return access.Get(Namespaces(), "", "kube-system").status();
-  }),
-                  "reaching the API servers");
+  };
+  RETURN_IF_ERROR(
+      session->OnAll([&](const TopologyCluster&, ClusterAccess& access) { return reach(access); }),
+      "reaching the API servers");
+  for (const TopologyHost& host : topology.hosts) {
+    if (!session->has(host.name)) continue;
+    const base::Status status = reach(session->access(host.name));
+    if (!status.ok() && options.with_hosts) return status.In("reaching cluster " + host.name);
+    if (!status.ok()) session->members_.erase(host.name);
+  }
   return session;
+}
+
+base::Status MeshSession::OnHosts(const HostWork& work) {
+  for (const TopologyHost& host : topology_.hosts)
+    if (has(host.name)) RETURN_IF_ERROR(work(host, access(host.name)), "cluster " + host.name);
+  return {};
 }
 
 base::Status MeshSession::OnEach(const std::vector<const TopologyCluster*>& clusters,
@@ -59,7 +83,8 @@ base::Status MeshSession::OnEach(const std::vector<const TopologyCluster*>& clus
 
 base::Status MeshSession::OnAll(const Work& work) {
   std::vector<const TopologyCluster*> all;
-  for (const TopologyCluster& cluster : topology_.clusters) all.push_back(&cluster);
+  for (const TopologyCluster& cluster : topology_.clusters)
+    if (has(cluster.name)) all.push_back(&cluster);
   return OnEach(all, work);
 }
 

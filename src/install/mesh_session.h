@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,15 +19,23 @@ namespace isthmus::install {
 /// Takes lines about clusters while the work goes on. Called from several threads, one at a time.
 using ClusterLine = std::function<void(std::string_view cluster, std::string_view line)>;
 
+struct MeshSessionOptions {
+  /// Names of those that are left out: there is nothing to connect to.
+  std::set<std::string> absent;
+  /// Whether it is an error that a host of a control plane cannot be reached.
+  bool with_hosts = true;
+};
+
 /// The clusters of a topology, each with a loop and a client of its own, worked on side by side by
 /// one thread each. Not thread-safe itself: OnEach() is called from the thread that made it.
 class MeshSession {
  public:
   /// Connects by the contexts of `kubeconfig` (empty: kubectl's own). The error names each cluster
   /// that cannot be used.
+  using Options = MeshSessionOptions;
   static base::Result<std::unique_ptr<MeshSession>> Open(const Topology& topology,
                                                          const std::string& kubeconfig,
-                                                         ClusterLine report);
+                                                         ClusterLine report, Options options = {});
   ~MeshSession();
 
   using Work = std::function<base::Status(const TopologyCluster& cluster, ClusterAccess& access)>;
@@ -34,7 +43,12 @@ class MeshSession {
   /// its cluster's name.
   base::Status OnEach(const std::vector<const TopologyCluster*>& clusters, const Work& work);
   base::Status OnAll(const Work& work);
+  using HostWork = std::function<base::Status(const TopologyHost& host, ClusterAccess& access)>;
+  /// Runs `work` for each host of a control plane, one after the other.
+  base::Status OnHosts(const HostWork& work);
+  /// Of a cluster, or of a host of a control plane.
   ClusterAccess& access(const std::string& cluster);
+  bool has(const std::string& cluster) const { return members_.contains(cluster); }
   /// Says a line about a cluster. Any thread.
   void Report(std::string_view cluster, std::string_view line);
   const Topology& topology() const { return topology_; }
@@ -42,6 +56,8 @@ class MeshSession {
  private:
   struct Member;
   MeshSession(const Topology& topology, ClusterLine report);
+  base::Status Connect(const std::string& name, const std::string& context,
+                       const std::string& kubeconfig);
 
   const Topology& topology_;
   ClusterLine report_;

@@ -30,12 +30,12 @@ Json SystemNamespace(const TopologyCluster& cluster) {
 }
 
 /// Makes Secret cacerts, or checks the one that is there against the root.
-Status EnsureCaCerts(ClusterAccess& access, const TopologyCluster& cluster,
-                     const TopologyRoot& root, const base::Clock& clock) {
+Status EnsureCaCerts(ClusterAccess& access, const std::string& cluster, const TopologyRoot& root,
+                     const base::Clock& clock) {
   auto existing = access.Get(Secrets(), kSystem, "cacerts");
   if (existing.ok()) return CheckCaCerts(*existing, root.ca.roots(), clock);
   if (existing.status().code() != Code::kNotFound) return existing.status();
-  ASSIGN_OR_RETURN(Json secret, MakeCaCerts(root, cluster.name, kSystem), "");
+  ASSIGN_OR_RETURN(Json secret, MakeCaCerts(root, cluster, kSystem), "");
   return access.Create(Secrets(), kSystem, secret).status();
 }
 
@@ -55,12 +55,9 @@ std::vector<std::string> AddressesOf(const Json& service) {
   return addresses;
 }
 
-/// Where others reach the gateway of a cluster: as the topology states, else at its Service's
-/// address.
-base::Result<std::string> GatewayAddress(ClusterAccess& access, const TopologyGateway& gateway,
-                                         base::Duration timeout) {
-  if (!gateway.reached_at.empty()) return gateway.reached_at.front();
-  const std::string name = gateway.ServiceName();
+/// The first address of a Service, as soon as it has one. `field` is what could state it.
+base::Result<std::string> ServiceAddress(ClusterAccess& access, const std::string& name,
+                                         const std::string& field, base::Duration timeout) {
   std::string address;
   Status found = access.Until(timeout, [&]() -> base::Result<bool> {
     ASSIGN_OR_RETURN(Json service, access.Get(Services(), kSystem, name), "");
@@ -72,10 +69,19 @@ base::Result<std::string> GatewayAddress(ClusterAccess& access, const TopologyGa
     return Error(
         Code::kFailedPrecondition,
         "service {}/{} has no address: its load balancer gives none, so the other clusters "
-        "cannot reach this network; set eastWestGateway.externalIPs or .reachedAt",
-        kSystem, name);
+        "cannot reach it; set {}",
+        kSystem, name, field);
   if (!found.ok()) return found;
   return address;
+}
+
+/// Where others reach the gateway of a cluster: as the topology states, else at its Service's
+/// address.
+base::Result<std::string> GatewayAddress(ClusterAccess& access, const TopologyGateway& gateway,
+                                         base::Duration timeout) {
+  if (!gateway.reached_at.empty()) return gateway.reached_at.front();
+  return ServiceAddress(access, gateway.ServiceName(), "eastWestGateway.externalIPs or .reachedAt",
+                        timeout);
 }
 
 /// One run of BringUp: what the clusters must know of one another.
@@ -91,6 +97,7 @@ class Bringing {
       secrets_[cluster.name];
       pilot_addresses_[cluster.name];
       deployments_[cluster.name];
+      installed_[cluster.name];
     }
     RETURN_IF_ERROR(session_.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
       return Prepare(cluster, access);
@@ -101,9 +108,13 @@ class Bringing {
                                       return ShareSecrets(cluster, access);
                                     }),
                     "sharing remote secrets");
-    std::vector<const TopologyCluster*> first = topology.primaries(), later;
+    RETURN_IF_ERROR(InstallHosts(), "control planes outside of the mesh");
+    std::vector<const TopologyCluster*> first, later;
     for (const TopologyCluster& cluster : topology.clusters) {
-      if (cluster.primary()) continue;
+      if (cluster.primary()) {
+        first.push_back(&cluster);
+        continue;
+      }
       pilot_addresses_[cluster.name] = KnownPilotAddress(cluster);
       ASSIGN_OR_RETURN(bool alone, InstallsAlone(cluster), cluster.name);
       (alone ? first : later).push_back(&cluster);
@@ -125,7 +136,9 @@ class Bringing {
  private:
   Status Prepare(const TopologyCluster& cluster, ClusterAccess& access) {
     RETURN_IF_ERROR(access.ApplyAll({SystemNamespace(cluster)}, ""), "namespace istio-system");
-    RETURN_IF_ERROR(EnsureCaCerts(access, cluster, root_, clock_), "certificates");
+    // Who runs the control plane for others keeps its keys.
+    if (session_.topology().HostOf(cluster) == nullptr)
+      RETURN_IF_ERROR(EnsureCaCerts(access, cluster.name, root_, clock_), "certificates");
     // Its primary is to write there as soon as it has the secret.
     if (!cluster.primary())
       RETURN_IF_ERROR(access.ApplyAll(ReaderAccess(kSystem, "", true), kSystem), "reader account");
@@ -139,6 +152,48 @@ class Bringing {
     return {};
   }
 
+  /// Control planes that run outside of their mesh: first where each is reached, then what it needs
+  /// in the cluster that keeps its configuration, then the control plane.
+  Status InstallHosts() {
+    return session_.OnHosts([&](const TopologyHost& host, ClusterAccess& access) -> Status {
+      RETURN_IF_ERROR(access.ApplyAll({Json{{"apiVersion", "v1"},
+                                            {"kind", "Namespace"},
+                                            {"metadata", {{"name", kSystem}}}}},
+                                      ""),
+                      "namespace istio-system");
+      RETURN_IF_ERROR(access.ApplyAll({ExternalServiceOf(host)}, kSystem), "");
+      std::string& address = pilot_addresses_.at(host.serves);
+      ASSIGN_OR_RETURN(
+          address,
+          ServiceAddress(access, std::string(kExternalService), "externalControlPlane.externalIPs",
+                         options_.readiness_timeout),
+          "");
+      const TopologyCluster& served = *session_.topology().Find(host.serves);
+      RETURN_IF_ERROR(ApplyMain(served, session_.access(served.name)), served.name);
+      RETURN_IF_ERROR(InstallHost(host, access), "");
+      session_.Report(host.name, "control plane at " + address);
+      return {};
+    });
+  }
+
+  Status InstallHost(const TopologyHost& host, ClusterAccess& access) {
+    RETURN_IF_ERROR(EnsureCaCerts(access, host.serves, root_, clock_), "certificates");
+    RemoteSecretOptions config;
+    config.name = host.serves;
+    config.type = RemoteSecretOptions::Type::kConfig;
+    ASSIGN_OR_RETURN(RemoteSecret secret, CreateRemoteSecret(session_.access(host.serves), config),
+                     "making the secret by which it keeps its configuration in " + host.serves);
+    RETURN_IF_ERROR(access.ApplyAll({secret.secret}, kSystem), "");
+    ASSIGN_OR_RETURN(
+        Rendered rendered,
+        RenderOperator(HostOperatorOf(session_.topology(), host), "external control plane"), "");
+    ApplyOptions options;
+    options.readiness_timeout = options_.readiness_timeout;
+    options.prune = false;
+    return install::Apply(access, rendered.installation, rendered.components, options,
+                          [](std::string_view) {});
+  }
+
   Status ShareSecrets(const TopologyCluster& cluster, ClusterAccess& access) {
     std::vector<Json> others;
     for (const auto& [name, secret] : secrets_)
@@ -149,19 +204,14 @@ class Bringing {
 
   /// Takes away the remote secrets that this topology once made for clusters that it names no more.
   Status DropSecretsOfOthers(const TopologyCluster& cluster, ClusterAccess& access) {
-    ASSIGN_OR_RETURN(std::vector<Json> mine,
-                     access.List(Secrets(), kSystem,
-                                 std::string(kTopologyLabel) + "=" + session_.topology().name +
-                                     ",istio/multiCluster=true"),
-                     "remote secrets");
-    for (const Json& secret : mine) {
-      const std::string name = StringAt(secret, {"metadata", "name"});
-      bool wanted = false;
-      for (const auto& [other, made] : secrets_)
-        wanted = wanted || (other != cluster.name && StringAt(made, {"metadata", "name"}) == name);
-      if (wanted) continue;
+    ASSIGN_OR_RETURN(std::vector<Owned> surplus,
+                     SurplusRemoteSecrets(access, session_.topology(), cluster), "");
+    for (const Owned& secret : surplus) {
+      const std::string name = StringAt(secret.object, {"metadata", "name"});
       RETURN_IF_ERROR(access.Delete(Secrets(), kSystem, name), "remote secret " + name);
-      session_.Report(cluster.name, "took away " + name + ", whose cluster has left the mesh");
+      session_.Report(
+          cluster.name,
+          "took away " + name + ", whose cluster has left the mesh; what runs there is left alone");
     }
     return {};
   }
@@ -169,6 +219,8 @@ class Bringing {
   /// Where a remote's proxies find their control plane, as far as the topology says; else empty.
   std::string KnownPilotAddress(const TopologyCluster& remote) const {
     if (!remote.remote_pilot_address.empty()) return remote.remote_pilot_address;
+    if (session_.topology().HostOf(remote) != nullptr)
+      return pilot_addresses_.at(remote.control_plane);
     const TopologyCluster* primary = session_.topology().Find(remote.control_plane);
     if (primary == nullptr || primary->gateway.external_ips.empty()) return "";
     return primary->gateway.external_ips.front();
@@ -200,6 +252,7 @@ class Bringing {
     ASSIGN_OR_RETURN(Rendered rendered, RenderOperator(iop, name), "");
     ApplyOptions options;
     options.readiness_timeout = options_.readiness_timeout;
+    if (!rendered.installation.named) installed_.at(cluster.name) = rendered;
     std::vector<Component> core, gateways;
     for (Component& component : rendered.components) {
       for (const Json& object : component.objects) Remember(cluster, object);
@@ -217,11 +270,15 @@ class Bringing {
     return install::Apply(access, rendered.installation, gateways, options, quiet);
   }
 
+  Status ApplyMain(const TopologyCluster& cluster, ClusterAccess& access) {
+    return ApplyInstallation(
+        OperatorOf(session_.topology(), cluster, pilot_addresses_.at(cluster.name)),
+        "topology " + session_.topology().name, cluster, access);
+  }
+
   Status Install(const TopologyCluster& cluster, ClusterAccess& access) {
-    RETURN_IF_ERROR(ApplyInstallation(
-                        OperatorOf(session_.topology(), cluster, pilot_addresses_.at(cluster.name)),
-                        "topology " + session_.topology().name, cluster, access),
-                    "");
+    // The host of its control plane needed it before.
+    if (cluster.host.empty()) RETURN_IF_ERROR(ApplyMain(cluster, access), "");
     if (cluster.gateway.present) RETURN_IF_ERROR(OpenGateway(cluster, access), "");
     for (const TopologyFiles& files : cluster.workloads)
       RETURN_IF_ERROR(ApplyFiles(files, cluster, access, true), files.ns);
@@ -253,6 +310,8 @@ class Bringing {
   }
 
   Status Finish(const TopologyCluster& cluster, ClusterAccess& access) {
+    const Rendered& rendered = installed_.at(cluster.name);
+    RETURN_IF_ERROR(Prune(access, rendered.installation, rendered.components), "");
     const std::vector<Json>& deployments = deployments_.at(cluster.name);
     RETURN_IF_ERROR(WaitReady(access, deployments, options_.readiness_timeout), "");
     session_.Report(cluster.name, fmt::format("{} deployments ready", deployments.size()));
@@ -272,6 +331,7 @@ class Bringing {
   std::map<std::string, Json> secrets_;
   std::map<std::string, std::string> pilot_addresses_;
   std::map<std::string, std::vector<Json>> deployments_;
+  std::map<std::string, Rendered> installed_;
 };
 
 }  // namespace
@@ -286,6 +346,15 @@ Status BringUp(MeshSession& session, const UpOptions& options, const base::Clock
 }
 
 Status TakeDown(MeshSession& session) {
+  RETURN_IF_ERROR(session.OnHosts([&](const TopologyHost& host, ClusterAccess& access) -> Status {
+    UninstallOptions options;
+    options.purge = true;
+    RETURN_IF_ERROR(Uninstall(access, options, [](std::string_view) {}), "");
+    RETURN_IF_ERROR(access.Delete(Namespaces(), "", kSystem), "namespace istio-system");
+    session.Report(host.name, "removed");
+    return {};
+  }),
+                  "");
   return session.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) -> Status {
     for (const auto* list : {&cluster.config, &cluster.workloads}) {
       for (const TopologyFiles& files : *list) {

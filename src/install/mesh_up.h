@@ -23,7 +23,7 @@ base::Status BringUp(MeshSession& session, const UpOptions& options, const base:
 /// are as wanted are counted.
 struct PlanLine {
   std::string cluster;
-  enum class Action { kCreate, kChange, kKeep } action = Action::kKeep;
+  enum class Action { kCreate, kChange, kRemove, kKeep } action = Action::kKeep;
   std::string object;
   std::string detail;  ///< For changes: the fields that differ.
 };

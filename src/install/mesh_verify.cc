@@ -45,15 +45,25 @@ std::vector<Json> AskClusters(ClusterAccess& access, const std::vector<Json>& po
   return {};
 }
 
-base::Status ReadCluster(const Topology& topology, const TopologyCluster& cluster,
+/// The same of a control plane that runs outside of the mesh, where the user may look there.
+std::vector<Json> AskHost(MeshSession& session, const std::string& host, const PodCommand& run) {
+  if (!session.has(host)) return {};
+  auto pods = session.access(host).List(Pods(), "istio-system", "app=istiod");
+  return pods.ok() ? AskClusters(session.access(host), *pods, run) : std::vector<Json>();
+}
+
+base::Status ReadCluster(MeshSession& session, const TopologyCluster& cluster,
                          ClusterAccess& access, const PodCommand& run, ClusterWork& work) {
+  const Topology& topology = session.topology();
   work = {};
   RETURN_IF_ERROR(ReadObjects(access, work.objects), "");
   ASSIGN_OR_RETURN(std::vector<Json> slices, access.List(EndpointSlices(), ""), "");
   ASSIGN_OR_RETURN(work.objects.intended, IntendedObjects(topology, cluster), "");
   work.facts = ReadFacts(work.objects.services, slices, work.objects.pods);
   AddMissingServices(work.objects, work.facts);
-  if (cluster.primary()) work.objects.watched = AskClusters(access, work.objects.pods, run);
+  if (cluster.has_istiod()) work.objects.watched = AskClusters(access, work.objects.pods, run);
+  // Nobody else works with that host meanwhile: it serves one mesh.
+  if (!cluster.host.empty()) work.objects.watched = AskHost(session, cluster.host, run);
   work.proxies = ProxiesOf(work.objects.pods);
   for (const ProxyPod& proxy : work.proxies) {
     auto answer = run(access, proxy.ns, proxy.name, "istio-proxy",
@@ -79,7 +89,7 @@ class Look {
     std::map<std::string, ClusterWork> work;
     for (const TopologyCluster& cluster : topology.clusters) work[cluster.name];
     RETURN_IF_ERROR(session_.OnAll([&](const TopologyCluster& cluster, ClusterAccess& access) {
-      return ReadCluster(topology, cluster, access, run_, work.at(cluster.name));
+      return ReadCluster(session_, cluster, access, run_, work.at(cluster.name));
     }),
                     "reading the clusters");
     state_ = {};

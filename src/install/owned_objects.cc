@@ -1,5 +1,6 @@
 #include "install/owned_objects.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace isthmus::install {
@@ -48,6 +49,32 @@ base::Result<std::vector<Owned>> FindOwned(ClusterAccess& cluster,
     for (Json& object : objects) owned.push_back(Owned{resource, std::move(object)});
   }
   return owned;
+}
+
+std::string Owned::text() const {
+  const std::string ns = kubeapi::StringAt(object, {"metadata", "namespace"});
+  return resource.kind + " " + (ns.empty() ? "" : ns + "/") +
+         kubeapi::StringAt(object, {"metadata", "name"});
+}
+
+base::Result<std::vector<Owned>> SurplusRemoteSecrets(ClusterAccess& access,
+                                                      const Topology& topology,
+                                                      const TopologyCluster& cluster) {
+  ASSIGN_OR_RETURN(
+      std::vector<Json> made,
+      access.List(Secrets(), "istio-system",
+                  std::string(kTopologyLabel) + "=" + topology.name + ",istio/multiCluster=true"),
+      "remote secrets");
+  std::vector<Owned> surplus;
+  for (Json& secret : made) {
+    const std::string name = kubeapi::StringAt(secret, {"metadata", "name"});
+    const bool wanted = std::any_of(
+        topology.clusters.begin(), topology.clusters.end(), [&](const TopologyCluster& other) {
+          return other.name != cluster.name && name == "istio-remote-secret-" + other.name;
+        });
+    if (!wanted) surplus.push_back(Owned{Secrets(), std::move(secret)});
+  }
+  return surplus;
 }
 
 }  // namespace isthmus::install

@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "install/cluster_access.h"
+#include "install/topology.h"
 
 namespace isthmus::install {
 
@@ -16,8 +17,17 @@ base::Result<std::vector<Resource>> OwnedKinds(ClusterAccess& cluster, bool defi
 struct Owned {
   Resource resource;
   Json object;
+  /// "Secret istio-system/cacerts"; items of a list may come without their kind.
+  std::string text() const;
 };
 base::Result<std::vector<Owned>> FindOwned(ClusterAccess& cluster,
                                            const std::string& label_selector, bool definitions);
+
+/// Marks what a topology made, so that `down` and a later `up` take away nothing else.
+inline constexpr std::string_view kTopologyLabel = "isthmus.dev/topology";
+/// The remote secrets that this topology once made in a cluster for others that it names no more.
+base::Result<std::vector<Owned>> SurplusRemoteSecrets(ClusterAccess& access,
+                                                      const Topology& topology,
+                                                      const TopologyCluster& cluster);
 
 }  // namespace isthmus::install

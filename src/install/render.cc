@@ -50,10 +50,10 @@ base::Result<Component> RenderPilot(const Installation& installation) {
   Component component{"Pilot", "Istiod", "🧠", {}};
   bool local =
       installation.Enabled("pilot") && (!installation.remote() || installation.local_injector());
-  if (local) {
-    Append(component.objects, RenderIstiodAccess(installation));
-    Append(component.objects, RenderConfigMaps(installation));
-  }
+  // A control plane that runs elsewhere may keep its configuration here.
+  const bool keeps = kubeapi::BoolAt(installation.values, {"global", "configCluster"});
+  if (local || keeps) Append(component.objects, RenderIstiodAccess(installation));
+  if (local || keeps) Append(component.objects, RenderConfigMaps(installation));
   if (kubeapi::BoolAt(installation.values, {"global", "enableReaderRBAC"}, true)) {
     std::vector<Json> reader =
         ReaderAccess(installation.ns, installation.revision, installation.remote());

@@ -214,6 +214,50 @@ TopologyCluster ReadCluster(const Json& value, const std::string& path,
   return cluster;
 }
 
+/// A cluster that says externalControlPlane; of what others say it has little.
+TopologyHost ReadHost(const Json& value, const std::string& path,
+                      std::vector<std::string>& problems) {
+  Reader reader(value, path, problems);
+  TopologyHost host;
+  host.name = reader.Required("name");
+  if (const Json& install = reader.At("install"); install.is_object()) host.install = install;
+  {
+    Reader external(reader.At("externalControlPlane"), reader.PathOf("externalControlPlane"),
+                    problems);
+    host.external_ips = external.Texts("externalIPs");
+  }
+  host.lab = ReadLab(reader);
+  host.context = reader.Text("context", host.lab.present ? host.name : "");
+  if (host.context.empty())
+    reader.Problem("context",
+                   "is missing: a cluster is either a kube context or has a lab section");
+  if (host.lab.present && host.external_ips.empty() && !host.lab.load_balancer)
+    reader.Problem("externalControlPlane",
+                   "gets no address, so no cluster can reach it; give it externalIPs, or the lab a "
+                   "loadBalancer with a pool");
+  return host;
+}
+
+/// Of the clusters that name a host as their control plane, the first is the one whose API server
+/// that control plane has as its own; it leads the others.
+void ResolveHosts(Topology& topology, std::vector<std::string>& problems) {
+  for (TopologyHost& host : topology.hosts) {
+    for (TopologyCluster& cluster : topology.clusters) {
+      if (cluster.control_plane != host.name) continue;
+      if (host.serves.empty()) {
+        host.serves = cluster.name;
+        cluster.host = host.name;
+      }
+      cluster.control_plane = host.serves;
+    }
+    if (host.serves.empty())
+      problems.push_back(
+          fmt::format("cluster {}: it holds a control plane outside of its mesh, but no cluster "
+                      "names it as controlPlane",
+                      host.name));
+  }
+}
+
 TopologyRequest ReadRequest(const Json& value, const std::string& path,
                             std::vector<std::string>& problems) {
   Reader reader(value, path, problems);
@@ -243,17 +287,16 @@ TopologyRequest ReadRequest(const Json& value, const std::string& path,
   return request;
 }
 
-void CheckName(const TopologyCluster& cluster, std::set<std::string>& names,
+void CheckName(const std::string& name, std::set<std::string>& names,
                std::vector<std::string>& problems) {
-  if (!names.insert(cluster.name).second)
+  if (!names.insert(name).second)
     problems.push_back(
         fmt::format("spec.clusters has two clusters named {}: their endpoints and secrets would be "
                     "mixed up; rename one",
-                    cluster.name));
-  if (cluster.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != std::string::npos)
+                    name));
+  if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != std::string::npos)
     problems.push_back(fmt::format(
-        "cluster \"{}\": the name must be a DNS label (lower-case letters, digits, '-')",
-        cluster.name));
+        "cluster \"{}\": the name must be a DNS label (lower-case letters, digits, '-')", name));
 }
 
 void CheckControlPlanes(const Topology& topology, std::vector<std::string>& problems) {
@@ -268,6 +311,8 @@ void CheckControlPlanes(const Topology& topology, std::vector<std::string>& prob
       problems.push_back(
           fmt::format("cluster {}: controlPlane names {}, which is itself a remote of {}",
                       cluster.name, primary->name, primary->control_plane));
+    } else if (!primary->host.empty()) {
+      continue;  // Reached at its own address.
     } else if (cluster.remote_pilot_address.empty() && !primary->gateway.reached_at.empty()) {
       problems.push_back(
           fmt::format("cluster {}: the gateway of {} is reached at other ports than istiod's; give "
@@ -383,9 +428,14 @@ void ReadSpec(const Json& document, Topology& topology, std::vector<std::string>
   spec.At("lab");
   std::vector<Json> clusters = spec.List("clusters");
   if (clusters.empty()) spec.Problem("clusters", "is empty: name at least one cluster");
-  for (size_t i = 0; i < clusters.size(); ++i)
-    topology.clusters.push_back(
-        ReadCluster(clusters[i], fmt::format("spec.clusters[{}]", i), problems));
+  for (size_t i = 0; i < clusters.size(); ++i) {
+    const std::string path = fmt::format("spec.clusters[{}]", i);
+    if (clusters[i].is_object() && clusters[i].contains("externalControlPlane"))
+      topology.hosts.push_back(ReadHost(clusters[i], path, problems));
+    else
+      topology.clusters.push_back(ReadCluster(clusters[i], path, problems));
+  }
+  ResolveHosts(topology, problems);
   Reader verify(spec.At("verify"), "spec.verify", problems);
   std::vector<Json> requests = verify.List("requests");
   for (size_t i = 0; i < requests.size(); ++i)
@@ -404,6 +454,12 @@ bool Topology::on_lab() const {
 const TopologyCluster* Topology::Find(std::string_view cluster) const {
   for (const TopologyCluster& one : clusters)
     if (one.name == cluster) return &one;
+  return nullptr;
+}
+
+const TopologyHost* Topology::HostOf(const TopologyCluster& cluster) const {
+  for (const TopologyHost& host : hosts)
+    if (host.serves == cluster.control_plane) return &host;
   return nullptr;
 }
 
@@ -428,7 +484,8 @@ base::Result<Topology> ParseTopology(std::string_view text, std::string_view fil
   std::vector<std::string> problems;
   ReadSpec(document, topology, problems);
   std::set<std::string> names;
-  for (const TopologyCluster& cluster : topology.clusters) CheckName(cluster, names, problems);
+  for (const TopologyCluster& cluster : topology.clusters) CheckName(cluster.name, names, problems);
+  for (const TopologyHost& host : topology.hosts) CheckName(host.name, names, problems);
   CheckControlPlanes(topology, problems);
   CheckGateways(topology, problems);
   CheckRanges(topology, problems);

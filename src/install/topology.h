@@ -50,10 +50,24 @@ struct TopologyLab {
   int ingress_port = 0;
 };
 
+/// A cluster that holds a control plane and nothing of the mesh: its istiod has another cluster as
+/// its own, the one that keeps the configuration.
+struct TopologyHost {
+  std::string name;
+  std::string context;
+  std::string serves;  ///< The cluster that keeps the configuration.
+  Json install = Json::object();
+  std::vector<std::string> external_ips;  ///< Where istiod is reached; empty: as given.
+  TopologyLab lab;
+};
+
 struct TopologyCluster {
   std::string name;
   std::string network;
-  std::string control_plane;  ///< Name of the cluster whose istiod serves its proxies.
+  /// Name of the cluster whose istiod serves its proxies. Of those that are served from a
+  /// TopologyHost, the first stands for that control plane.
+  std::string control_plane;
+  std::string host;  ///< The TopologyHost where the istiod of a primary runs; empty: in it.
   std::string remote_pilot_address;
   std::string context;
   Json install = Json::object();
@@ -62,6 +76,8 @@ struct TopologyCluster {
   std::vector<TopologyFiles> config;
   TopologyLab lab;
   bool primary() const { return control_plane == name; }
+  /// Whether its istiod runs in it.
+  bool has_istiod() const { return primary() && host.empty(); }
 };
 
 /// A request that `verify` makes besides those that follow from the topology.
@@ -85,11 +101,14 @@ struct Topology {
   std::string mesh_id;
   std::string trust_domain;
   std::string trust_directory;
-  std::vector<TopologyCluster> clusters;
+  std::vector<TopologyCluster> clusters;  ///< Of the mesh.
+  std::vector<TopologyHost> hosts;
   std::vector<TopologyRequest> requests;
 
   bool on_lab() const;
   const TopologyCluster* Find(std::string_view cluster) const;
+  /// Where the control plane of a cluster runs when that is outside of the mesh; else null.
+  const TopologyHost* HostOf(const TopologyCluster& cluster) const;
   std::vector<const TopologyCluster*> primaries() const;
 };
 

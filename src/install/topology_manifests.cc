@@ -65,16 +65,23 @@ Json OperatorOf(const Topology& topology, const TopologyCluster& cluster,
                 const std::string& pilot_address) {
   Json global = {{"meshID", topology.mesh_id}, {"multiCluster", {{"clusterName", cluster.name}}}};
   if (!cluster.network.empty()) global["network"] = cluster.network;
-  if (!cluster.primary()) global["remotePilotAddress"] = pilot_address;
+  if (!cluster.has_istiod()) global["remotePilotAddress"] = pilot_address;
   if (Json networks = MeshNetworksOf(topology); !networks.empty())
     global["meshNetworks"] = std::move(networks);
   // A primary cares for its remotes' webhooks and roots; without remotes this changes nothing.
-  if (cluster.primary()) global["externalIstiod"] = true;
+  if (cluster.has_istiod()) global["externalIstiod"] = true;
+  const bool keeps_configuration = !cluster.host.empty();
+  if (keeps_configuration) {
+    global["configCluster"] = true;
+    global["omitSidecarInjectorConfigMap"] = false;
+  }
   Json spec = {{"values", {{"global", std::move(global)}}}};
+  if (keeps_configuration) spec["values"]["pilot"]["configMap"] = true;
   if (topology.trust_domain != "cluster.local")
     spec["meshConfig"]["trustDomain"] = topology.trust_domain;
   std::string profile = kubeapi::StringAt(cluster.install, {"profile"});
-  if (!cluster.primary() && (profile == "remote" || profile == "external")) {
+  if (profile.empty() && topology.HostOf(cluster) != nullptr) spec["profile"] = profile = "remote";
+  if (!cluster.has_istiod() && (profile == "remote" || profile == "external")) {
     std::string path = "/inject/cluster/" + cluster.name;
     if (!cluster.network.empty()) path += "/net/" + cluster.network;
     spec["values"]["istiodRemote"]["injectionPath"] = path;
@@ -88,6 +95,44 @@ Json OperatorOf(const Topology& topology, const TopologyCluster& cluster,
   return {{"apiVersion", "install.istio.io/v1alpha1"},
           {"kind", "IstioOperator"},
           {"spec", std::move(spec)}};
+}
+
+Json HostOperatorOf(const Topology& topology, const TopologyHost& host) {
+  const TopologyCluster& served = *topology.Find(host.serves);
+  Json global = {{"meshID", topology.mesh_id},
+                 {"multiCluster", {{"clusterName", served.name}}},
+                 {"externalIstiod", true},
+                 // All of these are in the cluster that keeps the configuration.
+                 {"operatorManageWebhooks", true},
+                 {"omitSidecarInjectorConfigMap", true},
+                 {"enableReaderRBAC", false}};
+  if (!served.network.empty()) global["network"] = served.network;
+  Json spec = {{"profile", "empty"},
+               {"components", {{"pilot", {{"enabled", true}}}}},
+               {"values", {{"global", std::move(global)}, {"pilot", {{"configMap", false}}}}}};
+  Overlay(spec, host.install);
+  return {{"apiVersion", "install.istio.io/v1alpha1"},
+          {"kind", "IstioOperator"},
+          {"spec", std::move(spec)}};
+}
+
+Json ExternalServiceOf(const TopologyHost& host) {
+  auto port = [](const char* name, int number) -> Json {
+    return {{"name", name}, {"port", number}, {"targetPort", number}, {"protocol", "TCP"}};
+  };
+  Json service = {
+      {"apiVersion", "v1"},
+      {"kind", "Service"},
+      {"metadata",
+       {{"name", kExternalService},
+        {"namespace", kSystem},
+        {"labels", {{"app", "istiod"}, {"operator.istio.io/component", "Pilot"}}}}},
+      {"spec",
+       {{"type", "LoadBalancer"},
+        {"selector", {{"app", "istiod"}, {"istio", "pilot"}}},
+        {"ports", Json::array({port("tcp-istiod", 15012), port("tcp-webhook", 15017)})}}}};
+  if (!host.external_ips.empty()) service["spec"]["externalIPs"] = host.external_ips;
+  return service;
 }
 
 Json EastWestOperatorOf(const Topology& topology, const TopologyCluster& cluster) {

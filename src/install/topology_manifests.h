@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "install/owned_objects.h"
 #include "install/render.h"
 #include "install/topology.h"
 
@@ -14,6 +15,14 @@ namespace isthmus::install {
 /// remote reaches its primary.
 Json OperatorOf(const Topology& topology, const TopologyCluster& cluster,
                 const std::string& pilot_address);
+
+/// The IstioOperator of a control plane outside of the mesh: istiod alone, which has the cluster it
+/// serves as its own.
+Json HostOperatorOf(const Topology& topology, const TopologyHost& host);
+/// The Service by which the clusters of the mesh reach it: no gateway is between, since istiod does
+/// its own TLS.
+inline constexpr std::string_view kExternalService = "istiod-external";
+Json ExternalServiceOf(const TopologyHost& host);
 
 /// The networks whose gateways are reached at stated addresses, as meshNetworks of install files.
 Json MeshNetworksOf(const Topology& topology);
@@ -36,8 +45,6 @@ base::Result<std::vector<Json>> ExposureOf(const Topology& topology,
 /// All objects of the files, those with the selector's labels, put into the namespace.
 base::Result<std::vector<Json>> ObjectsOf(const Topology& topology, const TopologyFiles& files);
 
-/// Marks the namespaces that a topology made, so that `down` takes away no others.
-inline constexpr std::string_view kTopologyLabel = "isthmus.dev/topology";
 /// The namespace of `files`, with the injection label when asked for.
 Json NamespaceOf(const Topology& topology, const TopologyFiles& files);
 
