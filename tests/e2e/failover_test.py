@@ -13,7 +13,7 @@ import unittest
 import yaml
 
 import lab
-from lab import execute, get, isthmus, istioctl, kubectl, pod, until
+from lab import execute, get, isthmus, kubectl, pod, served_by, until
 from stream import Stream, processes_of
 
 CLUSTERS = ("cluster1", "cluster2")
@@ -67,12 +67,6 @@ def topology(networks):
                     "nodes": [{"name": f"cluster{number}-node1", "address": f"192.168.229.{125 + 3 * number}", "podCIDR": f"172.{19 + number}.0.0/24"}]}}
     return {"apiVersion": "isthmus.dev/v1", "kind": "Topology", "metadata": {"name": "failover"},
             "spec": {"meshID": "mesh1", "clusters": [cluster(1), cluster(2)]}}
-
-
-def served_by(cluster, of):
-    """Proxies of one cluster that the control plane of another serves and that have everything."""
-    rows = [re.split(r" {2,}", line.strip()) for line in istioctl(cluster, "ps").splitlines()[1:]]
-    return sorted(row[0] for row in rows if row[1] == of and row[2:5] == ["SYNCED"] * 3)
 
 
 class Failover:

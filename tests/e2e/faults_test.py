@@ -9,7 +9,7 @@ import time
 import unittest
 
 import lab
-from lab import execute, get, isthmus, istioctl, kubectl, pod, pod_ip, until
+from lab import execute, get, isthmus, istioctl, kubectl, lab_process, pod, pod_ip, until
 from stream import Stream, processes_of
 
 TOPOLOGY = lab.topology("topologies/demo.yaml")
@@ -38,12 +38,6 @@ def proxies_synced(cluster):
     rows = [re.split(r" {2,}", line.strip()) for line in istioctl(cluster, "ps").splitlines()[1:]]
     own = [row for row in rows if row[1] == cluster]
     return len(own) == PROXIES and all(row[2:5] == ["SYNCED"] * 3 for row in own)
-
-
-def lab_process(name):
-    """The process ID of one of the lab's own processes, as this machine counts; 0 while it is restarted."""
-    status = json.loads(isthmus("lab", "status", "--json"))
-    return next(p["pid"] for c in status["clusters"] for p in c["processes"] if p["name"] == name)
 
 
 def clusterz(cluster, remote):

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import time
@@ -110,3 +111,15 @@ def envoys(cluster):
 
 def agent_request(cluster, namespace, name, path):
     return kubectl(cluster, "exec", "-n", namespace, name, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", path)
+
+
+def served_by(cluster, of):
+    """Proxies of one cluster that the control plane of another serves and that have everything."""
+    rows = [re.split(r" {2,}", line.strip()) for line in istioctl(cluster, "ps").splitlines()[1:]]
+    return sorted(row[0] for row in rows if row[1] == of and row[2:5] == ["SYNCED"] * 3)
+
+
+def lab_process(name):
+    """The process ID of one of the lab's own processes, as this machine counts; 0 while it is restarted."""
+    status = json.loads(isthmus("lab", "status", "--json"))
+    return next(p["pid"] for c in status["clusters"] for p in c["processes"] if p["name"] == name)
