@@ -14,6 +14,7 @@ namespace isthmus::install {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 std::string File(const std::string& clusters) {
   return "apiVersion: isthmus.dev/v1\nkind: Topology\nmetadata: {name: t}\nspec:\n  clusters:\n" +
@@ -39,6 +40,61 @@ TEST(TopologyTest, ReadsClustersWithTheirDefaults) {
   EXPECT_TRUE(topology->clusters[1].gateway.exposes_istiod);
   EXPECT_EQ(topology->primaries().size(), 2u);
   EXPECT_FALSE(topology->on_lab());
+}
+
+constexpr char kExternal[] =
+    "    - {name: p, context: kp, externalControlPlane: {externalIPs: [10.9.0.9]}}\n"
+    "    - {name: c1, network: n1, context: k1, controlPlane: p, eastWestGateway: {exposes: "
+    "[services]}}\n"
+    "    - {name: c2, network: n2, context: k2, controlPlane: p, eastWestGateway: {exposes: "
+    "[services]}}\n";
+
+TEST(TopologyTest, TheFirstClusterOfAnExternalControlPlaneKeepsTheConfiguration) {
+  auto topology = ParseTopology(File(kExternal), "t.yaml");
+  ASSERT_TRUE(topology.ok()) << topology.status().message();
+  ASSERT_EQ(topology->clusters.size(), 2u);
+  ASSERT_EQ(topology->hosts.size(), 1u);
+  EXPECT_EQ(topology->hosts[0].serves, "c1");
+  const TopologyCluster& first = topology->clusters[0];
+  const TopologyCluster& second = topology->clusters[1];
+  EXPECT_TRUE(first.primary());
+  EXPECT_FALSE(first.has_istiod());
+  EXPECT_EQ(second.control_plane, "c1");
+  EXPECT_EQ(topology->HostOf(second), &topology->hosts[0]);
+
+  auto kinds = [](const Json& iop) {
+    std::string all;
+    auto rendered = RenderOperator(iop, "test");
+    if (!rendered.ok()) return rendered.status().message();
+    for (const Component& component : rendered->components)
+      for (const Json& object : component.objects)
+        all += kubeapi::StringAt(object, {"kind"}) + " " +
+               kubeapi::StringAt(object, {"metadata", "name"}) + "\n";
+    return all;
+  };
+  // Where istiod runs there is only istiod; what it reads and who it is are in the first cluster.
+  const std::string host = kinds(HostOperatorOf(*topology, topology->hosts[0]));
+  EXPECT_THAT(host, HasSubstr("Deployment istiod\n"));
+  EXPECT_THAT(host, Not(HasSubstr("Webhook")));
+  EXPECT_THAT(host, Not(HasSubstr("CustomResourceDefinition")));
+  const std::string keeper = kinds(OperatorOf(*topology, first, "10.9.0.9"));
+  for (const char* wanted :
+       {"ServiceAccount istiod\n", "ConfigMap istio\n", "ConfigMap istio-sidecar-injector\n",
+        "ValidatingWebhookConfiguration istio-validator-istio-system\n", "EndpointSlice istiod\n"})
+    EXPECT_THAT(keeper, HasSubstr(wanted));
+  EXPECT_THAT(keeper, Not(HasSubstr("Deployment")));
+  const std::string other = kinds(OperatorOf(*topology, second, "10.9.0.9"));
+  EXPECT_THAT(other, HasSubstr("EndpointSlice istiod\n"));
+  EXPECT_THAT(other, Not(HasSubstr("ConfigMap istio\n")));
+}
+
+TEST(TopologyTest, AnExternalControlPlaneServesSomebody) {
+  EXPECT_THAT(ErrorOf(File("    - {name: p, context: kp, externalControlPlane: {}}\n"
+                           "    - {name: c1, context: k1}\n")),
+              HasSubstr("no cluster names it as controlPlane"));
+  EXPECT_THAT(ErrorOf(File("    - {name: p, network: n, context: kp, externalControlPlane: {}}\n"
+                           "    - {name: c1, context: k1, controlPlane: p}\n")),
+              HasSubstr("network is not a field here"));
 }
 
 TEST(TopologyTest, TheDemoIsValid) {
