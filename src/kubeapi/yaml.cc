@@ -209,7 +209,12 @@ class Printer {
     for (const auto& [key, value] : map.items()) {
       if (!first_inline) out_.append(static_cast<size_t>(indent), ' ');
       first_inline = false;
-      out_ += IsPlain(key) ? key : Quoted(key);
+      const std::string text = IsPlain(key) ? key : Quoted(key);
+      // YAML has keys of up to 1024 characters; a longer one stands on a line of its own.
+      if (text.size() > 1000)
+        out_.append("? ").append(text).append("\n").append(static_cast<size_t>(indent), ' ');
+      else
+        out_ += text;
       out_ += ':';
       Value(value, indent + 2, false);
     }

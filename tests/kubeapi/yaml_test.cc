@@ -65,6 +65,12 @@ TEST(Yaml, TextBehindADocumentIsAnErrorAndNoEndlessStream) {
   }
 }
 
+TEST(Yaml, KeysOfAnyLengthSurvivePrinting) {
+  const std::string plain(2000, 'k'), quoted = "x: " + plain;
+  const Json value = {{"a", {{{plain, {{"b", 1}}}, {quoted, {1, 2}}}, {{plain, "text"}}}}};
+  EXPECT_EQ(Yaml(ToYaml(value)), value);
+}
+
 TEST(Yaml, RefusesAliasBombs) {
   std::string text = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n";
   for (int i = 1; i < 9; ++i) {
