@@ -1,5 +1,11 @@
-"""A mesh whose control plane runs in a cluster outside of it. Needs root."""
+"""Meshes of other shapes: three clusters that become four, a remote that is left to its leader, a control plane outside of its mesh.
+
+cluster1 leads cluster2, cluster3 and cluster4 lead themselves. Each is on a network of its own but cluster4, which shares that of
+cluster1; cluster1 and cluster2 use the same pod addresses. The cases share one lab and run in the order of their names. Needs root.
+"""
+import base64
 import json
+import pathlib
 import tempfile
 import time
 import unittest
@@ -7,10 +13,23 @@ import unittest
 import yaml
 
 import lab
-from lab import ROOT, get, isthmus, istioctl, kubectl, pod, served_by, until
+from lab import ROOT, get, isthmus, istioctl, kubectl, lab_process, pod, served_by, until
 from stream import Stream
 
+HELLO = "samples/helloworld/helloworld.yaml"
 URL = "http://helloworld.sample:5000/hello"
+NETWORKS = {"cluster1": "network1", "cluster2": "network2", "cluster3": "network3", "cluster4": "network1"}
+LEADERS = {"cluster1": "cluster1", "cluster2": "cluster1", "cluster3": "cluster3", "cluster4": "cluster4"}
+# cluster1 and cluster2 are on different networks, so that they may have the same.
+PODS = {"cluster1": "172.20.0.0/24", "cluster2": "172.20.0.0/24", "cluster3": "172.22.0.0/24", "cluster4": "172.23.0.0/24"}
+ISTIOD = ("-n", "istio-system", "deploy/istiod")
+# What comes through a gateway is dealt to the clusters behind it by connection.
+EACH_ANEW = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: anew, namespace: sample}
+spec: {host: helloworld, trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}}
+"""
 ONLY_V2 = """
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -24,6 +43,140 @@ spec:
   hosts: [helloworld]
   http: [{route: [{destination: {host: helloworld, subset: v2}}]}]
 """
+
+
+def cluster(name, folder):
+    number = int(name[-1])
+    address = f"192.168.229.{125 + 3 * number}"
+    gateway = {"eastWestGateway": {"externalIPs": [f"192.168.229.{99 + number}"],
+                                   "exposes": ["services", "istiod"] if name == "cluster1" else ["services"]}}
+    return {
+        "name": name, "network": NETWORKS[name], "controlPlane": LEADERS[name],
+        "install": {"profile": "minimal" if LEADERS[name] == name else "remote"},
+        **(gateway if name != "cluster4" else {}),
+        "workloads": [{"namespace": "sample", "injection": True, "files": [HELLO], "selector": "service=helloworld"},
+                      {"namespace": "sample", "injection": True, "files": [HELLO], "selector": "version=v1"},
+                      {"namespace": "sample", "injection": True, "files": ["samples/sleep/sleep.yaml"]}],
+        "config": [{"namespace": "sample", "files": [f"{folder}/anew.yaml"]}],
+        "lab": {"apiServer": f"{address}:6443", "serviceCIDR": f"10.{67 + number}.0.0/16",
+                "nodes": [{"name": f"{name}-node1", "address": address, "podCIDR": PODS[name]}]}}
+
+
+class Models(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.temporary = tempfile.TemporaryDirectory(prefix="isthmus-models-")
+        cls.streams, cls.owners = {}, {}
+        pathlib.Path(cls.temporary.name, "anew.yaml").write_text(EACH_ANEW)
+        try:
+            cls.up("cluster1", "cluster2", "cluster3")
+            for name in ("cluster1", "cluster2", "cluster3"):
+                cls.watch(name)
+            for name in cls.streams:
+                cls.seen_by(name, {"cluster1", "cluster2", "cluster3"})
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        for stream in cls.streams.values():
+            stream.close()
+        isthmus("lab", "down", check=False)
+        cls.temporary.cleanup()
+
+    @classmethod
+    def file(cls, *names):
+        path = f"{cls.temporary.name}/{len(names)}.yaml"
+        with open(path, "w") as out:
+            yaml.safe_dump({"apiVersion": "isthmus.dev/v1", "kind": "Topology", "metadata": {"name": "models"},
+                            "spec": {"meshID": "mesh1", "trust": {"directory": f"{cls.temporary.name}/root"},
+                                     "clusters": [cluster(name, cls.temporary.name) for name in names]}}, out)
+        return path
+
+    @classmethod
+    def up(cls, *names):
+        return isthmus("up", "-f", cls.file(*names), "--no-verify", timeout=400)
+
+    @classmethod
+    def watch(cls, name):
+        """Sends requests from a cluster from now on, and learns whose its pod is."""
+        if name in cls.streams:
+            cls.streams.pop(name).close()
+        cls.owners[pod(name, "sample", "helloworld")] = name
+        cls.streams[name] = Stream(pod(name, "sample", "sleep"), "sleep infinity", URL)
+
+    @classmethod
+    def answered(cls, name, mark, last=0):
+        """The clusters whose pods have answered requests from one since, or the last of them."""
+        bodies = [answer.body for answer in cls.streams[name].since(mark)[-last:] if answer.code == 200]
+        return {owner for pod_name, owner in cls.owners.items() if any(pod_name in body for body in bodies)}
+
+    @classmethod
+    def seen_by(cls, name, owners):
+        """Waits until requests from a cluster are answered by just these."""
+        mark = time.monotonic()
+        until(lambda: cls.answered(name, mark) >= owners, 60, f"{sorted(owners)} answer {name}")
+        until(lambda: len(cls.streams[name].since(mark)) > 20 and cls.answered(name, mark, 20) <= owners, 60,
+              f"nobody but {sorted(owners)} answers {name}")
+
+    def setUp(self):
+        self.mark = time.monotonic()
+
+    def lost(self, *names):
+        return [(name, answer.code, answer.body) for name in names or self.streams for answer in self.streams[name].failures(self.mark)]
+
+    def no_failure(self, *names):
+        self.assertEqual([], self.lost(*names))
+
+    def plan(self, *names):
+        lines = json.loads(isthmus("plan", "-f", self.file(*names), "-o", "json"))
+        return {(line["cluster"], line["action"], line["object"]) for line in lines if line["action"] != "keep"}
+
+    def scaled(self, name, what, replicas):
+        kubectl(name, "scale", *what, f"--replicas={replicas}")
+        app = what[-1].split("/")[1]
+        if replicas:
+            kubectl(name, "rollout", "status", *what, "--timeout=60s")
+        else:
+            until(lambda: not get(name, "pods", *what[:2], "-l", f"app={app}")["items"], 30, f"no {app} in {name}")
+
+    def served(self, leader, of, by):
+        """Waits until all proxies of a cluster have everything from the named control planes."""
+        wanted = {f"{name}.{ns}" for ns, name in lab.envoys(of)}
+        until(lambda: set().union(*(served_by(one, of) for one in by)) >= wanted, 40, f"{', '.join(by)} serve {of} instead of {leader}")
+
+    # ---- A cluster more, and less
+
+    def test_1_a_fourth_cluster_joins(self):
+        before = {name: lab_process(f"{name}/{name}-node1") for name in ("cluster1", "cluster2", "cluster3")}
+        self.assertIn(("cluster1", "create", "Secret istio-system/istio-remote-secret-cluster4"), self.plan(*NETWORKS))
+        self.up(*NETWORKS)
+        self.watch("cluster4")
+        for name in self.streams:
+            self.seen_by(name, set(NETWORKS))
+        self.assertEqual(before, {name: lab_process(f"{name}/{name}-node1") for name in before}, "machines were left alone")
+        self.no_failure("cluster1", "cluster2", "cluster3")
+        isthmus("verify", "-f", self.file(*NETWORKS), timeout=200)
+
+    # ---- Who leads whom
+
+    def test_2_a_remote_is_left_to_its_leader(self):
+        hook = ("mutatingwebhookconfiguration", "istio-sidecar-injector")
+        bundle = lambda name: get(name, *hook)["webhooks"][0]["clientConfig"].get("caBundle", "")
+        clear = '[{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": ""}]'
+        self.scaled("cluster1", ISTIOD, 0)
+        try:
+            for name in ("cluster2", "cluster3"):
+                kubectl(name, "patch", *hook, "--type=json", "-p", clear)
+            until(lambda: bundle("cluster3"), 20, "cluster3 cares for its own")
+            self.assertEqual("", bundle("cluster2"), "and not for that of cluster2, which names cluster1")
+        finally:
+            self.scaled("cluster1", ISTIOD, 1)
+        until(lambda: bundle("cluster2"), 30, "cluster1 cares for cluster2")
+        self.assertIn(b"BEGIN CERTIFICATE", base64.b64decode(bundle("cluster2")))
+        self.served("cluster1", "cluster2", ["cluster1"])
+        self.no_failure()
 
 
 class External(unittest.TestCase):
