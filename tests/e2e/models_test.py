@@ -1,11 +1,14 @@
-"""Meshes of other shapes: three clusters that become four, a remote that is left to its leader, a control plane outside of its mesh.
+"""Meshes of other shapes: three clusters that become four and three again, a remote that is left to its leader, a cluster that stops
+whole under requests, a gateway with a host name, a control plane outside of its mesh.
 
 cluster1 leads cluster2, cluster3 and cluster4 lead themselves. Each is on a network of its own but cluster4, which shares that of
 cluster1; cluster1 and cluster2 use the same pod addresses. The cases share one lab and run in the order of their names. Needs root.
 """
 import base64
 import json
+import os
 import pathlib
+import signal
 import tempfile
 import time
 import unittest
@@ -23,6 +26,7 @@ LEADERS = {"cluster1": "cluster1", "cluster2": "cluster1", "cluster3": "cluster3
 # cluster1 and cluster2 are on different networks, so that they may have the same.
 PODS = {"cluster1": "172.20.0.0/24", "cluster2": "172.20.0.0/24", "cluster3": "172.22.0.0/24", "cluster4": "172.23.0.0/24"}
 ISTIOD = ("-n", "istio-system", "deploy/istiod")
+GATEWAY = ("-n", "istio-system", "deploy/istio-eastwestgateway")
 # What comes through a gateway is dealt to the clusters behind it by connection.
 EACH_ANEW = """
 apiVersion: networking.istio.io/v1
@@ -129,6 +133,13 @@ class Models(unittest.TestCase):
     def no_failure(self, *names):
         self.assertEqual([], self.lost(*names))
 
+    def few_lost(self, *names):
+        """A request that is on a connection when that ends is lost: Envoy's default retries, which are Istio's, leave it out."""
+        lost = self.lost(*names)
+        self.assertLessEqual(len(lost), len(names or self.streams), lost)
+        for _, _, body in lost:
+            self.assertRegex(body, "connection termination|connection timeout|delayed connect error")
+
     def plan(self, *names):
         lines = json.loads(isthmus("plan", "-f", self.file(*names), "-o", "json"))
         return {(line["cluster"], line["action"], line["object"]) for line in lines if line["action"] != "keep"}
@@ -177,6 +188,91 @@ class Models(unittest.TestCase):
         self.assertIn(b"BEGIN CERTIFICATE", base64.b64decode(bundle("cluster2")))
         self.served("cluster1", "cluster2", ["cluster1"])
         self.no_failure()
+
+    # ---- What others do about one cluster
+
+    def test_3_a_cluster_stops_whole(self):
+        names = {item["metadata"]["name"] for item in get("cluster3", "pods", "-A")["items"]}
+        machine = lab_process("cluster3/cluster3-node1")
+        others = ("cluster1", "cluster2", "cluster4")
+        os.kill(machine, signal.SIGSTOP)  # Or it would start its pods again.
+        try:
+            isthmus("lab", "stop", "cluster3")
+            for process in processes_of_pods(names):
+                try:
+                    os.kill(process, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            mark = time.monotonic()
+            for name in others:
+                until(lambda n=name: len(self.streams[n].since(mark)) > 60, 60, "requests")
+                self.assertEqual(set(others), self.answered(name, mark + 1))
+                self.assertEqual([], self.streams[name].failures(mark + 1), name)
+            # What the others do still reaches each other.
+            self.scaled("cluster4", ("-n", "sample", "deploy/helloworld-v1"), 0)
+            for name in others:
+                self.seen_by(name, {"cluster1", "cluster2"})
+            self.scaled("cluster4", ("-n", "sample", "deploy/helloworld-v1"), 1)
+        finally:
+            isthmus("lab", "start", "cluster3")
+            os.kill(machine, signal.SIGCONT)
+        until(lambda: get("cluster3", "namespaces"), 30, "the API server answers")
+        for what in (ISTIOD, GATEWAY, ("-n", "sample", "deploy/helloworld-v1"), ("-n", "sample", "deploy/sleep")):
+            kubectl("cluster3", "rollout", "status", *what, "--timeout=90s")
+        self.owners[pod("cluster4", "sample", "helloworld")] = "cluster4"
+        self.watch("cluster3")
+        for name in self.streams:
+            self.seen_by(name, set(NETWORKS))
+        self.few_lost(*others)
+
+    def test_4_a_gateway_with_a_host_name(self):
+        host = "gateway-of-cluster3.istio-system.svc.cluster.local"
+        names = """
+apiVersion: v1
+kind: Service
+metadata: {name: gateway-of-cluster3, namespace: istio-system}
+spec: {clusterIP: None, ports: [{name: tls, port: 15443}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: gateway-of-cluster3, namespace: istio-system, labels: {kubernetes.io/service-name: gateway-of-cluster3}}
+addressType: IPv4
+endpoints: [{addresses: [192.168.229.112]}]
+ports: [{name: tls, port: 15443}]
+"""
+        # Another Service keeps the address alive; the one that is the network's gateway has only the name.
+        other = """
+apiVersion: v1
+kind: Service
+metadata: {name: keeper, namespace: istio-system}
+spec: {externalIPs: [192.168.229.112], selector: {app: istio-eastwestgateway}, ports: [{name: tls, port: 15443}]}
+"""
+        gateway = ("svc/istio-eastwestgateway", "-n", "istio-system")
+        try:
+            for name in ("cluster1", "cluster4"):
+                kubectl(name, "apply", "-f", "-", text_in=names)
+            kubectl("cluster3", "apply", "-f", "-", text_in=other)
+            kubectl("cluster3", "patch", *gateway, "--subresource=status", "-p", json.dumps({"status": {"loadBalancer": {"ingress": [{"hostname": host}]}}}))
+            kubectl("cluster3", "patch", *gateway, "-p", '{"spec": {"externalIPs": null}}')
+            client = pod("cluster1", "sample", "sleep")
+            endpoints = lambda: istioctl("cluster1", "pc", "endpoint", "-n", "sample", client, "--cluster", "outbound|5000||helloworld.sample.svc.cluster.local")
+            until(lambda: "192.168.229.112:15443" in endpoints() and "192.168.229.102" not in endpoints(), 60, "the address behind the name")
+            self.seen_by("cluster1", set(NETWORKS))
+        finally:
+            kubectl("cluster3", "patch", *gateway, "-p", '{"spec": {"externalIPs": ["192.168.229.102"]}}')
+            kubectl("cluster3", "patch", *gateway, "--subresource=status", "-p", '{"status": {"loadBalancer": {"ingress": null}}}')
+            until(lambda: "192.168.229.102:15443" in endpoints(), 30, "the address again")
+        self.few_lost("cluster1")
+
+    def test_5_the_fourth_cluster_leaves(self):
+        three = ("cluster1", "cluster2", "cluster3")
+        surplus = {(name, "remove", "Secret istio-system/istio-remote-secret-cluster4") for name in ("cluster1", "cluster3")}
+        self.assertLessEqual(surplus, self.plan(*three))
+        self.up(*three)
+        for name in three:
+            self.seen_by(name, set(three))
+        self.few_lost(*three)
+        self.assertEqual(set(), self.plan(*three))
 
 
 class External(unittest.TestCase):
@@ -279,6 +375,20 @@ class External(unittest.TestCase):
         for name in self.streams:
             until(lambda n=name: known(n), 30, f"the change arrives in {name}")
         self.no_failure()
+
+
+def processes_of_pods(names):
+    """Process IDs of everything that runs in pods; their host names are theirs alone."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{entry}/environ", "rb") as file:
+                environment = dict(line.split(b"=", 1) for line in file.read().split(b"\0") if b"=" in line)
+        except OSError:
+            continue
+        if environment.get(b"HOSTNAME", b"").decode() in names:
+            found.append(int(entry))
+    return found
 
 
 if __name__ == "__main__":
