@@ -138,7 +138,7 @@ class Models(unittest.TestCase):
         lost = self.lost(*names)
         self.assertLessEqual(len(lost), len(names or self.streams), lost)
         for _, _, body in lost:
-            self.assertRegex(body, "connection termination|connection timeout|delayed connect error")
+            self.assertRegex(body, "connection termination|connection timeout|delayed connect error|remote connection failure")
 
     def plan(self, *names):
         lines = json.loads(isthmus("plan", "-f", self.file(*names), "-o", "json"))
