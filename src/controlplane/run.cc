@@ -1,5 +1,7 @@
 #include "controlplane/run.h"
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <csignal>
 #include <cstdio>
 
@@ -55,6 +57,8 @@ int Run(const std::vector<std::string>& given) {
   const auto settings = ReadSettings(arguments, OwnEnvironment());
   if (!settings.ok()) return Fail(settings.status());
   SetUpLog(*settings);
+  // It would write a line to stderr for each text of a stranger that is no UTF-8.
+  google::protobuf::SetLogHandler(nullptr);
   const auto cluster = settings->kubeconfig.empty()
                            ? kubeclient::InClusterConfig()
                            : kubeclient::LoadKubeconfig(settings->kubeconfig, "");
