@@ -80,8 +80,9 @@ class SchemaWriter {
       case Kind::kIntOrString:
         return Named("io.k8s.apimachinery.pkg.util.intstr.IntOrString",
                      {{"type", "string"}, {"format", "int-or-string"}});
+      // Without a type: kubectl 1.20 would refuse texts where it reads "object".
       case Kind::kAny:
-        return {{"type", "object"}};
+        return {{"description", "Any JSON value."}};
       case Kind::kMap: {
         Json map = {{"type", "object"}, {"additionalProperties", Of(*type.element)}};
         if (type.atomic) map["x-kubernetes-map-type"] = "atomic";

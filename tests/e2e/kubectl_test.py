@@ -16,6 +16,8 @@ import threading
 import unittest
 import urllib.request
 
+import yaml
+
 import lab
 from lab import ROOT, run, until
 
@@ -225,9 +227,10 @@ class Cases:
         text = until(lambda: self.k("get", "csr", name, "-o", "jsonpath={.status.certificate}"), 20, "the certificate")
         pathlib.Path(folder, name + ".crt").write_bytes(base64.b64decode(text))
         config = pathlib.Path(folder, name + ".kubeconfig")
-        shutil.copy(lab.LAB / "kubeconfig", config)
-        # Not with the kubectl under test: Debian's falls over its own feet here.
-        run("kubectl", "config", "--kubeconfig", config, "set-credentials", "jane", f"--client-certificate={folder}/{name}.crt", f"--client-key={key}")
+        # Not by kubectl: Debian's falls over its own feet here.
+        document = yaml.safe_load((lab.LAB / "kubeconfig").read_text())
+        document["users"].append({"name": "jane", "user": {"client-certificate": f"{folder}/{name}.crt", "client-key": str(key)}})
+        config.write_text(yaml.safe_dump(document))
         refused = self.refused("--kubeconfig", config, "--user", "jane", "get", "nodes")
         self.assertIn('User "jane" cannot list resource "nodes"', refused)
         self.assertRegex(self.k("get", "csr", name), "Approved,Issued")

@@ -248,11 +248,18 @@ metadata: {name: keeper, namespace: istio-system}
 spec: {externalIPs: [192.168.229.112], selector: {app: istio-eastwestgateway}, ports: [{name: tls, port: 15443}]}
 """
         gateway = ("svc/istio-eastwestgateway", "-n", "istio-system")
+
+        def put_status(status):
+            service = {**get("cluster3", *gateway), "status": status}
+            # Debian's kubectl has no --subresource.
+            kubectl("cluster3", "replace", "--raw", "/api/v1/namespaces/istio-system/services/istio-eastwestgateway/status", "-f", "-",
+                    text_in=json.dumps(service))
+
         try:
             for name in ("cluster1", "cluster4"):
                 kubectl(name, "apply", "-f", "-", text_in=names)
             kubectl("cluster3", "apply", "-f", "-", text_in=other)
-            kubectl("cluster3", "patch", *gateway, "--subresource=status", "-p", json.dumps({"status": {"loadBalancer": {"ingress": [{"hostname": host}]}}}))
+            put_status({"loadBalancer": {"ingress": [{"hostname": host}]}})
             kubectl("cluster3", "patch", *gateway, "-p", '{"spec": {"externalIPs": null}}')
             client = pod("cluster1", "sample", "sleep")
             endpoints = lambda: istioctl("cluster1", "pc", "endpoint", "-n", "sample", client, "--cluster", "outbound|5000||helloworld.sample.svc.cluster.local")
@@ -260,7 +267,7 @@ spec: {externalIPs: [192.168.229.112], selector: {app: istio-eastwestgateway}, p
             self.seen_by("cluster1", set(NETWORKS))
         finally:
             kubectl("cluster3", "patch", *gateway, "-p", '{"spec": {"externalIPs": ["192.168.229.102"]}}')
-            kubectl("cluster3", "patch", *gateway, "--subresource=status", "-p", '{"status": {"loadBalancer": {"ingress": null}}}')
+            put_status({"loadBalancer": {}})
             until(lambda: "192.168.229.102:15443" in endpoints(), 30, "the address again")
         self.few_lost("cluster1")
 
