@@ -3,9 +3,6 @@
 namespace isthmus::ads {
 namespace {
 
-/// Roots that the mesh believes besides its own; for agents.
-constexpr std::string_view kMeshTrustType = "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig";
-
 struct Type {
   std::string_view url;
   std::string_view short_name;

@@ -9,6 +9,7 @@ namespace isthmus::ads {
 using model::kClusterType;
 using model::kEndpointType;
 using model::kListenerType;
+using model::kMeshTrustType;
 using model::kNameTableType;
 using model::kRouteType;
 using model::kSecretType;

@@ -17,5 +17,8 @@ inline constexpr std::string_view kSecretType =
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 inline constexpr std::string_view kNameTableType =
     "type.googleapis.com/istio.networking.nds.v1.NameTable";
+/// Roots that the mesh believes besides its own; for agents.
+inline constexpr std::string_view kMeshTrustType =
+    "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig";
 
 }  // namespace isthmus::model

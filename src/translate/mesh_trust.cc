@@ -7,6 +7,7 @@
 #include "istio/mesh/v1alpha1/config.pb.h"
 #include "istio/mesh/v1alpha1/proxy.pb.h"
 #include "pki/trust_bundle.h"
+#include "translate/names.h"
 #include "translate/pack.h"
 
 namespace isthmus::translate {

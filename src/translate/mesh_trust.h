@@ -2,16 +2,12 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "model/view.h"
 #include "translate/mesh_settings.h"
 
 namespace isthmus::translate {
-
-inline constexpr std::string_view kMeshTrustType =
-    "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig";
 
 /// Trust domains of other meshes that meshConfig.caCertificates names; neither the own one nor an
 /// alias.

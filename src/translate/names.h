@@ -10,6 +10,7 @@ namespace isthmus::translate {
 using model::kClusterType;
 using model::kEndpointType;
 using model::kListenerType;
+using model::kMeshTrustType;
 using model::kNameTableType;
 using model::kRouteType;
 using model::kSecretType;

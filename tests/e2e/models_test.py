@@ -17,7 +17,7 @@ import yaml
 
 import lab
 from lab import ROOT, get, isthmus, istioctl, kubectl, lab_process, pod, served_by, until
-from stream import Stream
+from stream import Stream, processes_of_pods
 
 HELLO = "samples/helloworld/helloworld.yaml"
 URL = "http://helloworld.sample:5000/hello"
@@ -66,28 +66,37 @@ def cluster(name, folder):
                 "nodes": [{"name": f"{name}-node1", "address": address, "podCIDR": PODS[name]}]}}
 
 
-class Models(unittest.TestCase):
+class UnderRequests(unittest.TestCase):
+    """A lab, a folder of its own, and streams of requests that go on while the cases run."""
+
     @classmethod
     def setUpClass(cls):
         cls.temporary = tempfile.TemporaryDirectory(prefix="isthmus-models-")
-        cls.streams, cls.owners = {}, {}
-        pathlib.Path(cls.temporary.name, "anew.yaml").write_text(EACH_ANEW)
-        try:
-            cls.up("cluster1", "cluster2", "cluster3")
-            for name in ("cluster1", "cluster2", "cluster3"):
-                cls.watch(name)
-            for name in cls.streams:
-                cls.seen_by(name, {"cluster1", "cluster2", "cluster3"})
-        except BaseException:
-            cls.tearDownClass()
-            raise
+        cls.streams = {}
+        cls.addClassCleanup(cls.end)
 
     @classmethod
-    def tearDownClass(cls):
+    def end(cls):
         for stream in cls.streams.values():
             stream.close()
         isthmus("lab", "down", check=False)
         cls.temporary.cleanup()
+
+    def setUp(self):
+        self.mark = time.monotonic()
+
+
+class Models(UnderRequests):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.owners = {}
+        pathlib.Path(cls.temporary.name, "anew.yaml").write_text(EACH_ANEW)
+        cls.up("cluster1", "cluster2", "cluster3")
+        for name in ("cluster1", "cluster2", "cluster3"):
+            cls.watch(name)
+        for name in cls.streams:
+            cls.seen_by(name, {"cluster1", "cluster2", "cluster3"})
 
     @classmethod
     def file(cls, *names):
@@ -123,9 +132,6 @@ class Models(unittest.TestCase):
         until(lambda: cls.answered(name, mark) >= owners, 60, f"{sorted(owners)} answer {name}")
         until(lambda: len(cls.streams[name].since(mark)) > 20 and cls.answered(name, mark, 20) <= owners, 60,
               f"nobody but {sorted(owners)} answers {name}")
-
-    def setUp(self):
-        self.mark = time.monotonic()
 
     def lost(self, *names):
         return [(name, answer.code, answer.body) for name in names or self.streams for answer in self.streams[name].failures(self.mark)]
@@ -282,31 +288,16 @@ spec: {externalIPs: [192.168.229.112], selector: {app: istio-eastwestgateway}, p
         self.assertEqual(set(), self.plan(*three))
 
 
-class External(unittest.TestCase):
+class External(UnderRequests):
     """A control plane outside of the clusters it serves. It is also the only one, so its end is a loss of control and no more."""
     FILE = ROOT / "topologies/external-control-plane.yaml"
 
     @classmethod
     def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory(prefix="isthmus-external-")
-        cls.streams = {}
-        try:
-            isthmus("up", "-f", cls.FILE, timeout=400)
-            for name in ("cluster1", "cluster2"):
-                cls.streams[name] = Stream(pod(name, "sample", "sleep"), "sleep infinity", URL)
-        except BaseException:
-            cls.tearDownClass()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        for stream in cls.streams.values():
-            stream.close()
-        isthmus("lab", "down", check=False)
-        cls.temporary.cleanup()
-
-    def setUp(self):
-        self.mark = time.monotonic()
+        super().setUpClass()
+        isthmus("up", "-f", cls.FILE, timeout=400)
+        for name in ("cluster1", "cluster2"):
+            cls.streams[name] = Stream(pod(name, "sample", "sleep"), "sleep infinity", URL)
 
     def no_failure(self):
         for name, stream in self.streams.items():
@@ -382,20 +373,6 @@ class External(unittest.TestCase):
         for name in self.streams:
             until(lambda n=name: known(n), 30, f"the change arrives in {name}")
         self.no_failure()
-
-
-def processes_of_pods(names):
-    """Process IDs of everything that runs in pods; their host names are theirs alone."""
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{entry}/environ", "rb") as file:
-                environment = dict(line.split(b"=", 1) for line in file.read().split(b"\0") if b"=" in line)
-        except OSError:
-            continue
-        if environment.get(b"HOSTNAME", b"").decode() in names:
-            found.append(int(entry))
-    return found
 
 
 if __name__ == "__main__":

@@ -11,15 +11,20 @@ Answer = collections.namedtuple("Answer", "at code body")
 
 
 def processes_of(pod, pattern):
-    """Process IDs of the containers of a pod whose command line fits the pattern; pods have unique host names."""
-    found = []
+    """Process IDs of the containers of a pod whose command line fits the pattern."""
+    return processes_of_pods({pod}, pattern)
+
+
+def processes_of_pods(pods, pattern="."):
+    """Process IDs of everything that runs in pods and whose command line fits the pattern; pods have unique host names."""
+    hosts, found = {f"HOSTNAME={pod}".encode() for pod in pods}, []
     for line in lab.run("pgrep", "-f", pattern, check=False).stdout.split():
         try:
             with open(f"/proc/{line}/environ", "rb") as file:
-                environment = file.read().split(b"\0")
+                environment = set(file.read().split(b"\0"))
         except OSError:
             continue
-        if f"HOSTNAME={pod}".encode() in environment:
+        if hosts & environment:
             found.append(int(line))
     return found
 
