@@ -10,16 +10,9 @@ namespace {
 
 using kubeapi::Find;
 using kubeapi::StringAt;
+using kubeapi::StringsAt;
 
 constexpr char kGroup[] = ".rbac.authorization.k8s.io";
-
-std::vector<std::string> Texts(const Json& value, const char* key) {
-  std::vector<std::string> out;
-  if (const Json* list = Find(value, {key}); list && list->is_array())
-    for (const Json& each : *list)
-      if (each.is_string()) out.push_back(each);
-  return out;
-}
 
 bool Has(const std::vector<std::string>& list, std::string_view value) {
   return std::any_of(list.begin(), list.end(),
@@ -30,8 +23,9 @@ std::vector<PolicyRule> ParseRules(const Json& role) {
   std::vector<PolicyRule> rules;
   if (const Json* list = Find(role, {"rules"}); list && list->is_array())
     for (const Json& each : *list)
-      rules.push_back({Texts(each, "verbs"), Texts(each, "apiGroups"), Texts(each, "resources"),
-                       Texts(each, "resourceNames"), Texts(each, "nonResourceURLs")});
+      rules.push_back({StringsAt(each, {"verbs"}), StringsAt(each, {"apiGroups"}),
+                       StringsAt(each, {"resources"}), StringsAt(each, {"resourceNames"}),
+                       StringsAt(each, {"nonResourceURLs"})});
   return rules;
 }
 

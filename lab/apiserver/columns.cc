@@ -16,15 +16,10 @@ namespace {
 using kubeapi::BoolAt;
 using kubeapi::Find;
 using kubeapi::IntAt;
+using kubeapi::ItemsAt;
 using kubeapi::StringAt;
 
 std::string OrNone(std::string text) { return text.empty() ? "<none>" : text; }
-
-const Json& ListAt(const Json& value, std::initializer_list<std::string_view> path) {
-  static const Json kEmpty = Json::array();
-  const Json* found = Find(value, path);
-  return found && found->is_array() ? *found : kEmpty;
-}
 
 std::string JoinTexts(const std::vector<std::string>& parts, const char* separator = ",") {
   std::string out;
@@ -74,11 +69,11 @@ std::string TerminatedWord(const Json& terminated, const char* prefix) {
 /// Looks at the init containers; true while they still run.
 bool Initializing(const Json& pod, PodSummary* out) {
   std::set<std::string> sidecars;
-  const Json& specs = ListAt(pod, {"spec", "initContainers"});
+  const std::vector<Json>& specs = ItemsAt(pod, {"spec", "initContainers"});
   for (const Json& container : specs)
     if (HasRestartableInit(container)) sidecars.insert(StringAt(container, {"name"}));
   size_t index = 0;
-  for (const Json& status : ListAt(pod, {"status", "initContainerStatuses"})) {
+  for (const Json& status : ItemsAt(pod, {"status", "initContainerStatuses"})) {
     const size_t at = index++;
     const bool sidecar = sidecars.count(StringAt(status, {"name"})) > 0;
     out->restarts += IntAt(status, {"restartCount"});
@@ -107,24 +102,24 @@ bool Initializing(const Json& pod, PodSummary* out) {
 
 PodSummary Summarize(const Json& pod) {
   PodSummary out;
-  out.total = static_cast<int>(ListAt(pod, {"spec", "containers"}).size());
-  for (const Json& container : ListAt(pod, {"spec", "initContainers"}))
+  out.total = static_cast<int>(ItemsAt(pod, {"spec", "containers"}).size());
+  for (const Json& container : ItemsAt(pod, {"spec", "initContainers"}))
     out.total += HasRestartableInit(container);
   const std::string phase = StringAt(pod, {"status", "phase"});
   out.status = phase;
   if (const std::string reason = StringAt(pod, {"status", "reason"}); !reason.empty())
     out.status = reason;
-  for (const Json& condition : ListAt(pod, {"status", "conditions"}))
+  for (const Json& condition : ItemsAt(pod, {"status", "conditions"}))
     if (StringAt(condition, {"type"}) == "PodScheduled" &&
         StringAt(condition, {"reason"}) == "SchedulingGated")
       out.status = "SchedulingGated";
   bool initialized = false;
-  for (const Json& condition : ListAt(pod, {"status", "conditions"}))
+  for (const Json& condition : ItemsAt(pod, {"status", "conditions"}))
     initialized |=
         StringAt(condition, {"type"}) == "Initialized" && StringAt(condition, {"status"}) == "True";
   if (!Initializing(pod, &out) || initialized) {
     bool running = false;
-    const Json& statuses = ListAt(pod, {"status", "containerStatuses"});
+    const std::vector<Json>& statuses = ItemsAt(pod, {"status", "containerStatuses"});
     for (auto it = statuses.rbegin(); it != statuses.rend(); ++it) {
       out.restarts += IntAt(*it, {"restartCount"});
       NoteRestart(*it, &out);
@@ -141,7 +136,7 @@ PodSummary Summarize(const Json& pod) {
     }
     if (out.status == "Completed" && running) {
       bool ready = false;
-      for (const Json& condition : ListAt(pod, {"status", "conditions"}))
+      for (const Json& condition : ItemsAt(pod, {"status", "conditions"}))
         ready |=
             StringAt(condition, {"type"}) == "Ready" && StringAt(condition, {"status"}) == "True";
       out.status = ready ? "Running" : "NotReady";
@@ -168,16 +163,16 @@ std::string PodRestarts(const Json& o, int64_t now) {
   return fmt::format("{} ({} ago)", s.restarts, HumanDuration(now - s.last_restart));
 }
 std::string PodIp(const Json& o, int64_t) {
-  const Json& ips = ListAt(o, {"status", "podIPs"});
+  const std::vector<Json>& ips = ItemsAt(o, {"status", "podIPs"});
   return OrNone(ips.empty() ? StringAt(o, {"status", "podIP"}) : StringAt(ips[0], {"ip"}));
 }
 std::string PodNode(const Json& o, int64_t) { return OrNone(StringAt(o, {"spec", "nodeName"})); }
 std::string PodGates(const Json& o, int64_t) {
-  const Json& gates = ListAt(o, {"spec", "readinessGates"});
+  const std::vector<Json>& gates = ItemsAt(o, {"spec", "readinessGates"});
   if (gates.empty()) return "<none>";
   int good = 0;
   for (const Json& gate : gates)
-    for (const Json& condition : ListAt(o, {"status", "conditions"}))
+    for (const Json& condition : ItemsAt(o, {"status", "conditions"}))
       good += StringAt(condition, {"type"}) == StringAt(gate, {"conditionType"}) &&
               StringAt(condition, {"status"}) == "True";
   return fmt::format("{}/{}", good, gates.size());
@@ -187,7 +182,7 @@ std::string PodGates(const Json& o, int64_t) {
 
 std::string Names(const Json& o, std::initializer_list<std::string_view> path, const char* field) {
   std::vector<std::string> parts;
-  for (const Json& container : ListAt(o, path)) parts.push_back(StringAt(container, {field}));
+  for (const Json& container : ItemsAt(o, path)) parts.push_back(StringAt(container, {field}));
   return JoinTexts(parts);
 }
 std::string Containers(const Json& o, int64_t) {
@@ -234,7 +229,7 @@ std::string Available(const Json& o, int64_t) {
 
 std::string JobState(const Json& o, int64_t) {
   auto is = [&](const char* type) {
-    for (const Json& condition : ListAt(o, {"status", "conditions"}))
+    for (const Json& condition : ItemsAt(o, {"status", "conditions"}))
       if (StringAt(condition, {"type"}) == type && StringAt(condition, {"status"}) == "True")
         return true;
     return false;
@@ -274,10 +269,10 @@ std::string CronSuspend(const Json& o, int64_t) {
   return BoolAt(o, {"spec", "suspend"}) ? "True" : "False";
 }
 std::string CronActive(const Json& o, int64_t) {
-  return std::to_string(ListAt(o, {"status", "active"}).size());
+  return std::to_string(ItemsAt(o, {"status", "active"}).size());
 }
 std::string ControllerOfRevision(const Json& o, int64_t) {
-  for (const Json& owner : ListAt(o, {"metadata", "ownerReferences"}))
+  for (const Json& owner : ItemsAt(o, {"metadata", "ownerReferences"}))
     if (BoolAt(owner, {"controller"}))
       return fmt::format(
           "{}.{}/{}",
@@ -298,22 +293,22 @@ std::string ServiceExternal(const Json& o, int64_t) {
   if (type == "ExternalName") return StringAt(o, {"spec", "externalName"});
   std::vector<std::string> parts;
   if (type == "LoadBalancer") {
-    for (const Json& ingress : ListAt(o, {"status", "loadBalancer", "ingress"})) {
+    for (const Json& ingress : ItemsAt(o, {"status", "loadBalancer", "ingress"})) {
       const std::string ip = StringAt(ingress, {"ip"});
       parts.push_back(ip.empty() ? StringAt(ingress, {"hostname"}) : ip);
     }
   }
-  for (const Json& ip : ListAt(o, {"spec", "externalIPs"})) parts.push_back(PlainText(ip));
+  for (const Json& ip : ItemsAt(o, {"spec", "externalIPs"})) parts.push_back(PlainText(ip));
   if (parts.empty()) return type == "LoadBalancer" ? "<pending>" : "<none>";
   return JoinTexts(parts);
 }
 std::string ServiceCluster(const Json& o, int64_t) {
-  const Json& ips = ListAt(o, {"spec", "clusterIPs"});
+  const std::vector<Json>& ips = ItemsAt(o, {"spec", "clusterIPs"});
   return OrNone(ips.empty() ? StringAt(o, {"spec", "clusterIP"}) : PlainText(ips[0]));
 }
 std::string ServicePorts(const Json& o, int64_t) {
   std::vector<std::string> parts;
-  for (const Json& port : ListAt(o, {"spec", "ports"})) {
+  for (const Json& port : ItemsAt(o, {"spec", "ports"})) {
     const int64_t node = IntAt(port, {"nodePort"});
     parts.push_back(
         node ? fmt::format("{}:{}/{}", IntAt(port, {"port"}), node, StringAt(port, {"protocol"}))
@@ -329,21 +324,21 @@ std::string More(std::vector<std::string> list, size_t shown) {
   return all > shown ? fmt::format("{} + {} more...", text, all - shown) : text;
 }
 std::string EndpointsList(const Json& o, int64_t) {
-  if (ListAt(o, {"subsets"}).empty()) return "<none>";
+  if (ItemsAt(o, {"subsets"}).empty()) return "<none>";
   std::vector<std::string> parts;
-  for (const Json& subset : ListAt(o, {"subsets"})) {
-    if (ListAt(subset, {"ports"}).empty())
-      for (const Json& address : ListAt(subset, {"addresses"}))
+  for (const Json& subset : ItemsAt(o, {"subsets"})) {
+    if (ItemsAt(subset, {"ports"}).empty())
+      for (const Json& address : ItemsAt(subset, {"addresses"}))
         parts.push_back(StringAt(address, {"ip"}));
-    for (const Json& port : ListAt(subset, {"ports"}))
-      for (const Json& address : ListAt(subset, {"addresses"}))
+    for (const Json& port : ItemsAt(subset, {"ports"}))
+      for (const Json& address : ItemsAt(subset, {"addresses"}))
         parts.push_back(fmt::format("{}:{}", StringAt(address, {"ip"}), IntAt(port, {"port"})));
   }
   return More(std::move(parts), 3);
 }
 std::string SlicePorts(const Json& o, int64_t) {
   std::vector<std::string> parts;
-  for (const Json& port : ListAt(o, {"ports"})) {
+  for (const Json& port : ItemsAt(o, {"ports"})) {
     const int64_t number = IntAt(port, {"port"});
     const std::string name = StringAt(port, {"name"});
     parts.push_back(number ? std::to_string(number) : name.empty() ? "*" : name);
@@ -352,8 +347,9 @@ std::string SlicePorts(const Json& o, int64_t) {
 }
 std::string SliceEndpoints(const Json& o, int64_t) {
   std::vector<std::string> parts;
-  for (const Json& endpoint : ListAt(o, {"endpoints"}))
-    for (const Json& address : ListAt(endpoint, {"addresses"})) parts.push_back(PlainText(address));
+  for (const Json& endpoint : ItemsAt(o, {"endpoints"}))
+    for (const Json& address : ItemsAt(endpoint, {"addresses"}))
+      parts.push_back(PlainText(address));
   return parts.empty() ? "<unset>" : More(std::move(parts), 3);
 }
 std::string IngressClass(const Json& o, int64_t) {
@@ -361,7 +357,7 @@ std::string IngressClass(const Json& o, int64_t) {
 }
 std::string IngressHosts(const Json& o, int64_t) {
   std::vector<std::string> hosts;
-  for (const Json& rule : ListAt(o, {"spec", "rules"})) {
+  for (const Json& rule : ItemsAt(o, {"spec", "rules"})) {
     const std::string host = StringAt(rule, {"host"});
     if (!host.empty()) hosts.push_back(host);
   }
@@ -369,14 +365,14 @@ std::string IngressHosts(const Json& o, int64_t) {
 }
 std::string IngressAddress(const Json& o, int64_t) {
   std::vector<std::string> parts;
-  for (const Json& ingress : ListAt(o, {"status", "loadBalancer", "ingress"})) {
+  for (const Json& ingress : ItemsAt(o, {"status", "loadBalancer", "ingress"})) {
     const std::string ip = StringAt(ingress, {"ip"});
     parts.push_back(ip.empty() ? StringAt(ingress, {"hostname"}) : ip);
   }
   return JoinTexts(parts);
 }
 std::string IngressPorts(const Json& o, int64_t) {
-  return ListAt(o, {"spec", "tls"}).empty() ? "80" : "80, 443";
+  return ItemsAt(o, {"spec", "tls"}).empty() ? "80" : "80, 443";
 }
 
 // ---- cluster
@@ -384,7 +380,7 @@ std::string IngressPorts(const Json& o, int64_t) {
 std::string NamespaceStatus(const Json& o, int64_t) { return StringAt(o, {"status", "phase"}); }
 std::string NodeStatus(const Json& o, int64_t) {
   std::string status = "Unknown";
-  for (const Json& condition : ListAt(o, {"status", "conditions"}))
+  for (const Json& condition : ItemsAt(o, {"status", "conditions"}))
     if (StringAt(condition, {"type"}) == "Ready")
       status = StringAt(condition, {"status"}) == "True" ? "Ready" : "NotReady";
   return BoolAt(o, {"spec", "unschedulable"}) ? status + ",SchedulingDisabled" : status;
@@ -397,7 +393,7 @@ std::string NodeRoles(const Json& o, int64_t) {
   return OrNone(JoinTexts(roles));
 }
 std::string NodeAddress(const Json& o, const char* type) {
-  for (const Json& address : ListAt(o, {"status", "addresses"}))
+  for (const Json& address : ItemsAt(o, {"status", "addresses"}))
     if (StringAt(address, {"type"}) == type) return StringAt(address, {"address"});
   return "<none>";
 }
@@ -464,7 +460,7 @@ std::string EventCount(const Json& o, int64_t) {
 
 std::string Subjects(const Json& o, const char* kind) {
   std::vector<std::string> parts;
-  for (const Json& subject : ListAt(o, {"subjects"})) {
+  for (const Json& subject : ItemsAt(o, {"subjects"})) {
     if (StringAt(subject, {"kind"}) != kind) continue;
     const std::string name = StringAt(subject, {"name"});
     parts.push_back(kind == std::string_view("ServiceAccount")
@@ -480,15 +476,15 @@ std::string BindingUsers(const Json& o, int64_t) { return Subjects(o, "User"); }
 std::string BindingGroups(const Json& o, int64_t) { return Subjects(o, "Group"); }
 std::string BindingAccounts(const Json& o, int64_t) { return Subjects(o, "ServiceAccount"); }
 std::string Webhooks(const Json& o, int64_t) {
-  return std::to_string(ListAt(o, {"webhooks"}).size());
+  return std::to_string(ItemsAt(o, {"webhooks"}).size());
 }
 std::string Validations(const Json& o, int64_t) {
-  return std::to_string(ListAt(o, {"spec", "validations"}).size());
+  return std::to_string(ItemsAt(o, {"spec", "validations"}).size());
 }
 std::string CsrCondition(const Json& o, int64_t) {
   std::vector<std::string> words;
   bool approved = false, denied = false, failed = false;
-  for (const Json& condition : ListAt(o, {"status", "conditions"})) {
+  for (const Json& condition : ItemsAt(o, {"status", "conditions"})) {
     const std::string type = StringAt(condition, {"type"});
     approved |= type == "Approved";
     denied |= type == "Denied";
@@ -514,7 +510,7 @@ std::string HpaReference(const Json& o, int64_t) {
 }
 std::string HpaTargets(const Json& o, int64_t) {
   std::vector<std::string> parts;
-  for (const Json& metric : ListAt(o, {"spec", "metrics"})) {
+  for (const Json& metric : ItemsAt(o, {"spec", "metrics"})) {
     const int64_t percent = IntAt(metric, {"resource", "target", "averageUtilization"}, -1);
     if (percent >= 0) {
       parts.push_back(
@@ -553,15 +549,15 @@ std::string ApiServiceTarget(const Json& o, int64_t) {
              : "Local";
 }
 std::string ApiServiceAvailable(const Json& o, int64_t) {
-  for (const Json& condition : ListAt(o, {"status", "conditions"}))
+  for (const Json& condition : ItemsAt(o, {"status", "conditions"}))
     if (StringAt(condition, {"type"}) == "Available") return StringAt(condition, {"status"});
   return "Unknown";
 }
 std::string AccessModes(const Json& o, int64_t) {
   std::vector<std::string> parts;
-  const Json& modes = ListAt(o, {"status", "accessModes"});
+  const std::vector<Json>& modes = ItemsAt(o, {"status", "accessModes"});
   const bool volume = StringAt(o, {"kind"}) == "PersistentVolume";
-  for (const Json& mode : volume ? ListAt(o, {"spec", "accessModes"}) : modes) {
+  for (const Json& mode : volume ? ItemsAt(o, {"spec", "accessModes"}) : modes) {
     const std::string text = PlainText(mode);
     parts.push_back(text == "ReadWriteOnce"   ? "RWO"
                     : text == "ReadOnlyMany"  ? "ROX"

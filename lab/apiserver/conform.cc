@@ -9,7 +9,7 @@
 namespace isthmus::lab::apiserver {
 namespace {
 
-using Kind = Type::Kind;
+using TypeKind = Type::Kind;
 
 std::string Child(const std::string& path, std::string_view name) {
   return path.empty() ? std::string(name) : path + "." + std::string(name);
@@ -34,48 +34,48 @@ const char* WordFor(const Json& value) {
   }
 }
 
-const char* WordFor(Kind kind) {
+const char* WordFor(TypeKind kind) {
   switch (kind) {
-    case Kind::kList:
+    case TypeKind::kList:
       return "array";
-    case Kind::kMap:
-    case Kind::kObject:
+    case TypeKind::kMap:
+    case TypeKind::kObject:
       return "object";
-    case Kind::kInteger:
+    case TypeKind::kInteger:
       return "integer";
-    case Kind::kNumber:
+    case TypeKind::kNumber:
       return "number";
-    case Kind::kBoolean:
+    case TypeKind::kBoolean:
       return "boolean";
     default:
       return "string";
   }
 }
 
-bool Fits(Kind kind, const Json& value) {
+bool Fits(TypeKind kind, const Json& value) {
   switch (kind) {
-    case Kind::kAny:
+    case TypeKind::kAny:
       return true;
-    case Kind::kString:
-    case Kind::kBytes:
-    case Kind::kTime:
+    case TypeKind::kString:
+    case TypeKind::kBytes:
+    case TypeKind::kTime:
       return value.is_string();
-    case Kind::kInteger:
+    case TypeKind::kInteger:
       return value.is_number_integer() ||
              (value.is_number_float() &&
               std::nearbyint(value.get<double>()) == value.get<double>());
-    case Kind::kNumber:
+    case TypeKind::kNumber:
       return value.is_number();
-    case Kind::kBoolean:
+    case TypeKind::kBoolean:
       return value.is_boolean();
-    case Kind::kQuantity:
+    case TypeKind::kQuantity:
       return value.is_string() || value.is_number();
-    case Kind::kIntOrString:
+    case TypeKind::kIntOrString:
       return value.is_string() || value.is_number_integer();
-    case Kind::kList:
+    case TypeKind::kList:
       return value.is_array();
-    case Kind::kMap:
-    case Kind::kObject:
+    case TypeKind::kMap:
+    case TypeKind::kObject:
       return value.is_object();
   }
   return false;
@@ -133,11 +133,12 @@ class Walker {
     if (!Fits(type.kind, *value)) {
       if (type.custom && type.nullable && value->is_null()) return;
       if (type.custom) {
-        Invalid("FieldValueTypeInvalid", path,
-                fmt::format("Invalid value: \"{}\": {} in body must be of type {}: \"{}\"",
-                            WordFor(*value), path,
-                            type.kind == Kind::kIntOrString ? "integer,string" : WordFor(type.kind),
-                            WordFor(*value)));
+        Invalid(
+            "FieldValueTypeInvalid", path,
+            fmt::format("Invalid value: \"{}\": {} in body must be of type {}: \"{}\"",
+                        WordFor(*value), path,
+                        type.kind == TypeKind::kIntOrString ? "integer,string" : WordFor(type.kind),
+                        WordFor(*value)));
       } else {
         findings_->undecodable.push_back(
             fmt::format("{}: json: cannot unmarshal {} into Go struct field .{} of type {}", path,
@@ -145,21 +146,22 @@ class Walker {
                         : value->is_boolean() ? "bool"
                                               : WordFor(*value),
                         path,
-                        type.kind == Kind::kBoolean   ? "bool"
-                        : type.kind == Kind::kInteger ? "int32"
-                                                      : WordFor(type.kind)));
+                        type.kind == TypeKind::kBoolean   ? "bool"
+                        : type.kind == TypeKind::kInteger ? "int32"
+                                                          : WordFor(type.kind)));
       }
       return;
     }
     if (type.custom && type.rules) Check(*type.rules, *value, path);
     switch (type.kind) {
-      case Kind::kObject:
+      case TypeKind::kObject:
         Object(type, value, path);
         break;
-      case Kind::kMap:
+      case TypeKind::kMap:
         for (auto it = value->begin(); it != value->end();) {
           if (it->is_null() && !type.custom) {
-            it = type.element->kind == Kind::kString ? (*it = "", std::next(it)) : value->erase(it);
+            it = type.element->kind == TypeKind::kString ? (*it = "", std::next(it))
+                                                         : value->erase(it);
             continue;
           }
           Walk(*type.element, &*it,
@@ -167,16 +169,16 @@ class Walker {
           ++it;
         }
         break;
-      case Kind::kList:
+      case TypeKind::kList:
         List(type, value, path);
         break;
-      case Kind::kTime:
+      case TypeKind::kTime:
         if (!value->get_ref<const std::string&>().empty() &&
             !base::ParseTime(value->get_ref<const std::string&>()).ok())
           findings_->undecodable.push_back(
               fmt::format("{}: parsing time {} as RFC 3339 failed", path, value->dump()));
         break;
-      case Kind::kQuantity:
+      case TypeKind::kQuantity:
         if (value->is_number()) *value = value->dump();
         break;
       default:
@@ -217,12 +219,11 @@ class Walker {
         continue;
       }
       // Go's decoder takes null for "absent", and does not write empty maps and lists back.
-      const bool absent =
-          !field->type->custom
-              ? it->is_null() ||
-                    ((field->type->kind == Kind::kMap || field->type->kind == Kind::kList) &&
-                     it->empty() && !field->required)
-              : it->is_null() && !field->type->nullable && field->fallback;
+      const bool absent = !field->type->custom
+                              ? it->is_null() || ((field->type->kind == TypeKind::kMap ||
+                                                   field->type->kind == TypeKind::kList) &&
+                                                  it->empty() && !field->required)
+                              : it->is_null() && !field->type->nullable && field->fallback;
       if (absent) {
         it = value->erase(it);
         continue;

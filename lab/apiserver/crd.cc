@@ -10,23 +10,12 @@ namespace {
 
 using kubeapi::BoolAt;
 using kubeapi::Find;
+using kubeapi::ItemsAt;
 using kubeapi::StatusCause;
 using kubeapi::StringAt;
+using kubeapi::StringsAt;
 
 constexpr char kCrdKey[] = "customresourcedefinitions.apiextensions.k8s.io";
-
-const Json& ListAt(const Json& value, std::initializer_list<std::string_view> path) {
-  static const Json kEmpty = Json::array();
-  const Json* found = Find(value, path);
-  return found && found->is_array() ? *found : kEmpty;
-}
-
-std::vector<std::string> Texts(const Json& list) {
-  std::vector<std::string> out;
-  for (const Json& each : list)
-    if (each.is_string()) out.push_back(each);
-  return out;
-}
 
 void SetCondition(const std::string& now, const char* type, const char* reason, const char* message,
                   Json* conditions) {
@@ -41,7 +30,7 @@ void SetCondition(const std::string& now, const char* type, const char* reason, 
 
 std::vector<Column> CrdColumns(const Json& version) {
   std::vector<Column> columns;
-  for (const Json& each : ListAt(version, {"additionalPrinterColumns"})) {
+  for (const Json& each : ItemsAt(version, {"additionalPrinterColumns"})) {
     Column column;
     column.name = StringAt(each, {"name"});
     column.path = StringAt(each, {"jsonPath"});
@@ -102,7 +91,7 @@ void FinishCrd(const std::string& now, const Json* old, Json* crd) {
                &conditions);
   Json& stored = status["storedVersions"];
   if (!stored.is_array()) stored = Json::array();
-  for (const Json& version : ListAt(*crd, {"spec", "versions"}))
+  for (const Json& version : ItemsAt(*crd, {"spec", "versions"}))
     if (BoolAt(version, {"storage"}) &&
         std::find(stored.begin(), stored.end(), version.value("name", Json(""))) == stored.end())
       stored.push_back(StringAt(version, {"name"}));
@@ -140,7 +129,7 @@ void ValidateCrd(const Json& crd, const Json* old, std::vector<StatusCause>* cau
                        fmt::format("Invalid value: \"{}\": field is immutable",
                                    StringAt(crd, {"spec", "names", "kind"})),
                        "spec.names.kind"});
-  const Json& versions = ListAt(crd, {"spec", "versions"});
+  const std::vector<Json>& versions = ItemsAt(crd, {"spec", "versions"});
   if (versions.empty()) {
     causes->push_back({"FieldValueRequired",
                        "Required value: must have exactly one version marked as storage version",
@@ -176,10 +165,10 @@ Kind KindOfCrd(const Json& crd, const std::function<Json(const std::string& vers
   kind.singular = StringAt(crd, {"spec", "names", "singular"});
   kind.kind = StringAt(crd, {"spec", "names", "kind"});
   kind.list_kind = StringAt(crd, {"spec", "names", "listKind"});
-  kind.short_names = Texts(ListAt(crd, {"spec", "names", "shortNames"}));
-  kind.categories = Texts(ListAt(crd, {"spec", "names", "categories"}));
+  kind.short_names = StringsAt(crd, {"spec", "names", "shortNames"});
+  kind.categories = StringsAt(crd, {"spec", "names", "categories"});
   kind.namespaced = StringAt(crd, {"spec", "scope"}) == "Namespaced";
-  for (const Json& each : ListAt(crd, {"spec", "versions"})) {
+  for (const Json& each : ItemsAt(crd, {"spec", "versions"})) {
     KindVersion version;
     version.name = StringAt(each, {"name"});
     version.served = BoolAt(each, {"served"});
@@ -199,7 +188,7 @@ Kind KindOfCrd(const Json& crd, const std::function<Json(const std::string& vers
             fmt::format("{}/{} {} is deprecated", kind.group, version.name, kind.kind);
     }
     version.columns = CrdColumns(each);
-    for (const Json& field : ListAt(each, {"selectableFields"}))
+    for (const Json& field : ItemsAt(each, {"selectableFields"}))
       version.selectable_fields.push_back(StringAt(field, {"jsonPath"}));
     kind.versions.push_back(std::move(version));
   }
@@ -223,7 +212,7 @@ void CrdRegistry::Register(const Json& crd) {
   Kind kind = KindOfCrd(crd, [this, name](const std::string& version) -> Json {
     auto text = engine_.store.Get({kCrdKey, "", name});
     const Json now = text ? Json::parse(*text, nullptr, false) : Json();
-    for (const Json& each : ListAt(now, {"spec", "versions"}))
+    for (const Json& each : ItemsAt(now, {"spec", "versions"}))
       if (StringAt(each, {"name"}) == version)
         if (const Json* schema = Find(each, {"schema", "openAPIV3Schema"})) return *schema;
     return Json();

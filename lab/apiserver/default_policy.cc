@@ -9,19 +9,20 @@ constexpr char kApi[] = "rbac.authorization.k8s.io/v1";
 constexpr char kReadVerbs[] = "get list watch";
 constexpr char kWriteVerbs[] = "create delete deletecollection patch update";
 
-Json Words(const std::string& text) {
+Json WordsOf(const std::string& text) {
   Json out = Json::array();
   for (const std::string& word : base::SplitList(text, ' '))
     out.push_back(word == "core" ? "" : word);
   return out;
 }
 
-Json Rule(const std::string& verbs, const std::string& groups, const std::string& resources) {
-  return {{"verbs", Words(verbs)}, {"apiGroups", Words(groups)}, {"resources", Words(resources)}};
+Json Allow(const std::string& verbs, const std::string& groups, const std::string& resources) {
+  return {
+      {"verbs", WordsOf(verbs)}, {"apiGroups", WordsOf(groups)}, {"resources", WordsOf(resources)}};
 }
 
 Json Urls(const std::string& verbs, const std::string& urls) {
-  return {{"verbs", Words(verbs)}, {"nonResourceURLs", Words(urls)}};
+  return {{"verbs", WordsOf(verbs)}, {"nonResourceURLs", WordsOf(urls)}};
 }
 
 Json Role(const std::string& name, Json rules, Json labels = Json::object()) {
@@ -68,73 +69,74 @@ Json UserSubject(const char* name) {
 /// What view, edit and admin see or change in a namespace.
 Json ViewRules() {
   return Json::array({
-      Rule(kReadVerbs, "core",
-           "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods "
-           "replicationcontrollers replicationcontrollers/scale "
-           "serviceaccounts services services/status bindings events limitranges namespaces/status "
-           "pods/log pods/status replicationcontrollers/status "
-           "resourcequotas resourcequotas/status namespaces"),
-      Rule(kReadVerbs, "discovery.k8s.io", "endpointslices"),
-      Rule(kReadVerbs, "apps",
-           "controllerrevisions daemonsets daemonsets/status deployments deployments/scale "
-           "deployments/status replicasets replicasets/scale "
-           "replicasets/status statefulsets statefulsets/scale statefulsets/status"),
-      Rule(kReadVerbs, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
-      Rule(kReadVerbs, "batch", "cronjobs cronjobs/status jobs jobs/status"),
-      Rule(kReadVerbs, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
-      Rule(kReadVerbs, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
+      Allow(
+          kReadVerbs, "core",
+          "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods "
+          "replicationcontrollers replicationcontrollers/scale "
+          "serviceaccounts services services/status bindings events limitranges namespaces/status "
+          "pods/log pods/status replicationcontrollers/status "
+          "resourcequotas resourcequotas/status namespaces"),
+      Allow(kReadVerbs, "discovery.k8s.io", "endpointslices"),
+      Allow(kReadVerbs, "apps",
+            "controllerrevisions daemonsets daemonsets/status deployments deployments/scale "
+            "deployments/status replicasets replicasets/scale "
+            "replicasets/status statefulsets statefulsets/scale statefulsets/status"),
+      Allow(kReadVerbs, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
+      Allow(kReadVerbs, "batch", "cronjobs cronjobs/status jobs jobs/status"),
+      Allow(kReadVerbs, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
+      Allow(kReadVerbs, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
   });
 }
 
 Json EditRules() {
   return Json::array({
-      Rule(kReadVerbs, "core",
-           "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
-      Rule("impersonate", "core", "serviceaccounts"),
-      Rule(kWriteVerbs, "core", "pods pods/attach pods/exec pods/portforward pods/proxy"),
-      Rule("create", "core", "pods/eviction serviceaccounts/token"),
-      Rule(kWriteVerbs, "core",
-           "configmaps events persistentvolumeclaims replicationcontrollers "
-           "replicationcontrollers/scale secrets serviceaccounts services services/proxy"),
-      Rule(kWriteVerbs, "apps",
-           "daemonsets deployments deployments/rollback deployments/scale replicasets "
-           "replicasets/scale statefulsets statefulsets/scale"),
-      Rule(kWriteVerbs, "autoscaling", "horizontalpodautoscalers"),
-      Rule(kWriteVerbs, "batch", "cronjobs jobs"),
-      Rule(kWriteVerbs, "policy", "poddisruptionbudgets"),
-      Rule(kWriteVerbs, "networking.k8s.io", "ingresses networkpolicies"),
-      Rule("create delete deletecollection get list patch update watch", "coordination.k8s.io",
-           "leases"),
+      Allow(kReadVerbs, "core",
+            "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
+      Allow("impersonate", "core", "serviceaccounts"),
+      Allow(kWriteVerbs, "core", "pods pods/attach pods/exec pods/portforward pods/proxy"),
+      Allow("create", "core", "pods/eviction serviceaccounts/token"),
+      Allow(kWriteVerbs, "core",
+            "configmaps events persistentvolumeclaims replicationcontrollers "
+            "replicationcontrollers/scale secrets serviceaccounts services services/proxy"),
+      Allow(kWriteVerbs, "apps",
+            "daemonsets deployments deployments/rollback deployments/scale replicasets "
+            "replicasets/scale statefulsets statefulsets/scale"),
+      Allow(kWriteVerbs, "autoscaling", "horizontalpodautoscalers"),
+      Allow(kWriteVerbs, "batch", "cronjobs jobs"),
+      Allow(kWriteVerbs, "policy", "poddisruptionbudgets"),
+      Allow(kWriteVerbs, "networking.k8s.io", "ingresses networkpolicies"),
+      Allow("create delete deletecollection get list patch update watch", "coordination.k8s.io",
+            "leases"),
   });
 }
 
 Json AdminRules() {
   return Json::array({
-      Rule("create", "authorization.k8s.io", "localsubjectaccessreviews"),
-      Rule("create delete deletecollection get list patch update watch",
-           "rbac.authorization.k8s.io", "rolebindings roles"),
+      Allow("create", "authorization.k8s.io", "localsubjectaccessreviews"),
+      Allow("create delete deletecollection get list patch update watch",
+            "rbac.authorization.k8s.io", "rolebindings roles"),
   });
 }
 
 Json NodeRules() {
   return Json::array({
-      Rule("create", "authentication.k8s.io", "tokenreviews"),
-      Rule("create", "authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews"),
-      Rule(kReadVerbs, "core", "services"),
-      Rule("create get list watch patch update delete", "core", "nodes"),
-      Rule("patch update", "core", "nodes/status"),
-      Rule("create patch update", "core events.k8s.io", "events"),
-      Rule("get list watch create delete", "core", "pods"),
-      Rule("patch update", "core", "pods/status"),
-      Rule("create", "core", "pods/eviction serviceaccounts/token"),
-      Rule(kReadVerbs, "core",
-           "configmaps secrets persistentvolumeclaims persistentvolumes serviceaccounts endpoints "
-           "namespaces"),
-      Rule(kReadVerbs, "discovery.k8s.io", "endpointslices"),
-      Rule("create get list watch", "certificates.k8s.io", "certificatesigningrequests"),
-      Rule("create delete get patch update list watch", "coordination.k8s.io", "leases"),
-      Rule(kReadVerbs, "node.k8s.io storage.k8s.io", "runtimeclasses csidrivers"),
-      Rule("create delete get patch update", "storage.k8s.io", "csinodes"),
+      Allow("create", "authentication.k8s.io", "tokenreviews"),
+      Allow("create", "authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews"),
+      Allow(kReadVerbs, "core", "services"),
+      Allow("create get list watch patch update delete", "core", "nodes"),
+      Allow("patch update", "core", "nodes/status"),
+      Allow("create patch update", "core events.k8s.io", "events"),
+      Allow("get list watch create delete", "core", "pods"),
+      Allow("patch update", "core", "pods/status"),
+      Allow("create", "core", "pods/eviction serviceaccounts/token"),
+      Allow(kReadVerbs, "core",
+            "configmaps secrets persistentvolumeclaims persistentvolumes serviceaccounts endpoints "
+            "namespaces"),
+      Allow(kReadVerbs, "discovery.k8s.io", "endpointslices"),
+      Allow("create get list watch", "certificates.k8s.io", "certificatesigningrequests"),
+      Allow("create delete get patch update list watch", "coordination.k8s.io", "leases"),
+      Allow(kReadVerbs, "node.k8s.io storage.k8s.io", "runtimeclasses csidrivers"),
+      Allow("create delete get patch update", "storage.k8s.io", "csinodes"),
   });
 }
 
@@ -148,7 +150,7 @@ std::vector<Json> DefaultPolicy() {
   Json edit = Aggregate("edit", "admin");
   Json view = Aggregate("view", "edit");
   return {
-      Role("cluster-admin", Json::array({Rule("*", "*", "*"), Urls("*", "*")})),
+      Role("cluster-admin", Json::array({Allow("*", "*", "*"), Urls("*", "*")})),
       admin,
       edit,
       view,
@@ -165,34 +167,35 @@ std::vector<Json> DefaultPolicy() {
       Role("system:public-info-viewer",
            Json::array({Urls("get", "/healthz /livez /readyz /version /version/")})),
       Role("system:basic-user",
-           Json::array({Rule("create", "authorization.k8s.io",
-                             "selfsubjectaccessreviews selfsubjectrulesreviews"),
-                        Rule("create", "authentication.k8s.io", "selfsubjectreviews")})),
+           Json::array({Allow("create", "authorization.k8s.io",
+                              "selfsubjectaccessreviews selfsubjectrulesreviews"),
+                        Allow("create", "authentication.k8s.io", "selfsubjectreviews")})),
       Role("system:service-account-issuer-discovery",
            Json::array({Urls("get",
                              "/.well-known/openid-configuration /.well-known/openid-configuration/ "
                              "/openid/v1/jwks /openid/v1/jwks/")})),
       Role("system:auth-delegator",
-           Json::array({Rule("create", "authentication.k8s.io", "tokenreviews"),
-                        Rule("create", "authorization.k8s.io", "subjectaccessreviews")})),
+           Json::array({Allow("create", "authentication.k8s.io", "tokenreviews"),
+                        Allow("create", "authorization.k8s.io", "subjectaccessreviews")})),
       Role("system:node", NodeRules()),
       Role("system:node-proxier",
-           Json::array({Rule("list watch", "core", "services endpoints"),
-                        Rule("get list watch", "core", "nodes"),
-                        Rule("create patch update", "core events.k8s.io", "events"),
-                        Rule("list watch", "discovery.k8s.io", "endpointslices")})),
+           Json::array({Allow("list watch", "core", "services endpoints"),
+                        Allow("get list watch", "core", "nodes"),
+                        Allow("create patch update", "core events.k8s.io", "events"),
+                        Allow("list watch", "discovery.k8s.io", "endpointslices")})),
       Role("system:node-bootstrapper",
-           Json::array({Rule("create get list watch", "certificates.k8s.io",
-                             "certificatesigningrequests")})),
+           Json::array({Allow("create get list watch", "certificates.k8s.io",
+                              "certificatesigningrequests")})),
       Role("system:kubelet-api-admin",
-           Json::array({Rule("get list watch proxy", "core", "nodes"),
-                        Rule("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats")})),
-      Role("system:kube-controller-manager", Json::array({Rule("*", "*", "*"), Urls("*", "*")})),
+           Json::array({Allow("get list watch proxy", "core", "nodes"),
+                        Allow("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats")})),
+      Role("system:kube-controller-manager", Json::array({Allow("*", "*", "*"), Urls("*", "*")})),
       Role("system:kube-scheduler",
-           Json::array({Rule(kReadVerbs, "*", "*"), Rule("create", "core", "bindings pods/binding"),
-                        Rule("patch update", "core", "pods/status"),
-                        Rule("create patch update", "core events.k8s.io", "events"),
-                        Rule("create get update patch", "coordination.k8s.io", "leases")})),
+           Json::array({Allow(kReadVerbs, "*", "*"),
+                        Allow("create", "core", "bindings pods/binding"),
+                        Allow("patch update", "core", "pods/status"),
+                        Allow("create patch update", "core events.k8s.io", "events"),
+                        Allow("create get update patch", "coordination.k8s.io", "leases")})),
       Binding("cluster-admin", "cluster-admin", Json::array({Group("system:masters")})),
       Binding("system:discovery", "system:discovery", Json::array({Group("system:authenticated")})),
       Binding("system:basic-user", "system:basic-user",

@@ -39,7 +39,7 @@ const SubForm* FormOf(std::string_view name) {
   return nullptr;
 }
 
-Json Words(std::string_view text) { return base::SplitList(text, ' '); }
+Json ListOf(std::string_view text) { return base::SplitList(text, ' '); }
 
 std::string VerbsOf(const Kind& kind) {
   if (kind.review) return "create";
@@ -61,7 +61,7 @@ Json OldResources(const Engine& engine, const std::string& group, const std::str
                 {"singularName", kind->singular},
                 {"namespaced", kind->namespaced},
                 {"kind", kind->kind},
-                {"verbs", Words(VerbsOf(*kind))}};
+                {"verbs", ListOf(VerbsOf(*kind))}};
     if (!kind->short_names.empty()) row["shortNames"] = kind->short_names;
     if (!kind->categories.empty()) row["categories"] = kind->categories;
     if (!kind->review) row["storageVersionHash"] = "aGFzaA==";
@@ -73,7 +73,7 @@ Json OldResources(const Engine& engine, const std::string& group, const std::str
                     {"singularName", ""},
                     {"namespaced", kind->namespaced},
                     {"kind", *form->kind ? ProxyKind(*kind, *form) : kind->kind},
-                    {"verbs", Words(form->verbs)}};
+                    {"verbs", ListOf(form->verbs)}};
       if (*form->group) {
         entry["group"] = form->group;
         entry["version"] = form->version;
@@ -99,7 +99,7 @@ Json NewResources(const Engine& engine, const std::string& group, const std::str
                 {"responseKind", own},
                 {"scope", kind->namespaced ? "Namespaced" : "Cluster"},
                 {"singularResource", kind->singular},
-                {"verbs", Words(VerbsOf(*kind))}};
+                {"verbs", ListOf(VerbsOf(*kind))}};
     if (!kind->short_names.empty()) row["shortNames"] = kind->short_names;
     if (!kind->categories.empty()) row["categories"] = kind->categories;
     for (const std::string& sub : SubresourcesOf(*kind, *version)) {
@@ -110,7 +110,7 @@ Json NewResources(const Engine& engine, const std::string& group, const std::str
                             : *form->kind ? gvk("", "", ProxyKind(*kind, *form))
                                           : own;
       row["subresources"].push_back(
-          {{"subresource", sub}, {"responseKind", response}, {"verbs", Words(form->verbs)}});
+          {{"subresource", sub}, {"responseKind", response}, {"verbs", ListOf(form->verbs)}});
     }
     resources.push_back(std::move(row));
   }

@@ -25,7 +25,7 @@ std::string_view Unquoted(std::string_view text) {
   return text;
 }
 
-std::vector<const Json*> Filter(const std::vector<const Json*>& values, std::string_view inside) {
+std::vector<const Json*> Filtered(const std::vector<const Json*>& values, std::string_view inside) {
   std::vector<const Json*> out;
   if (inside == "*") {
     for (const Json* value : values)
@@ -87,7 +87,7 @@ std::vector<const Json*> EvaluatePath(const Json& value, std::string_view path) 
         ++end;
       }
       if (end >= path.size()) return {};
-      next = Filter(values, path.substr(1, end - 1));
+      next = Filtered(values, path.substr(1, end - 1));
       path.remove_prefix(end + 1);
     } else {
       const std::string key = TakeKey(&path);

@@ -10,17 +10,10 @@ namespace {
 
 using kubeapi::Find;
 using kubeapi::StringAt;
-
-std::vector<std::string> Texts(const Json& value, std::initializer_list<std::string_view> path) {
-  std::vector<std::string> out;
-  if (const Json* list = Find(value, path); list && list->is_array())
-    for (const Json& each : *list)
-      if (each.is_string()) out.push_back(each);
-  return out;
-}
+using kubeapi::StringsAt;
 
 void ReviewToken(const Engine& engine, Json* review) {
-  const std::vector<std::string> audiences = Texts(*review, {"spec", "audiences"});
+  const std::vector<std::string> audiences = StringsAt(*review, {"spec", "audiences"});
   const std::string token = StringAt(*review, {"spec", "token"});
   if (!engine.tokens) {
     (*review)["status"] = {{"user", Json::object()}, {"error", "tokens are not checked here"}};
@@ -110,7 +103,7 @@ Response AnswerReview(Engine& engine, const Request& request, const RequestInfo&
     if (kind.kind != "SelfSubjectAccessReview") {
       user = User{};
       user.name = StringAt(review, {"spec", "user"});
-      user.groups = Texts(review, {"spec", "groups"});
+      user.groups = StringsAt(review, {"spec", "groups"});
     }
     const RequestInfo about =
         InfoOf(review["spec"], kind.kind == "LocalSubjectAccessReview" ? info.ns : "");

@@ -13,7 +13,7 @@ void Bind(sqlite3_stmt* stmt, int index, std::string_view text) {
   sqlite3_bind_text(stmt, index, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
 }
 
-std::string_view Column(sqlite3_stmt* stmt, int index) {
+std::string_view ColumnText(sqlite3_stmt* stmt, int index) {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(stmt, index));
   return text ? std::string_view(text, sqlite3_column_bytes(stmt, index)) : std::string_view();
 }
@@ -96,7 +96,7 @@ std::optional<std::string> Store::Get(const ObjectKey& key) const {
   Bind(get_, 2, key.ns);
   Bind(get_, 3, key.name);
   std::optional<std::string> text;
-  if (sqlite3_step(get_) == SQLITE_ROW) text = std::string(Column(get_, 0));
+  if (sqlite3_step(get_) == SQLITE_ROW) text = std::string(ColumnText(get_, 0));
   sqlite3_reset(get_);
   return text;
 }
@@ -117,9 +117,9 @@ void Store::List(std::string_view resource, std::string_view ns,
   }
   ObjectKey key{std::string(resource), {}, {}};
   while (sqlite3_step(stmt) == SQLITE_ROW) {
-    key.ns = Column(stmt, 0);
-    key.name = Column(stmt, 1);
-    if (!visit(key, Column(stmt, 2))) break;
+    key.ns = ColumnText(stmt, 0);
+    key.name = ColumnText(stmt, 1);
+    if (!visit(key, ColumnText(stmt, 2))) break;
   }
   sqlite3_finalize(stmt);
 }
@@ -236,7 +236,7 @@ std::optional<std::string> Store::Fact(const std::string& name) const {
   sqlite3_stmt* stmt = Prepare("SELECT value FROM facts WHERE name=?");
   Bind(stmt, 1, name);
   std::optional<std::string> value;
-  if (sqlite3_step(stmt) == SQLITE_ROW) value = std::string(Column(stmt, 0));
+  if (sqlite3_step(stmt) == SQLITE_ROW) value = std::string(ColumnText(stmt, 0));
   sqlite3_finalize(stmt);
   return value;
 }

@@ -20,19 +20,12 @@ using kubeapi::ApiError;
 using kubeapi::Find;
 using kubeapi::LabelSelector;
 using kubeapi::StringAt;
+using kubeapi::StringsAt;
 
 constexpr char kMutating[] = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
 constexpr char kValidating[] = "validatingwebhookconfigurations.admissionregistration.k8s.io";
 
-std::vector<std::string> Texts(const Json& value, const char* key) {
-  std::vector<std::string> out;
-  if (const Json* list = Find(value, {key}); list && list->is_array())
-    for (const Json& each : *list)
-      if (each.is_string()) out.push_back(each);
-  return out;
-}
-
-bool Has(const std::vector<std::string>& list, std::string_view value) {
+bool Contains(const std::vector<std::string>& list, std::string_view value) {
   return std::any_of(list.begin(), list.end(),
                      [&](const std::string& each) { return each == "*" || each == value; });
 }
@@ -102,8 +95,8 @@ void HttpWebhooks::Load() {
         hook->name = StringAt(each, {"name"});
         if (const Json* rules = Find(each, {"rules"}); rules && rules->is_array())
           for (const Json& rule : *rules)
-            hook->rules.push_back({Texts(rule, "operations"), Texts(rule, "apiGroups"),
-                                   Texts(rule, "apiVersions"), Texts(rule, "resources"),
+            hook->rules.push_back({StringsAt(rule, {"operations"}), StringsAt(rule, {"apiGroups"}),
+                                   StringsAt(rule, {"apiVersions"}), StringsAt(rule, {"resources"}),
                                    StringAt(rule, {"scope"})});
         hook->exact = StringAt(each, {"matchPolicy"}) == "Exact";
         hook->namespaces = SelectorAt(each, "namespaceSelector");
@@ -112,7 +105,7 @@ void HttpWebhooks::Load() {
         hook->reinvoke = StringAt(each, {"reinvocationPolicy"}) == "IfNeeded";
         hook->timeout_seconds =
             std::clamp<int64_t>(kubeapi::IntAt(each, {"timeoutSeconds"}, 10), 1, 30);
-        const auto versions = Texts(each, "admissionReviewVersions");
+        const auto versions = StringsAt(each, {"admissionReviewVersions"});
         if (!versions.empty() &&
             std::find(versions.begin(), versions.end(), "v1") == versions.end())
           hook->review_version = "v1beta1";
@@ -135,12 +128,13 @@ void HttpWebhooks::Load() {
 bool HttpWebhooks::Matches(const Hook& hook, const Admission& admission) const {
   const Kind& kind = *admission.kind;
   const bool fits = std::any_of(hook.rules.begin(), hook.rules.end(), [&](const Rule& rule) {
-    if (!Has(rule.operations, admission.operation) || !Has(rule.groups, kind.group)) return false;
+    if (!Contains(rule.operations, admission.operation) || !Contains(rule.groups, kind.group))
+      return false;
     const bool version =
-        Has(rule.versions, admission.version->name) ||
+        Contains(rule.versions, admission.version->name) ||
         (!hook.exact &&
          std::any_of(kind.versions.begin(), kind.versions.end(), [&](const KindVersion& each) {
-           return each.served && Has(rule.versions, each.name);
+           return each.served && Contains(rule.versions, each.name);
          }));
     if (!version) return false;
     if (rule.scope == "Namespaced" && admission.ns.empty()) return false;

@@ -12,11 +12,9 @@ namespace {
 using kubeapi::IntAt;
 using kubeapi::StringAt;
 
-constexpr char kHashLabel[] = "controller-revision-hash";
-
 Json PodFor(const Json& set, const std::string& node, const std::string& hash) {
   Json pod = PodFromTemplate(set, set["spec"]["template"]);
-  pod["metadata"]["labels"][kHashLabel] = hash;
+  pod["metadata"]["labels"][kRevisionLabel] = hash;
   pod["spec"]["nodeName"] = node;
   return pod;
 }
@@ -66,7 +64,7 @@ std::vector<Write> DaemonSetController::Reconcile(const World& world, const std:
     }
     ++scheduled;
     ready += IsReady(*pod) ? 1 : 0;
-    bool current = kubeapi::LabelOf(*pod, kHashLabel) == hash;
+    bool current = kubeapi::LabelOf(*pod, kRevisionLabel) == hash;
     updated += current ? 1 : 0;
     if (!current && rolling && (!replacing || !IsReady(*pod)) && !kubeapi::IsBeingDeleted(*set)) {
       writes.push_back(Delete(kPods, *pod));

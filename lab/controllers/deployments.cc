@@ -14,9 +14,9 @@ using kubeapi::IntAt;
 using kubeapi::StringAt;
 
 constexpr char kRevision[] = "deployment.kubernetes.io/revision";
-constexpr char kHashLabel[] = "pod-template-hash";
+constexpr char kTemplateHashLabel[] = "pod-template-hash";
 
-constexpr char kComponent[] = "deployment-controller";
+constexpr char kDeploymentController[] = "deployment-controller";
 
 /// maxSurge and maxUnavailable: a quarter when nothing is said.
 int64_t QuarterOr(const Json* value, int64_t total, bool round_up) {
@@ -27,7 +27,7 @@ int64_t QuarterOr(const Json* value, int64_t total, bool round_up) {
 Json TemplateOf(const Json& set) {
   Json pod_template = set["spec"]["template"];
   if (pod_template.contains("metadata") && pod_template["metadata"].contains("labels"))
-    pod_template["metadata"]["labels"].erase(kHashLabel);
+    pod_template["metadata"]["labels"].erase(kTemplateHashLabel);
   return pod_template;
 }
 
@@ -94,9 +94,9 @@ class Rollout {
     const std::string hash = TemplateHash(deployment_["spec"]["template"]);
     Json set = {{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"metadata", Json::object()}};
     Json pod_template = deployment_["spec"]["template"];
-    pod_template["metadata"]["labels"][kHashLabel] = hash;
+    pod_template["metadata"]["labels"][kTemplateHashLabel] = hash;
     Json selector = deployment_["spec"]["selector"];
-    selector["matchLabels"][kHashLabel] = hash;
+    selector["matchLabels"][kTemplateHashLabel] = hash;
     set["metadata"] = {{"name", kubeapi::NameOf(deployment_) + "-" + hash},
                        {"namespace", kubeapi::NamespaceOf(deployment_)},
                        {"labels", pod_template["metadata"]["labels"]},
@@ -144,7 +144,8 @@ class Rollout {
   }
 
   void NoteScaling(Write& write, const std::string& set, int64_t before, int64_t now) {
-    write = Noted(std::move(write), kDeployments, deployment_, kComponent, "ScalingReplicaSet",
+    write = Noted(std::move(write), kDeployments, deployment_, kDeploymentController,
+                  "ScalingReplicaSet",
                   "Scaled " + std::string(now > before ? "up" : "down") + " replica set " + set +
                       " from " + std::to_string(before) + " to " + std::to_string(now));
   }

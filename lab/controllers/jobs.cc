@@ -21,7 +21,7 @@ Json PodFor(const Json& job) {
   return pod;
 }
 
-constexpr char kComponent[] = "job-controller";
+constexpr char kJobController[] = "job-controller";
 
 bool Ended(const Json& job) {
   return kubeapi::ConditionIsTrue(job, "Complete") || kubeapi::ConditionIsTrue(job, "Failed");
@@ -81,7 +81,7 @@ std::vector<Write> JobController::Reconcile(const World& world, const std::strin
     for (const Json* pod : running) writes.push_back(Delete(kPods, *pod));
   } else if (!kubeapi::BoolAt(*job, {"spec", "suspend"})) {
     for (int64_t i = active; i < std::min(parallelism, completions - succeeded); ++i)
-      writes.push_back(Noted(CreateObject(kPods, ns, PodFor(*job)), kJobs, *job, kComponent,
+      writes.push_back(Noted(CreateObject(kPods, ns, PodFor(*job)), kJobs, *job, kJobController,
                              "SuccessfulCreate", "Created pod: {}"));
   }
   Json after = *job;
@@ -103,7 +103,7 @@ std::vector<Write> JobController::Reconcile(const World& world, const std::strin
   if (after != *job) {
     Write write = ReplaceStatus(kJobs, std::move(after));
     if (complete)
-      write = Noted(std::move(write), kJobs, *job, kComponent, "Completed", "Job completed");
+      write = Noted(std::move(write), kJobs, *job, kJobController, "Completed", "Job completed");
     writes.push_back(std::move(write));
   }
   return writes;

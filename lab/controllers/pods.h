@@ -7,6 +7,9 @@
 
 namespace isthmus::lab::controllers {
 
+/// Says which template a pod of a stateful or daemon set was made from.
+inline constexpr char kRevisionLabel[] = "controller-revision-hash";
+
 /// Whether a pod counts: not being deleted and not ended.
 bool IsActive(const Json& pod);
 bool IsReady(const Json& pod);

@@ -1,27 +1,26 @@
 #pragma once
 
-#include "kubeapi/resource.h"
-
+#include "kubeapi/resources.h"
 namespace isthmus::lab::controllers {
+
+using kubeapi::kConfigMaps;
+using kubeapi::kDeployments;
+using kubeapi::kEndpointSlices;
+using kubeapi::kNamespaces;
+using kubeapi::kNodes;
+using kubeapi::kPods;
+using kubeapi::kSecrets;
+using kubeapi::kServices;
 
 using kubeapi::Resource;
 
 // The resources that the controllers watch or write.
-inline const Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
-inline const Resource kNodes{"", "v1", "nodes", "Node", false};
-inline const Resource kPods{"", "v1", "pods", "Pod", true};
-inline const Resource kServices{"", "v1", "services", "Service", true};
 inline const Resource kEndpoints{"", "v1", "endpoints", "Endpoints", true};
 inline const Resource kServiceAccounts{"", "v1", "serviceaccounts", "ServiceAccount", true};
-inline const Resource kSecrets{"", "v1", "secrets", "Secret", true};
-inline const Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap", true};
-inline const Resource kDeployments{"apps", "v1", "deployments", "Deployment", true};
 inline const Resource kReplicaSets{"apps", "v1", "replicasets", "ReplicaSet", true};
 inline const Resource kDaemonSets{"apps", "v1", "daemonsets", "DaemonSet", true};
 inline const Resource kStatefulSets{"apps", "v1", "statefulsets", "StatefulSet", true};
 inline const Resource kJobs{"batch", "v1", "jobs", "Job", true};
-inline const Resource kEndpointSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice",
-                                      true};
 inline const Resource kDisruptionBudgets{"policy", "v1", "poddisruptionbudgets",
                                          "PodDisruptionBudget", true};
 inline const Resource kAutoscalers{"autoscaling", "v2", "horizontalpodautoscalers",

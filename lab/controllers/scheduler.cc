@@ -11,7 +11,7 @@ namespace {
 
 using kubeapi::StringAt;
 
-constexpr char kComponent[] = "default-scheduler";
+constexpr char kScheduler[] = "default-scheduler";
 
 /// Says in the pod's status why it waits.
 std::vector<Write> Unschedulable(const World& world, const Json& pod) {
@@ -21,7 +21,7 @@ std::vector<Write> Unschedulable(const World& world, const Json& pod) {
       " nodes are available: none is ready and fits the pod's node selector and tolerations.";
   SetCondition(after["status"], "PodScheduled", false, "Unschedulable", message, world.Now());
   if (after["status"] == pod.value("status", Json())) return {};
-  Write write = Noted(ReplaceStatus(kPods, std::move(after)), kPods, pod, kComponent,
+  Write write = Noted(ReplaceStatus(kPods, std::move(after)), kPods, pod, kScheduler,
                       "FailedScheduling", message);
   write.note->warning = true;
   return {std::move(write)};
@@ -63,7 +63,7 @@ std::vector<Write> Scheduler::Reconcile(const World& world, const std::string& k
       {"metadata", {{"name", pod_name}, {"namespace", ns}}},
       {"target", {{"apiVersion", "v1"}, {"kind", "Node"}, {"name", kubeapi::NameOf(*best)}}}};
   return {Noted({Write::Kind::kSubresource, kPods, ns, pod_name, std::move(binding), "binding"},
-                kPods, *pod, kComponent, "Scheduled",
+                kPods, *pod, kScheduler, "Scheduled",
                 "Successfully assigned " + key + " to " + kubeapi::NameOf(*best))};
 }
 

@@ -11,12 +11,10 @@ namespace {
 using kubeapi::IntAt;
 using kubeapi::StringAt;
 
-constexpr char kHashLabel[] = "controller-revision-hash";
-
 Json PodFor(const Json& set, int64_t ordinal, const std::string& revision) {
   const std::string name = kubeapi::NameOf(set) + "-" + std::to_string(ordinal);
   Json pod = PodFromTemplate(set, set["spec"]["template"], name);
-  pod["metadata"]["labels"][kHashLabel] = revision;
+  pod["metadata"]["labels"][kRevisionLabel] = revision;
   pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] = name;
   pod["metadata"]["labels"]["apps.kubernetes.io/pod-index"] = std::to_string(ordinal);
   pod["spec"]["hostname"] = name;
@@ -67,7 +65,7 @@ std::vector<Write> StatefulSetController::Reconcile(const World& world, const st
     for (auto it = pods.rbegin(); it != pods.rend(); ++it) {
       const auto& [ordinal, pod] = *it;
       bool surplus = ordinal >= wanted;
-      bool outdated = rolling && all_ready && kubeapi::LabelOf(*pod, kHashLabel) != revision;
+      bool outdated = rolling && all_ready && kubeapi::LabelOf(*pod, kRevisionLabel) != revision;
       if (!surplus && !outdated) continue;
       if (!kubeapi::IsBeingDeleted(*pod)) writes.push_back(Delete(kPods, *pod));
       if (!parallel || outdated) break;
@@ -78,7 +76,7 @@ std::vector<Write> StatefulSetController::Reconcile(const World& world, const st
     if (!IsActive(*pod)) continue;
     ++have;
     ready += IsReady(*pod) ? 1 : 0;
-    updated += kubeapi::LabelOf(*pod, kHashLabel) == revision ? 1 : 0;
+    updated += kubeapi::LabelOf(*pod, kRevisionLabel) == revision ? 1 : 0;
   }
   Json after = *set;
   Json& status = after["status"];

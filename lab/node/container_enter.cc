@@ -29,10 +29,6 @@ using network::Fd;
 // As a shell says it: what could not be run.
 constexpr int kCannotRun = 126;
 
-base::Status Errno(const std::string& doing) {
-  return base::Error(base::Code::kInternal, "{}: {}", doing, strerror(errno));
-}
-
 bool SendDescriptor(int socket_fd, int fd) {
   char byte = 'm';
   iovec part{&byte, 1};
@@ -56,10 +52,11 @@ base::Status TakeTerminal(uint32_t uid) {
   int unlock = 0, number = 0;
   if (!master.valid() || ioctl(master.get(), TIOCSPTLCK, &unlock) != 0 ||
       ioctl(master.get(), TIOCGPTN, &number) != 0)
-    return Errno("opening a terminal");
+    return base::ErrnoError("opening a terminal");
   Fd slave(open(("/dev/pts/" + std::to_string(number)).c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY));
-  if (!slave.valid() || fchown(slave.get(), uid, 5) != 0) return Errno("opening the terminal");
-  if (!SendDescriptor(3, master.get())) return Errno("handing the terminal over");
+  if (!slave.valid() || fchown(slave.get(), uid, 5) != 0)
+    return base::ErrnoError("opening the terminal");
+  if (!SendDescriptor(3, master.get())) return base::ErrnoError("handing the terminal over");
   close(3);
   for (const int fd : {0, 1, 2}) dup2(slave.get(), fd);
   return {};
@@ -67,10 +64,10 @@ base::Status TakeTerminal(uint32_t uid) {
 
 base::Status EnterNamespaces(pid_t pid) {
   Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  if (!process.valid()) return Errno("the container has ended");
+  if (!process.valid()) return base::ErrnoError("the container has ended");
   if (setns(process.get(),
             CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID) != 0)
-    return Errno("entering the container");
+    return base::ErrnoError("entering the container");
   return {};
 }
 
@@ -82,7 +79,7 @@ base::Result<int> Enter(const std::string& dir, pid_t pid, bool tty,
                    "container description");
   RETURN_IF_ERROR(EnterNamespaces(pid), "container");
   const pid_t child = fork();
-  if (child < 0) return Errno("forking");
+  if (child < 0) return base::ErrnoError("forking");
   if (child == 0) {
     // Whoever asked has gone when we have gone.
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -27,17 +27,17 @@ struct Peer {
   std::string to_send;
 };
 
-constexpr size_t kMostUnsent = 4 << 20;
+constexpr size_t kMostUnsentToPeer = 4 << 20;
 constexpr size_t kMostEarly = 64 << 10;
 
-std::string Frame(char kind, std::string_view bytes) {
+}  // namespace
+
+std::string AttachFrame(char kind, std::string_view bytes) {
   std::string frame(1, kind);
   const uint32_t size = htonl(static_cast<uint32_t>(bytes.size()));
   frame.append(reinterpret_cast<const char*>(&size), sizeof size);
   return frame.append(bytes);
 }
-
-}  // namespace
 
 struct ContainerInit::Impl {
   ContainerConfig config;
@@ -80,10 +80,11 @@ ContainerInit::~ContainerInit() { delete impl_; }
 void ContainerInit::Impl::Send(char kind, std::string_view bytes) {
   // `kubectl run -i` attaches to a container that is running already; it is to see the first lines
   // too.
-  if (!attached && config.stdin_open && early.size() < kMostEarly) early += Frame(kind, bytes);
+  if (!attached && config.stdin_open && early.size() < kMostEarly)
+    early += AttachFrame(kind, bytes);
   for (Peer& peer : peers)
     // Who does not read is not waited for: the container goes on, they miss output.
-    if (peer.to_send.size() < kMostUnsent) peer.to_send += Frame(kind, bytes);
+    if (peer.to_send.size() < kMostUnsentToPeer) peer.to_send += AttachFrame(kind, bytes);
 }
 
 void ContainerInit::Impl::TakeOutput(network::Fd& fd, bool is_stderr) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "lab/network/fd.h"
 #include "lab/node/container_config.h"
@@ -14,6 +15,9 @@ struct Streams {
   network::Fd err;
   bool tty = false;
 };
+
+/// One message of the attach protocol below.
+std::string AttachFrame(char kind, std::string_view bytes);
 
 /// The first process (1) of a container's process namespace: keeps the log, hands signals on,
 /// reaps, serves those who attach, and ends the container by ending itself when `app` has ended. It

@@ -36,10 +36,6 @@ namespace {
 
 using network::Fd;
 
-base::Status Errno(const std::string& doing) {
-  return base::Error(base::Code::kInternal, "{}: {}", doing, strerror(errno));
-}
-
 // The two sides of the container's standard streams.
 struct Plumbing {
   Streams ours;
@@ -48,7 +44,7 @@ struct Plumbing {
 
 base::Status OpenPipe(Fd* read_end, Fd* write_end) {
   int fds[2];
-  if (pipe2(fds, O_CLOEXEC) != 0) return Errno("pipe");
+  if (pipe2(fds, O_CLOEXEC) != 0) return base::ErrnoError("pipe");
   read_end->Reset(fds[0]);
   write_end->Reset(fds[1]);
   // /dev/stdout is opened anew by name by programs that run as another user (Envoy's access log).
@@ -76,11 +72,12 @@ base::Result<Plumbing> MakeTerminal(const ContainerConfig& config) {
   int unlock = 0, number = 0;
   if (!master.valid() || ioctl(master.get(), TIOCSPTLCK, &unlock) != 0 ||
       ioctl(master.get(), TIOCGPTN, &number) != 0)
-    return Errno("opening a terminal");
+    return base::ErrnoError("opening a terminal");
   plumbing.out.Reset(
       open(("/dev/pts/" + std::to_string(number)).c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY));
-  if (!plumbing.out.valid()) return Errno("opening the terminal");
-  if (fchown(plumbing.out.get(), config.uid, 5) != 0) return Errno("giving the terminal away");
+  if (!plumbing.out.valid()) return base::ErrnoError("opening the terminal");
+  if (fchown(plumbing.out.get(), config.uid, 5) != 0)
+    return base::ErrnoError("giving the terminal away");
   plumbing.in.Reset(dup(plumbing.out.get()));
   plumbing.err.Reset(dup(plumbing.out.get()));
   if (config.stdin_open) plumbing.ours.in.Reset(dup(master.get()));
@@ -101,7 +98,7 @@ base::Result<Fd> ListenForAttach(const std::string& path) {
   unlink(path.c_str());
   if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
       listen(fd.get(), 8) != 0)
-    return Errno("listening at " + path);
+    return base::ErrnoError("listening at " + path);
   return fd;
 }
 
@@ -128,9 +125,9 @@ base::Result<Fd> ListenForAttach(const std::string& path) {
   setsid();
   prctl(PR_SET_NAME, "container");
   if (unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC) != 0)
-    Fail(report_fd, Errno("making namespaces"));
+    Fail(report_fd, base::ErrnoError("making namespaces"));
   if (sethostname(config.hostname.data(), config.hostname.size()) != 0)
-    Fail(report_fd, Errno("setting the host name"));
+    Fail(report_fd, base::ErrnoError("setting the host name"));
   // Opened here, used after the root has changed.
   Fd folder(open(dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   const size_t slash = config.log_path.rfind('/');
@@ -147,7 +144,7 @@ base::Result<Fd> ListenForAttach(const std::string& path) {
   ContainerInit init(config, folder.get(), log_folder.get(), config.log_path.substr(slash + 1),
                      std::move(*listener));
   const pid_t app = fork();
-  if (app < 0) Fail(report_fd, Errno("forking"));
+  if (app < 0) Fail(report_fd, base::ErrnoError("forking"));
   if (app == 0) Become(config, *plumbing, report_fd);
   close(report_fd);
   for (Fd* fd : {&plumbing->in, &plumbing->out, &plumbing->err}) fd->Reset();
@@ -163,14 +160,14 @@ base::Status Start(const std::string& dir) {
   if (!config.network_namespace.empty()) {
     ASSIGN_OR_RETURN(const network::NetNs ns, network::NetNs::Open(config.network_namespace),
                      "pod's network");
-    if (setns(ns.fd(), CLONE_NEWNET) != 0) return Errno("entering the pod's network");
+    if (setns(ns.fd(), CLONE_NEWNET) != 0) return base::ErrnoError("entering the pod's network");
   }
   int report[2];
-  if (pipe2(report, O_CLOEXEC) != 0) return Errno("pipe");
+  if (pipe2(report, O_CLOEXEC) != 0) return base::ErrnoError("pipe");
   Fd report_read(report[0]), report_write(report[1]);
-  if (unshare(CLONE_NEWPID) != 0) return Errno("making a process namespace");
+  if (unshare(CLONE_NEWPID) != 0) return base::ErrnoError("making a process namespace");
   const pid_t init = fork();
-  if (init < 0) return Errno("forking");
+  if (init < 0) return base::ErrnoError("forking");
   if (init == 0) RunInit(config, dir, report_write.get());
   report_write.Reset();
   std::string problem;
@@ -191,7 +188,7 @@ base::Status Start(const std::string& dir) {
 base::Status ExecuteIn(const ContainerConfig& config, const std::vector<std::string>& args) {
   RETURN_IF_ERROR(TakeIdentity(config), "identity");
   if (chdir(config.working_dir.c_str()) != 0)
-    return Errno("changing to working directory " + config.working_dir);
+    return base::ErrnoError("changing to working directory " + config.working_dir);
   umask(022);
   clearenv();
   for (const std::string& variable : config.env) putenv(strdup(variable.c_str()));

@@ -22,10 +22,6 @@ std::string Dashed(std::string address) {
   return address;
 }
 
-bool IsIpv4(const std::string& text) {
-  return base::IsIpAddress(text) && text.find(':') == std::string::npos;
-}
-
 }  // namespace
 
 void DnsZone::Add(const std::string& name, DnsType type, const std::string& value, uint16_t port) {
@@ -50,7 +46,7 @@ void DnsZone::AddHeadless(const std::string& name, const Json& slice, bool publi
     const Json* addresses = kubeapi::Find(endpoint, {"addresses"});
     if (addresses == nullptr || !addresses->is_array()) continue;
     for (const Json& item : *addresses) {
-      if (!item.is_string() || !IsIpv4(item.get<std::string>())) continue;
+      if (!item.is_string() || !base::IsIpv4Address(item.get<std::string>())) continue;
       const std::string address = item.get<std::string>();
       std::string host = kubeapi::StringAt(endpoint, {"hostname"});
       if (host.empty()) host = Dashed(address);
@@ -75,7 +71,7 @@ void DnsZone::AddService(const Json& service, const std::vector<const Json*>& sl
   if (kubeapi::StringAt(service, {"spec", "type"}) == "ExternalName")
     return Add(name, DnsType::kCname, kubeapi::StringAt(service, {"spec", "externalName"}));
   const std::string address = kubeapi::StringAt(service, {"spec", "clusterIP"});
-  if (!IsIpv4(address)) {
+  if (!base::IsIpv4Address(address)) {
     names_.try_emplace(name);
     const bool all = kubeapi::BoolAt(service, {"spec", "publishNotReadyAddresses"});
     for (const Json* slice : slices) AddHeadless(name, *slice, all);
@@ -132,7 +128,7 @@ DnsResult DnsZone::Look(std::string_view name, DnsType type) const {
   if (!result.exists && wanted.ends_with(pods)) {
     std::string address = wanted.substr(0, wanted.find('.'));
     std::replace(address.begin(), address.end(), '-', '.');
-    if (IsIpv4(address)) {
+    if (base::IsIpv4Address(address)) {
       result.exists = true;
       if (type == DnsType::kA) result.records.push_back({wanted, DnsType::kA, address, 0});
     }

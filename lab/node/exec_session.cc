@@ -14,6 +14,7 @@
 #include "kubeapi/json.h"
 #include "lab/network/fd_stream.h"
 #include "lab/network/process.h"
+#include "lab/node/container_init.h"
 
 namespace isthmus::lab::node {
 namespace {
@@ -21,9 +22,6 @@ namespace {
 using network::FdStream;
 using std::chrono_literals::operator""ms;
 using std::chrono_literals::operator""s;
-
-// More than this waiting for a slow client, and the command waits too.
-constexpr size_t kMostUnsent = 1 << 20;
 
 // A resize message: {"Width":80,"Height":24}.
 bool ParseSize(std::string_view text, winsize* size) {
@@ -199,13 +197,6 @@ void ExecSession::Finish() {
 
 // ---- attach ----
 
-std::string Frame(char kind, std::string_view bytes) {
-  std::string frame(1, kind);
-  const uint32_t size = htonl(static_cast<uint32_t>(bytes.size()));
-  frame.append(reinterpret_cast<const char*>(&size), sizeof size);
-  return frame.append(bytes);
-}
-
 class AttachSession {
  public:
   static void Start(base::Loop& loop, const std::shared_ptr<http::ServerStream>& stream,
@@ -222,7 +213,7 @@ class AttachSession {
                        std::string_view bytes) { raw->FromClient(channel, bytes); },
          .ended =
              [raw](Channel channel) {
-               if (channel == kStdin) raw->socket_->Write(Frame(5, ""));
+               if (channel == kStdin) raw->socket_->Write(AttachFrame(5, ""));
              },
          .closed = [raw] { raw->End(); },
          .drained = [raw] { raw->socket_->PauseReading(false); }});
@@ -250,9 +241,9 @@ class AttachSession {
   void FromClient(Channel channel, std::string_view bytes) {
     winsize size{};
     if (channel == kStdin)
-      socket_->Write(Frame(0, bytes));
+      socket_->Write(AttachFrame(0, bytes));
     else if (channel == kResize && ParseSize(bytes, &size))
-      socket_->Write(Frame(4, fmt::format("{}x{}", size.ws_col, size.ws_row)));
+      socket_->Write(AttachFrame(4, fmt::format("{}x{}", size.ws_col, size.ws_row)));
   }
   void FromContainer(std::string_view bytes) {
     received_ += bytes;

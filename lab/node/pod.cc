@@ -14,8 +14,6 @@ namespace {
 using kubeapi::Json;
 using std::chrono_literals::operator""s;
 
-std::string NowText() { return base::FormatTime(base::SystemClock().Now()); }
-
 }  // namespace
 
 Pod::Pod(PodContext& context, Json pod, Events events)
@@ -26,7 +24,7 @@ Pod::Pod(PodContext& context, Json pod, Events events)
       host_network_(kubeapi::BoolAt(pod_, {"spec", "hostNetwork"})),
       volumes_(context.loop, context.PodDir(uid_) + "/volumes", context.source, context.node) {
   start_time_ = kubeapi::StringAt(pod_, {"status", "startTime"});
-  if (start_time_.empty()) start_time_ = NowText();
+  if (start_time_.empty()) start_time_ = base::FormatTime(base::SystemClock().Now());
   MakeContainers();
   Adopt();
   Wake();

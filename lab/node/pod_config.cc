@@ -18,15 +18,6 @@ std::string HostnameOf(const Json& pod) {
   return hostname.substr(0, 63);
 }
 
-std::vector<std::string> StringsOf(const Json& spec, const char* field) {
-  std::vector<std::string> out;
-  const Json* list = kubeapi::Find(spec, {field});
-  if (list != nullptr && list->is_array())
-    for (const Json& item : *list)
-      if (item.is_string()) out.push_back(item.get<std::string>());
-  return out;
-}
-
 void AppendStrings(const Json* list, std::vector<std::string>& out) {
   if (list == nullptr || !list->is_array()) return;
   for (const Json& item : *list)
@@ -84,7 +75,7 @@ base::Status Pod::WriteEtcFiles() {
   if (aliases != nullptr && aliases->is_array())
     for (const Json& alias : *aliases)
       hosts += kubeapi::StringAt(alias, {"ip"}) + "\t" +
-               base::Join(StringsOf(alias, "hostnames"), "\t") + "\n";
+               base::Join(kubeapi::StringsAt(alias, {"hostnames"}), "\t") + "\n";
   RETURN_IF_ERROR(base::WriteFile(etc + "/hosts", hosts), "pod");
   RETURN_IF_ERROR(base::WriteFile(etc + "/hostname", hostname + "\n"), "pod");
   return base::WriteFile(etc + "/resolv.conf", ResolvConf(pod_, context_));
@@ -126,8 +117,8 @@ base::Result<ContainerConfig> Pod::MakeConfig(const PodContainer& container, con
     return base::Error(base::Code::kInvalidArgument,
                        "container has runAsNonRoot and image will run as root (container {})",
                        container.name());
-  config.args = StringsOf(spec, "command");
-  std::vector<std::string> rest = StringsOf(spec, "args");
+  config.args = kubeapi::StringsAt(spec, {"command"});
+  std::vector<std::string> rest = kubeapi::StringsAt(spec, {"args"});
   if (config.args.empty()) {
     config.args = image.entrypoint;
     if (rest.empty()) rest = image.command;

@@ -21,7 +21,6 @@ using network::FdStream;
 
 constexpr char kSpdyProtocol[] = "portforward.k8s.io";
 constexpr char kTunnelProtocol[] = "SPDY/3.1+portforward.k8s.io";
-constexpr size_t kMostUnsent = 1 << 20;
 
 // A connection under way to 127.0.0.1:port of the pod's network.
 base::Result<network::Fd> Dial(const std::string& network_namespace, uint16_t port) {

@@ -68,10 +68,6 @@ base::Result<uint64_t> Bit(std::string name) {
   return uint64_t{1} << (found - std::begin(kNames));
 }
 
-base::Status Errno(const char* doing) {
-  return base::Error(base::Code::kInternal, "{}: {}", doing, strerror(errno));
-}
-
 }  // namespace
 
 base::Result<uint64_t> CapabilitySet(const ContainerConfig& config) {
@@ -100,20 +96,22 @@ base::Status TakeIdentity(const ContainerConfig& config) {
   for (size_t i = 0; i < std::size(kNames); ++i)
     if ((set & (uint64_t{1} << i)) == 0 && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) != 0 &&
         errno != EINVAL)
-      return Errno("dropping a capability");
+      return base::ErrnoError("dropping a capability");
   std::vector<gid_t> groups(config.groups.begin(), config.groups.end());
-  if (setgroups(groups.size(), groups.data()) != 0) return Errno("setting groups");
-  if (setresgid(config.gid, config.gid, config.gid) != 0) return Errno("setting the group");
-  if (setresuid(config.uid, config.uid, config.uid) != 0) return Errno("setting the user");
+  if (setgroups(groups.size(), groups.data()) != 0) return base::ErrnoError("setting groups");
+  if (setresgid(config.gid, config.gid, config.gid) != 0)
+    return base::ErrnoError("setting the group");
+  if (setresuid(config.uid, config.uid, config.uid) != 0)
+    return base::ErrnoError("setting the user");
   if (config.uid == 0) {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     __user_cap_data_struct data[2]{};
     for (int i = 0; i < 2; ++i)
       data[i].effective = data[i].permitted = static_cast<uint32_t>(set >> (32 * i));
-    if (syscall(SYS_capset, &header, data) != 0) return Errno("setting capabilities");
+    if (syscall(SYS_capset, &header, data) != 0) return base::ErrnoError("setting capabilities");
   }
   if (config.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-    return Errno("barring new privileges");
+    return base::ErrnoError("barring new privileges");
   return {};
 }
 

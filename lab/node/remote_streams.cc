@@ -15,7 +15,8 @@ namespace {
 using kubeapi::Json;
 using std::chrono_literals::operator""s;
 
-constexpr std::array<const char*, 5> kNames = {"stdin", "stdout", "stderr", "error", "resize"};
+constexpr std::array<const char*, 5> kChannelNames = {"stdin", "stdout", "stderr", "error",
+                                                      "resize"};
 
 // What goes on the error channel at the end. Protocols before v4 have plain text, and nothing for
 // success.
@@ -83,8 +84,8 @@ class SpdyStreams final : public RemoteStreams {
     session_.Accept(id);
     for (const auto& [name, value] : headers) {
       if (!base::EqualsIgnoreCase(name, "streamtype")) continue;
-      for (size_t i = 0; i < kNames.size(); ++i)
-        if (value == kNames[i]) channels_[id] = static_cast<Channel>(i);
+      for (size_t i = 0; i < kChannelNames.size(); ++i)
+        if (value == kChannelNames[i]) channels_[id] = static_cast<Channel>(i);
     }
     if (static_cast<int>(channels_.size()) != expected_) return;
     patience_.Cancel();

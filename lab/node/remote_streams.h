@@ -9,6 +9,9 @@
 
 namespace isthmus::lab::node {
 
+/// More than this many bytes waiting for a slow client, and what writes them waits too.
+inline constexpr size_t kMostUnsent = 1 << 20;
+
 enum Channel : int { kStdin = 0, kStdout = 1, kStderr = 2, kError = 3, kResize = 4 };
 
 struct RemoteRequest {

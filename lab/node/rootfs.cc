@@ -15,14 +15,11 @@ namespace {
 // Where the machine's root stays visible until the mounts out of it are made.
 constexpr char kOldRoot[] = "/.machine";
 
-base::Status Errno(const std::string& doing) {
-  return base::Error(base::Code::kInternal, "{}: {}", doing, strerror(errno));
-}
-
 base::Status DoMount(const char* source, const std::string& target, const char* type,
                      unsigned long flags, const char* options) {
   if (mount(source, target.c_str(), type, flags, options) != 0)
-    return Errno(std::string("mounting ") + (type != nullptr ? type : source) + " at " + target);
+    return base::ErrnoError(std::string("mounting ") + (type != nullptr ? type : source) + " at " +
+                            target);
   return {};
 }
 
@@ -30,7 +27,7 @@ base::Status MakeFolders(const std::string& path, mode_t mode = 0755) {
   for (size_t at = path.find('/', 1);; at = path.find('/', at + 1)) {
     const std::string part = path.substr(0, at);
     if (!part.empty() && mkdir(part.c_str(), mode) != 0 && errno != EEXIST)
-      return Errno("making folder " + part);
+      return base::ErrnoError("making folder " + part);
     if (at == std::string::npos) return {};
   }
 }
@@ -45,7 +42,8 @@ std::string Parent(const std::string& path) {
 base::Status Bind(const Mount& mount_point) {
   const std::string source = kOldRoot + mount_point.source;
   struct stat info {};
-  if (stat(source.c_str(), &info) != 0) return Errno("looking for " + mount_point.source);
+  if (stat(source.c_str(), &info) != 0)
+    return base::ErrnoError("looking for " + mount_point.source);
   std::string target = mount_point.target;
   while (target.size() > 1 && target.back() == '/') target.pop_back();
   RETURN_IF_ERROR(MakeFolders(Parent(target)), "mount " + target);
@@ -56,7 +54,7 @@ base::Status Bind(const Mount& mount_point) {
     struct stat there {};
     if (lstat(target.c_str(), &there) == 0 && S_ISLNK(there.st_mode)) unlink(target.c_str());
     const int fd = open(target.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0 && errno != ETXTBSY) return Errno("making " + target);
+    if (fd < 0 && errno != ETXTBSY) return base::ErrnoError("making " + target);
     if (fd >= 0) close(fd);
   }
   RETURN_IF_ERROR(DoMount(source.c_str(), target, nullptr, MS_BIND | MS_REC, nullptr), "bind");
@@ -85,7 +83,7 @@ base::Status MakeDevices() {
                                                        {"/proc/self/fd/1", "/dev/stdout"},
                                                        {"/proc/self/fd/2", "/dev/stderr"}};
   for (const auto& [to, name] : links)
-    if (symlink(to, name) != 0) return Errno(std::string("linking ") + name);
+    if (symlink(to, name) != 0) return base::ErrnoError(std::string("linking ") + name);
   return {};
 }
 
@@ -130,7 +128,7 @@ base::Status MakeImage(const ContainerConfig& config) {
     RETURN_IF_ERROR(MakeFolders(folder.path), "image");
     if (chown(folder.path.c_str(), folder.uid, folder.uid) != 0 ||
         chmod(folder.path.c_str(), folder.mode) != 0)
-      return Errno("image folder " + folder.path);
+      return base::ErrnoError("image folder " + folder.path);
   }
   for (const Mount& program : config.programs)
     RETURN_IF_ERROR(Bind(program), "program of the image");
@@ -152,7 +150,7 @@ base::Status EnterRootfs(const ContainerConfig& config, const std::string& dir) 
   const std::string old_root = root + kOldRoot;
   RETURN_IF_ERROR(MakeFolders(old_root), "root file system");
   if (syscall(SYS_pivot_root, root.c_str(), old_root.c_str()) != 0 || chdir("/") != 0)
-    return Errno("changing the root");
+    return base::ErrnoError("changing the root");
 
   RETURN_IF_ERROR(MakeKernelFolders(config.privileged), "container");
   RETURN_IF_ERROR(MakeDevices(), "container");
@@ -161,7 +159,7 @@ base::Status EnterRootfs(const ContainerConfig& config, const std::string& dir) 
   for (const Mount& mount_point : config.mounts) RETURN_IF_ERROR(Bind(mount_point), "volume");
   RETURN_IF_ERROR(MakeFolders(config.working_dir), "working directory");
 
-  if (umount2(kOldRoot, MNT_DETACH) != 0) return Errno("leaving the machine's root");
+  if (umount2(kOldRoot, MNT_DETACH) != 0) return base::ErrnoError("leaving the machine's root");
   rmdir(kOldRoot);
   if (config.read_only_root)
     return DoMount(nullptr, "/", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr);

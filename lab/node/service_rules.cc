@@ -21,11 +21,6 @@ using Out = std::back_insert_iterator<std::string>;
 // What is to leave with the node's address is marked on its way through the service rules.
 constexpr int kMasqueradeMark = 0x4000;
 
-// Rules are text for nft: only what is an IPv4 address gets in.
-bool IsIpv4(const std::string& text) {
-  return base::IsIpAddress(text) && text.find(':') == std::string::npos;
-}
-
 std::string ProtocolOf(const Json& port) {
   const std::string protocol = kubeapi::StringAt(port, {"protocol"});
   return protocol == "UDP" ? "udp" : protocol == "SCTP" ? "sctp" : "tcp";
@@ -59,7 +54,7 @@ void AddEndpoints(const Json& slice, Taken taken, ServicePort& port) {
           !(*addresses)[0].is_string())
         continue;
       const std::string address = (*addresses)[0].get<std::string>();
-      if (IsIpv4(address)) port.endpoints.emplace_back(address, number);
+      if (base::IsIpv4Address(address)) port.endpoints.emplace_back(address, number);
     }
   }
 }
@@ -81,7 +76,7 @@ void AddAddresses(const Json* list, const char* field, std::vector<std::string>&
   for (const Json& item : *list) {
     const std::string address = field == nullptr ? (item.is_string() ? item.get<std::string>() : "")
                                                  : kubeapi::StringAt(item, {field});
-    if (IsIpv4(address) && std::find(out.begin(), out.end(), address) == out.end())
+    if (base::IsIpv4Address(address) && std::find(out.begin(), out.end(), address) == out.end())
       out.push_back(address);
   }
 }
@@ -204,7 +199,7 @@ std::vector<ServiceEntry> ReadServices(const std::map<std::string, Json>& servic
     ServiceEntry entry;
     entry.key = key;
     entry.cluster_ip = kubeapi::StringAt(service, {"spec", "clusterIP"});
-    if (!IsIpv4(entry.cluster_ip)) continue;
+    if (!base::IsIpv4Address(entry.cluster_ip)) continue;
     AddAddresses(kubeapi::Find(service, {"spec", "externalIPs"}), nullptr, entry.external_ips);
     AddAddresses(kubeapi::Find(service, {"status", "loadBalancer", "ingress"}), "ip",
                  entry.balancer_ips);

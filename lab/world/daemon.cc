@@ -31,10 +31,6 @@ namespace {
 
 using network::Fd;
 
-base::Status Errno(const std::string& doing) {
-  return base::Error(base::Code::kInternal, "{}: {}", doing, strerror(errno));
-}
-
 void Say(int fd, const std::string& line) {
   const std::string text = line + "\n";
   if (write(fd, text.data(), text.size()) < 0) return;  // Nobody waits any more.
@@ -123,17 +119,17 @@ int RunningLab(const LabDirs& dirs) {
 base::Status StartLab(const LabDirs& dirs, const LabSpec& spec, const std::string& topology_text) {
   RETURN_IF_ERROR(base::MakeDirs(dirs.state), "state folder");
   Fd lock(open(dirs.lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock.valid()) return Errno("opening " + dirs.lock());
+  if (!lock.valid()) return base::ErrnoError("opening " + dirs.lock());
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
     return base::Error(base::Code::kAlreadyExists, "another lab is being started in {}",
                        dirs.state);
   RETURN_IF_ERROR(base::WriteFile(dirs.topology(), topology_text), "state folder");
   int report[2];
-  if (pipe2(report, O_CLOEXEC) != 0) return Errno("pipe");
+  if (pipe2(report, O_CLOEXEC) != 0) return base::ErrnoError("pipe");
   Fd report_read(report[0]), report_write(report[1]);
-  if (unshare(CLONE_NEWNS | CLONE_NEWPID) != 0) return Errno("making namespaces");
+  if (unshare(CLONE_NEWNS | CLONE_NEWPID) != 0) return base::ErrnoError("making namespaces");
   const pid_t init = fork();
-  if (init < 0) return Errno("forking");
+  if (init < 0) return base::ErrnoError("forking");
   if (init == 0) RunInit(dirs, spec, report_write.get());
   report_write.Reset();
   base::Status status = base::WriteFile(dirs.pid(), std::to_string(init));

@@ -17,7 +17,7 @@ using base::Status;
 // Envoy and its agent use about ten types.
 constexpr size_t kMaxTypes = 32;
 // In all subscriptions of one stream together.
-constexpr size_t kMaxNames = 200'000;
+constexpr size_t kMaxNamesOfStream = 200'000;
 
 const Sets& SetsOf(const model::View* view, std::string_view type_url) {
   static const Sets kNone;
@@ -68,8 +68,9 @@ Status Stream::OnMessage(std::string_view bytes, const Admit& admit) {
   const auto outcome = subscription->Handle(request, context_.names, context_.clock.Now());
   size_t names = 0;
   for (const auto& each : subscriptions_) names += each->interest().names->size();
-  if (names > kMaxNames)
-    return Error(Code::kResourceExhausted, "more than {} resource names on one stream", kMaxNames);
+  if (names > kMaxNamesOfStream)
+    return Error(Code::kResourceExhausted, "more than {} resource names on one stream",
+                 kMaxNamesOfStream);
   switch (outcome) {
     case Subscription::Outcome::kRejected:
       ++context_.stats.rejects[PushOrder(request.type_url)];

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "agent/system_roots.h"
 #include "base/files.h"
 #include "base/net.h"
 #include "base/strings.h"
@@ -12,16 +13,11 @@ namespace {
 
 using base::Code;
 
-constexpr const char* kSystemRoots[] = {"/etc/ssl/certs/ca-certificates.crt",
-                                        "/etc/pki/tls/certs/ca-bundle.crt",
-                                        "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
-
 base::Result<std::shared_ptr<const pki::TrustBundle>> ReadRoots(std::string path) {
   if (path == "SYSTEM") {
-    for (const char* candidate : kSystemRoots) {
-      path = candidate;
-      if (base::Exists(path)) break;
-    }
+    path = SystemRootsFile();
+    if (path.empty())
+      return base::Error(Code::kNotFound, "the operating system has no file of roots");
   }
   ASSIGN_OR_RETURN(const std::string pem, base::ReadFile(path), "roots of the control plane");
   ASSIGN_OR_RETURN(pki::TrustBundle roots, pki::TrustBundle::FromPem(pem), path);

@@ -12,7 +12,7 @@ using base::Code;
 // Field numbers of istio/mesh/v1alpha1/proxy.proto.
 constexpr uint32_t kProxyMetadata = 22, kCaCertificates = 32;
 // Of Envoy's CertificateValidationContext and what is in it.
-constexpr uint32_t kTrustedCa = 1, kCustomValidator = 12, kInlineBytes = 2;
+constexpr uint32_t kTrustedCa = 1, kCustomValidator = 12;
 constexpr std::string_view kSpiffeType =
     "type.googleapis.com/"
     "envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig";
@@ -20,12 +20,6 @@ constexpr std::string_view kSpiffeType =
 void AppendPem(std::string_view pem, std::string& out) {
   out += pem;
   if (!pem.empty() && !pem.ends_with('\n')) out += '\n';
-}
-
-std::string InlineBytes(std::string_view bytes) {
-  std::string source;
-  rpc::PutBytes(source, kInlineBytes, bytes);
-  return source;
 }
 
 base::Status CheckRoots(const std::string& pem, std::string_view what) {

@@ -7,23 +7,18 @@
 namespace isthmus::agent {
 namespace {
 
-std::string ValueOf(const std::map<std::string, std::string>& map, const std::string& key) {
-  const auto at = map.find(key);
-  return at == map.end() ? std::string() : at->second;
-}
-
 std::string NodeCluster(const Settings& settings) {
   const std::string& own = settings.proxy.service_cluster;
   if (!own.empty() && own != "istio-proxy") return own;
-  std::string name = ValueOf(settings.labels, "app");
+  std::string name = base::ValueOf(settings.labels, "app");
   if (name.empty()) name = settings.env.Get("ISTIO_META_WORKLOAD_NAME");
   if (name.empty()) name = "istio-proxy";
   return settings.pod_namespace.empty() ? name : name + "." + settings.pod_namespace;
 }
 
 Json Locality(const Settings& settings) {
-  std::string text = ValueOf(settings.labels, "topology.istio.io/locality");
-  if (text.empty()) text = ValueOf(settings.labels, "istio-locality");
+  std::string text = base::ValueOf(settings.labels, "topology.istio.io/locality");
+  if (text.empty()) text = base::ValueOf(settings.labels, "istio-locality");
   if (text.empty()) return nullptr;
   // Label values may not hold slashes.
   if (text.find('/') == text.npos) std::replace(text.begin(), text.end(), '.', '/');

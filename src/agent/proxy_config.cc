@@ -74,15 +74,6 @@ std::map<std::string, std::string> ReadMap(const Json& raw, const char* field) {
   return map;
 }
 
-std::vector<std::string> ReadList(const Json& raw, std::string_view field) {
-  std::vector<std::string> list;
-  const Json* values = kubeapi::Find(raw, {"proxyStatsMatcher", field});
-  if (values == nullptr || !values->is_array()) return list;
-  for (const Json& value : *values)
-    if (value.is_string()) list.push_back(value.get<std::string>());
-  return list;
-}
-
 }  // namespace
 
 base::Result<ProxyConfig> AssembleProxyConfig(const ProxyConfigSources& sources) {
@@ -117,9 +108,9 @@ base::Result<ProxyConfig> AssembleProxyConfig(const ProxyConfigSources& sources)
   config.stats_compression = kubeapi::BoolAt(raw, {"statsCompression"}, true);
   config.runtime_values = ReadMap(raw, "runtimeValues");
   config.metadata = ReadMap(raw, "proxyMetadata");
-  config.stats_prefixes = ReadList(raw, "inclusionPrefixes");
-  config.stats_suffixes = ReadList(raw, "inclusionSuffixes");
-  config.stats_regexps = ReadList(raw, "inclusionRegexps");
+  config.stats_prefixes = kubeapi::StringsAt(raw, {"proxyStatsMatcher", "inclusionPrefixes"});
+  config.stats_suffixes = kubeapi::StringsAt(raw, {"proxyStatsMatcher", "inclusionSuffixes"});
+  config.stats_regexps = kubeapi::StringsAt(raw, {"proxyStatsMatcher", "inclusionRegexps"});
   // The effective values, whoever set them: the control plane reads this field back.
   raw["discoveryAddress"] = config.discovery_address;
   raw["serviceCluster"] = config.service_cluster;

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "agent/system_roots.h"
 #include "agent/xds_message.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -24,23 +25,12 @@ using base::Code;
 constexpr char kCrlFile[] = "/var/run/secrets/istio/crl/ca-crl.pem";
 constexpr char kService[] = "/envoy.service.secret.v3.SecretDiscoveryService/";
 
-std::string InlineBytes(std::string_view bytes) {
-  std::string source;
-  rpc::PutBytes(source, 2, bytes);
-  return source;
-}
-
-constexpr std::string_view kCertificateFile = "file-cert:";
-constexpr std::string_view kRootFile = "file-root:";
-/// Where the operating systems keep the roots that they believe.
-constexpr const char* kSystemRoots[] = {
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem"};
+constexpr std::string_view kCertificateFilePrefix = "file-cert:";
+constexpr std::string_view kRootFilePrefix = "file-root:";
 
 bool IsOurs(std::string_view name) { return name == "default" || name == "ROOTCA"; }
 bool IsOfFiles(std::string_view name) {
-  return name.starts_with(kCertificateFile) || name.starts_with(kRootFile);
+  return name.starts_with(kCertificateFilePrefix) || name.starts_with(kRootFilePrefix);
 }
 
 std::string FileSource(std::string_view file) {
@@ -173,7 +163,7 @@ std::string MakeFileSecret(std::string_view name) {
   std::string content;
   rpc::PutBytes(message, 1, name);
   std::string_view files = name;
-  if (base::ConsumePrefix(files, kCertificateFile)) {
+  if (base::ConsumePrefix(files, kCertificateFilePrefix)) {
     const auto [certificate, key] = base::Cut(files, "~");
     if (!base::Exists(std::string(certificate)) || !base::Exists(std::string(key))) return "";
     rpc::PutBytes(content, 1, FileSource(certificate));
@@ -181,13 +171,9 @@ std::string MakeFileSecret(std::string_view name) {
     rpc::PutBytes(message, 2, content);
     return message;
   }
-  if (!base::ConsumePrefix(files, kRootFile)) return "";
+  if (!base::ConsumePrefix(files, kRootFilePrefix)) return "";
   std::string file(files);
-  if (file == "system") {
-    const auto found = std::find_if(std::begin(kSystemRoots), std::end(kSystemRoots),
-                                    [](const char* path) { return base::Exists(path); });
-    file = found == std::end(kSystemRoots) ? "" : *found;
-  }
+  if (file == "system") file = SystemRootsFile();
   if (file.empty() || !base::Exists(file)) return "";
   rpc::PutBytes(content, 1, FileSource(file));
   rpc::PutBytes(message, 4, content);

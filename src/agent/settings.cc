@@ -90,11 +90,6 @@ std::string ReadOptional(const std::string& path) {
   return text.ok() ? std::move(*text) : std::string();
 }
 
-std::string ValueOf(const std::map<std::string, std::string>& map, const std::string& key) {
-  const auto at = map.find(key);
-  return at == map.end() ? std::string() : at->second;
-}
-
 base::Result<int> PortOf(const Environment& env, const std::string& name, int fallback) {
   const std::string text = env.Get(name);
   if (text.empty()) return fallback;
@@ -193,9 +188,10 @@ base::Result<Settings> LoadSettings(const ProxyFlags& flags, Environment env,
   ProxyConfigSources sources;
   sources.mesh_file = ReadOptional(flags.mesh_config);
   sources.environment = env.Get("PROXY_CONFIG");
-  sources.annotation = ValueOf(settings.annotations, "proxy.istio.io/config");
-  sources.discovery_address = ValueOf(settings.annotations, "sidecar.istio.io/discoveryAddress");
-  sources.status_port = ValueOf(settings.annotations, "status.sidecar.istio.io/port");
+  sources.annotation = base::ValueOf(settings.annotations, "proxy.istio.io/config");
+  sources.discovery_address =
+      base::ValueOf(settings.annotations, "sidecar.istio.io/discoveryAddress");
+  sources.status_port = base::ValueOf(settings.annotations, "status.sidecar.istio.io/port");
   ASSIGN_OR_RETURN(settings.proxy, AssembleProxyConfig(sources), "ProxyConfig");
   if (!flags.service_cluster.empty()) settings.proxy.service_cluster = flags.service_cluster;
   // The injector sets proxyMetadata as environment already; outside Kubernetes only the file has

@@ -149,4 +149,11 @@ std::string MakeResource(std::string_view name, std::string_view version, std::s
   return message;
 }
 
+std::string InlineBytes(std::string_view bytes) {
+  constexpr uint32_t kInlineBytes = 2;
+  std::string source;
+  rpc::PutBytes(source, kInlineBytes, bytes);
+  return source;
+}
+
 }  // namespace isthmus::agent

@@ -67,4 +67,7 @@ std::string MakeXdsResponse(XdsForm form, std::string_view type_url, std::string
                             const std::vector<std::string>& removed = {});
 std::string MakeResource(std::string_view name, std::string_view version, std::string_view any);
 
+/// An envoy.config.core.v3.DataSource of inline bytes, serialised.
+std::string InlineBytes(std::string_view bytes);
+
 }  // namespace isthmus::agent

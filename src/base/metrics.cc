@@ -18,7 +18,7 @@ std::string Number(double value) {
   return fmt::format("{}", value);
 }
 
-void AppendEscaped(std::string& out, std::string_view text, bool quote) {
+void AppendLabelText(std::string& out, std::string_view text, bool quote) {
   for (const char c : text) {
     if (c == '\\') {
       out += "\\\\";
@@ -39,7 +39,7 @@ std::string LabelText(const Labels& labels) {
     if (!text.empty()) text += ',';
     text += name;
     text += "=\"";
-    AppendEscaped(text, value, true);
+    AppendLabelText(text, value, true);
     text += '"';
   }
   return text;
@@ -95,7 +95,7 @@ struct MetricRegistry::Family {
 
   void Append(std::string& out, const std::string& name) const {
     out += "# HELP " + name + " ";
-    AppendEscaped(out, help, false);
+    AppendLabelText(out, help, false);
     out += "\n# TYPE " + name + " " + type + "\n";
     for (const auto& [labels, counter] : counters)
       AppendSample(out, name, labels, Number(counter.value()));

@@ -28,6 +28,9 @@ Result<uint16_t> ParsePort(std::string_view text) {
 }  // namespace
 
 bool IsIpAddress(std::string_view text) { return SocketAddress::From(text, 0).ok(); }
+bool IsIpv4Address(std::string_view text) {
+  return text.find(':') == std::string_view::npos && IsIpAddress(text);
+}
 
 SocketAddress::SocketAddress(const sockaddr* address) {
   if (address == nullptr) return;

@@ -15,6 +15,7 @@
 namespace isthmus::base {
 
 bool IsIpAddress(std::string_view text);
+bool IsIpv4Address(std::string_view text);
 
 /// An IP address with a port. A value.
 class SocketAddress {

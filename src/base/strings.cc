@@ -87,6 +87,11 @@ std::string ReplaceAll(std::string_view text, std::string_view from, std::string
   }
 }
 
+std::string ValueOf(const std::map<std::string, std::string>& map, const std::string& key) {
+  const auto at = map.find(key);
+  return at == map.end() ? std::string() : at->second;
+}
+
 Result<int64_t> ParseInt(std::string_view text) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

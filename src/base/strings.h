@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,10 +39,14 @@ bool HasSuffix(std::string_view text, std::string_view suffix);
 bool ConsumePrefix(std::string_view& text, std::string_view prefix);
 bool ConsumeSuffix(std::string_view& text, std::string_view suffix);
 /// ASCII only, as everywhere here.
+constexpr bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 std::string ToLower(std::string_view text);
 std::string ToUpper(std::string_view text);
 bool EqualsIgnoreCase(std::string_view a, std::string_view b);
 std::string ReplaceAll(std::string_view text, std::string_view from, std::string_view to);
+
+/// The value of a key, or "".
+std::string ValueOf(const std::map<std::string, std::string>& map, const std::string& key);
 
 /// A whole decimal number and nothing else.
 Result<int64_t> ParseInt(std::string_view text);

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "kubeapi/resources.h"
 #include "kubeclient/informer.h"
 
 namespace isthmus::ca {
@@ -11,9 +12,9 @@ namespace {
 
 using base::Code;
 using kubeapi::Json;
+using kubeapi::kConfigMaps;
+using kubeapi::kNamespaces;
 
-const kubeapi::Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
-const kubeapi::Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap", true};
 constexpr char kKey[] = "root-cert.pem";
 constexpr size_t kAtOnce = 8;
 constexpr int kTries = 5;

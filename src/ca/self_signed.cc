@@ -4,14 +4,15 @@
 
 #include "base/encoding.h"
 #include "base/log.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::ca {
 namespace {
 
 using base::Code;
 using kubeapi::Json;
+using kubeapi::kSecrets;
 
-const kubeapi::Resource kSecrets{"", "v1", "secrets", "Secret", true};
 constexpr char kSecretType[] = "istio.io/ca-root";
 
 base::Result<KeySet> DecodeData(const Json& secret) {

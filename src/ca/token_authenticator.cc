@@ -11,16 +11,6 @@ using kubeapi::Json;
 const kubeapi::Resource kTokenReviews{"authentication.k8s.io", "v1", "tokenreviews", "TokenReview",
                                       false};
 
-std::vector<std::string> StringsAt(const Json& value,
-                                   std::initializer_list<std::string_view> path) {
-  std::vector<std::string> strings;
-  const Json* list = kubeapi::Find(value, path);
-  if (list == nullptr || !list->is_array()) return strings;
-  for (const Json& item : *list)
-    if (item.is_string()) strings.push_back(item.get<std::string>());
-  return strings;
-}
-
 bool Has(const std::vector<std::string>& values, std::string_view value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
@@ -52,14 +42,14 @@ base::Result<Caller> CallerOfReview(const Json& review, const TokenAuthenticator
   }
   // Without audiences in its answer a server has not looked at them, and the token may be meant for
   // anyone.
-  const std::vector<std::string> audiences = StringsAt(review, {"status", "audiences"});
+  const std::vector<std::string> audiences = kubeapi::StringsAt(review, {"status", "audiences"});
   const bool meant_for_us =
       std::any_of(options.audiences.begin(), options.audiences.end(),
                   [&](const std::string& audience) { return Has(audiences, audience); });
   if (!options.audiences.empty() && !meant_for_us)
     return base::Error(Code::kUnauthenticated, "the token is not for audience [{}]",
                        fmt::join(options.audiences, ", "));
-  if (!Has(StringsAt(review, {"status", "user", "groups"}), "system:serviceaccounts"))
+  if (!Has(kubeapi::StringsAt(review, {"status", "user", "groups"}), "system:serviceaccounts"))
     return base::Error(Code::kUnauthenticated, "the token is not of a service account");
   const std::string user = kubeapi::StringAt(review, {"status", "user", "username"});
   constexpr std::string_view kPrefix = "system:serviceaccount:";
@@ -74,7 +64,8 @@ base::Result<Caller> CallerOfReview(const Json& review, const TokenAuthenticator
                                   user.substr(kPrefix.size(), colon - kPrefix.size()),
                                   user.substr(colon + 1))};
   const auto extra = [&](std::string_view key) {
-    const std::vector<std::string> values = StringsAt(review, {"status", "user", "extra", key});
+    const std::vector<std::string> values =
+        kubeapi::StringsAt(review, {"status", "user", "extra", key});
     return values.empty() ? std::string() : values.front();
   };
   caller.pod = extra("authentication.kubernetes.io/pod-name");

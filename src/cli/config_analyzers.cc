@@ -18,15 +18,9 @@ using kubeapi::ItemsAt;
 using kubeapi::KeyOf;
 using kubeapi::NamespaceOf;
 using kubeapi::StringAt;
+using kubeapi::StringsAt;
 
 constexpr std::string_view kNetworking = "networking.istio.io";
-
-std::vector<std::string> Strings(const Json& value, std::initializer_list<std::string_view> path) {
-  std::vector<std::string> strings;
-  for (const Json& item : ItemsAt(value, path))
-    if (item.is_string()) strings.push_back(item.get<std::string>());
-  return strings;
-}
 
 void CheckSchemas(const AnalysisWorld& world, AnalysisReport& report) {
   for (const config::Kind& kind : config::Kinds()) {
@@ -81,7 +75,7 @@ void CheckVirtualServices(const AnalysisWorld& world, AnalysisReport& report) {
       kNetworking, "VirtualService", [&](const AnalysisCluster& cluster, const Document& document) {
         const Json& service = document.object;
         const std::string ns = NamespaceOf(service);
-        std::vector<std::string> gateways = Strings(service, {"spec", "gateways"});
+        std::vector<std::string> gateways = StringsAt(service, {"spec", "gateways"});
         for (const std::string& name : gateways) {
           if (name == "mesh") continue;
           const auto [first, second] = base::Cut(name, "/");
@@ -107,7 +101,7 @@ void CheckVirtualServices(const AnalysisWorld& world, AnalysisReport& report) {
         }
         const bool in_mesh = gateways.empty() ||
                              std::find(gateways.begin(), gateways.end(), "mesh") != gateways.end();
-        for (const std::string& host : Strings(service, {"spec", "hosts"})) {
+        for (const std::string& host : StringsAt(service, {"spec", "hosts"})) {
           const std::string full = host.find('.') == host.npos ? host + "." + ns : host;
           if (!in_mesh) continue;
           const auto [it, fresh] = mesh_hosts.emplace(cluster.name + "|" + full, KeyOf(service));

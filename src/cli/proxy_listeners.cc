@@ -15,16 +15,10 @@ using kubeapi::Find;
 using kubeapi::IntAt;
 using kubeapi::ItemsAt;
 using kubeapi::StringAt;
+using kubeapi::StringsAt;
 
 constexpr std::string_view kHttpManager = "envoy.filters.network.http_connection_manager";
 constexpr std::string_view kTcpProxy = "envoy.filters.network.tcp_proxy";
-
-std::vector<std::string> Strings(const Json& value, std::initializer_list<std::string_view> path) {
-  std::vector<std::string> strings;
-  for (const Json& item : ItemsAt(value, path))
-    if (item.is_string()) strings.push_back(item.get<std::string>());
-  return strings;
-}
 
 /// A filter by what it is, whatever its name.
 bool IsFilter(const Json& filter, std::string_view type_end, std::string_view name) {
@@ -89,11 +83,11 @@ std::string MatchText(const Json& chain) {
   std::vector<std::string> parts;
   const Json* match = Find(chain, {"filter_chain_match"});
   if (match == nullptr) return "ALL";
-  if (const auto names = Strings(*match, {"server_names"}); !names.empty())
+  if (const auto names = StringsAt(*match, {"server_names"}); !names.empty())
     parts.push_back("SNI: " + base::Join(names, ","));
   if (const std::string transport = StringAt(*match, {"transport_protocol"}); !transport.empty())
     parts.push_back("Trans: " + transport);
-  if (const auto protocols = Strings(*match, {"application_protocols"}); !protocols.empty())
+  if (const auto protocols = StringsAt(*match, {"application_protocols"}); !protocols.empty())
     parts.push_back("App: " + ProtocolsText(protocols));
   const int64_t port = IntAt(*match, {"destination_port"});
   const std::string port_text = port == 0 ? "" : fmt::format(":{}", port);
@@ -129,7 +123,7 @@ std::string InlineText(const Json& config) {
   std::vector<std::string> parts;
   for (const Json& host : hosts) {
     const std::vector<Json>& routes = ItemsAt(host, {"routes"});
-    const std::vector<std::string> domains = Strings(host, {"domains"});
+    const std::vector<std::string> domains = StringsAt(host, {"domains"});
     const bool all = domains == std::vector<std::string>{"*"};
     if (hosts.size() == 1 && routes.size() == 1 && all &&
         StringAt(routes[0], {"match", "prefix"}) == "/" && routes[0]["match"].size() == 1)
@@ -276,7 +270,7 @@ Rows RouteRows(const std::vector<Json>& routes, bool verbose) {
   for (const Json& config : routes) {
     const std::string name = StringAt(config, {"name"});
     for (const Json& host : ItemsAt(config, {"virtual_hosts"})) {
-      const std::string domains = DomainsText(Strings(host, {"domains"}));
+      const std::string domains = DomainsText(StringsAt(host, {"domains"}));
       const std::string host_name = StringAt(host, {"name"});
       for (const Json& route : ItemsAt(host, {"routes"})) {
         if (StringAt(route, {"route", "cluster"}) == "PassthroughCluster") continue;

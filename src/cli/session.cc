@@ -16,19 +16,6 @@ namespace isthmus::cli {
 using base::Result;
 using base::Status;
 
-const Resource kPods{"", "v1", "pods", "Pod", true};
-const Resource kServices{"", "v1", "services", "Service", true};
-const Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
-const Resource kSecrets{"", "v1", "secrets", "Secret", true};
-const Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap", true};
-const Resource kDeployments{"apps", "v1", "deployments", "Deployment", true};
-const Resource kMutatingWebhooks{"admissionregistration.k8s.io", "v1",
-                                 "mutatingwebhookconfigurations", "MutatingWebhookConfiguration",
-                                 false};
-const Resource kValidatingWebhooks{"admissionregistration.k8s.io", "v1",
-                                   "validatingwebhookconfigurations",
-                                   "ValidatingWebhookConfiguration", false};
-
 namespace {
 
 void WriteTo(std::FILE* file, std::string_view text) {

@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "base/result.h"
 #include "kubeapi/json.h"
+#include "kubeapi/resources.h"
 #include "kubeclient/client.h"
 
 namespace isthmus::cli {
@@ -79,8 +80,14 @@ class Session {
   std::unique_ptr<kubeclient::Client> client_;
 };
 
-/// Resources that the commands name in code.
-extern const Resource kPods, kServices, kNamespaces, kSecrets, kConfigMaps, kDeployments,
-    kMutatingWebhooks, kValidatingWebhooks;
+// Resources that the commands name in code.
+using kubeapi::kConfigMaps;
+using kubeapi::kDeployments;
+using kubeapi::kMutatingWebhooks;
+using kubeapi::kNamespaces;
+using kubeapi::kPods;
+using kubeapi::kSecrets;
+using kubeapi::kServices;
+using kubeapi::kValidatingWebhooks;
 
 }  // namespace isthmus::cli

@@ -9,9 +9,12 @@
 #include "ca/root_publisher.h"
 #include "controlplane/injector_source.h"
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::controlplane {
 namespace {
+
+using kubeapi::kConfigMaps;
 
 using base::Code;
 using base::Error;
@@ -21,7 +24,6 @@ constexpr auto kSweepPeriod = std::chrono::seconds(5);
 // we may not have seen it go. Ever less often, since some may be with us on purpose.
 constexpr base::Duration kFirstTry = std::chrono::seconds(10);
 constexpr base::Duration kLastTry = std::chrono::minutes(30);
-const kubeclient::Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap"};
 
 }  // namespace
 

@@ -35,6 +35,7 @@
 #include "http/server.h"
 #include "istio/mesh/v1alpha1/config.pb.h"
 #include "istio/mesh/v1alpha1/proxy.pb.h"
+#include "kubeapi/resources.h"
 #include "kubeclient/client.h"
 #include "registry/mesh_registry.h"
 #include "rpc/server.h"
@@ -42,6 +43,9 @@
 
 namespace isthmus::controlplane {
 namespace {
+
+using kubeapi::kMutatingWebhooks;
+using kubeapi::kValidatingWebhooks;
 
 /// How long the webhooks answer once the end has begun.
 constexpr base::Duration kWebhookFarewell = std::chrono::seconds(3);
@@ -80,13 +84,6 @@ ads::ServerOptions XdsOptions(const Settings& settings) {
   options.max_stream_age = settings.max_connection_age;
   return options;
 }
-
-const kubeclient::Resource kMutating{"admissionregistration.k8s.io", "v1",
-                                     "mutatingwebhookconfigurations",
-                                     "MutatingWebhookConfiguration", false};
-const kubeclient::Resource kValidating{"admissionregistration.k8s.io", "v1",
-                                       "validatingwebhookconfigurations",
-                                       "ValidatingWebhookConfiguration", false};
 
 }  // namespace
 
@@ -343,12 +340,12 @@ void ControlPlane::Impl::StartWebhooks() {
     mutating = std::make_unique<WebhookPatcher>(
         loop, *client, metrics,
         WebhookPatcherOptions{
-            kMutating, settings.ShownRevision(), "sidecar-injector.istio.io", bundle, {}});
+            kMutatingWebhooks, settings.ShownRevision(), "sidecar-injector.istio.io", bundle, {}});
   if (!settings.validation_enabled || settings.validation_webhook.empty()) return;
   gate = std::make_unique<ValidationGate>(loop, *client, settings.ns, settings.ShownRevision());
   validating = std::make_unique<WebhookPatcher>(
       loop, *client, metrics,
-      WebhookPatcherOptions{kValidating, settings.ShownRevision(), "", bundle,
+      WebhookPatcherOptions{kValidatingWebhooks, settings.ShownRevision(), "", bundle,
                             [this](const kubeapi::Json& object) { gate->Consider(object); }});
 }
 

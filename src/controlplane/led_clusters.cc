@@ -5,16 +5,16 @@
 #include "ca/root_publisher.h"
 #include "controlplane/webhook_patcher.h"
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 #include "kubeclient/informer.h"
 
 namespace isthmus::controlplane {
 namespace {
 
+using kubeapi::kMutatingWebhooks;
+using kubeapi::kNamespaces;
+
 constexpr char kLeaders[] = "topology.istio.io/controlPlaneClusters";
-const kubeclient::Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
-const kubeclient::Resource kMutating{"admissionregistration.k8s.io", "v1",
-                                     "mutatingwebhookconfigurations",
-                                     "MutatingWebhookConfiguration", false};
 
 }  // namespace
 
@@ -47,7 +47,7 @@ void LedClusters::Led::Lead(bool wanted, LedClusters& owner) {
                                               owner.options_.root_config_map);
   webhooks = std::make_unique<WebhookPatcher>(
       owner.loop_, *client, owner.metrics_,
-      WebhookPatcherOptions{kMutating,
+      WebhookPatcherOptions{kMutatingWebhooks,
                             owner.options_.revision,
                             "sidecar-injector.istio.io",
                             [&owner] { return owner.authority_.roots_pem(); },

@@ -8,17 +8,18 @@
 #include "base/net.h"
 #include "base/strings.h"
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::controlplane {
 namespace {
 
+using kubeapi::kConfigMaps;
+using kubeapi::kEndpointSlices;
+using kubeapi::kServices;
+
 using base::Code;
 using kubeclient::Json;
 using kubeclient::Resource;
-
-const Resource kServices{"", "v1", "services", "Service"};
-const Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap"};
-const Resource kSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"};
 
 // Changes come in groups: a rollout, a first list.
 constexpr auto kPause = std::chrono::milliseconds(100);
@@ -192,7 +193,7 @@ struct Standby::Impl : std::enable_shared_from_this<Impl> {
           client.Get(kServices, options.ns, service,
                      Then(id, [this, id, offer](kubeclient::Client& client, const Json& found) {
                        const Json slice = StandbySlice(offer, options.cluster, found);
-                       client.Patch(kSlices, options.ns, kubeapi::NameOf(slice),
+                       client.Patch(kEndpointSlices, options.ns, kubeapi::NameOf(slice),
                                     kubeclient::PatchType::kApply, slice,
                                     Then(id,
                                          [this, id, offer](kubeclient::Client&, const Json&) {
@@ -209,7 +210,7 @@ struct Standby::Impl : std::enable_shared_from_this<Impl> {
 
   void Withdraw(const model::ClusterId& id, const std::string& service) {
     registry.ClientFor(id)->Delete(
-        kSlices, options.ns, SliceName(service, options.cluster),
+        kEndpointSlices, options.ns, SliceName(service, options.cluster),
         [weak = weak_from_this(), id](base::Result<Json> answer) {
           auto self = weak.lock();
           if (self == nullptr) return;

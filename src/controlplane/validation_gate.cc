@@ -2,17 +2,17 @@
 
 #include "base/log.h"
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::controlplane {
 namespace {
+
+using kubeapi::kValidatingWebhooks;
 
 using kubeclient::Json;
 
 constexpr base::Duration kFirstRetry = std::chrono::milliseconds(100);
 constexpr base::Duration kLastRetry = std::chrono::minutes(1);
-const kubeclient::Resource kConfigurations{"admissionregistration.k8s.io", "v1",
-                                           "validatingwebhookconfigurations",
-                                           "ValidatingWebhookConfiguration", false};
 const kubeclient::Resource kGateways{"networking.istio.io", "v1", "gateways", "Gateway", true};
 
 }  // namespace
@@ -84,7 +84,7 @@ struct ValidationGate::Impl : std::enable_shared_from_this<Impl> {
     }
     delay = kFirstRetry;
     for (const auto& [name, object] : waiting) {
-      client.Patch(kConfigurations, "", name, kubeclient::PatchType::kJson, FailPatch(object),
+      client.Patch(kValidatingWebhooks, "", name, kubeclient::PatchType::kJson, FailPatch(object),
                    [name](base::Result<Json> result) {
                      if (result.ok())
                        LOG_INFO("webhooks",

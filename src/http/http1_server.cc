@@ -19,7 +19,6 @@ constexpr size_t kMaxAhead = 64 * 1024;
 // The rest of a request that nobody reads is taken and thrown away up to here.
 constexpr size_t kMaxDiscard = 256 * 1024;
 constexpr uint64_t kIdleMs = 180 * 1000;
-constexpr uint64_t kStallMs = 60 * 1000;
 
 class Http1Server;
 

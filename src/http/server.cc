@@ -16,9 +16,8 @@ namespace isthmus::http {
 namespace {
 
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-// How long the peer's end is waited for after ours, and how long a reader may stand still.
+// How long the peer's end is waited for after ours.
 constexpr uint64_t kLingerMs = 500;
-constexpr uint64_t kStallMs = 60 * 1000;
 
 uint64_t Milliseconds(base::Duration duration) {
   return static_cast<uint64_t>(

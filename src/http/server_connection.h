@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,6 +12,9 @@
 namespace isthmus::http {
 
 class ServerConnection;
+
+/// How long a peer may stand still while it reads an answer or sends a request.
+inline constexpr uint64_t kStallMs = 60 * 1000;
 
 /// What a server's connections need of it; outlives the Server while one of its callbacks runs.
 struct ServerShared {

@@ -19,7 +19,6 @@ using kubeapi::NameOf;
 using kubeapi::NamespaceOf;
 using kubeapi::StringAt;
 
-constexpr char kSystem[] = "istio-system";
 constexpr char kNetworkLabel[] = "topology.istio.io/network";
 
 /// "sample" of "helloworld.sample.svc.cluster.local".

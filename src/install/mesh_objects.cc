@@ -13,8 +13,6 @@ namespace {
 using base::Code;
 using kubeapi::StringAt;
 
-constexpr char kSystem[] = "istio-system";
-
 /// A kind whose definition is not installed has no objects.
 base::Status ListKind(ClusterAccess& access, const Resource& resource, std::vector<Json>& items) {
   auto list = access.List(resource, "");

@@ -18,8 +18,6 @@ using base::Status;
 using kubeapi::Find;
 using kubeapi::StringAt;
 
-constexpr char kSystem[] = "istio-system";
-
 Json SystemNamespace(const TopologyCluster& cluster) {
   Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", kSystem}}}};
   if (!cluster.network.empty())

@@ -11,6 +11,9 @@
 
 namespace isthmus::install {
 
+/// Where the mesh lives in every cluster.
+inline constexpr char kSystem[] = "istio-system";
+
 using kubeapi::Json;
 
 /// The gateway through which other networks enter a cluster.

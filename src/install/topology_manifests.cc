@@ -7,8 +7,6 @@
 namespace isthmus::install {
 namespace {
 
-constexpr std::string_view kSystem = "istio-system";
-
 /// Kinds of these samples that belong to no namespace.
 bool ClusterScoped(const std::string& kind) {
   return kind == "Namespace" || kind == "ClusterRole" || kind == "ClusterRoleBinding" ||

@@ -8,10 +8,6 @@ namespace isthmus::kubeapi {
 
 namespace {
 
-std::string Join(std::string_view path, std::string_view field) {
-  return path.empty() ? std::string(field) : fmt::format("{}.{}", path, field);
-}
-
 /// The items of a list by their steps, or nothing when the list is atomic or an item has no name of
 /// its own.
 bool NameItems(const Json& list, const ListRule& rule, std::map<std::string, const Json*>& items) {
@@ -87,7 +83,7 @@ class FieldWalk {
     if (value.is_object() && !value.empty() && !rules_.IsAtomicMap(path)) {
       set.member_ = container && !path.empty();
       for (const auto& [key, field] : value.items()) {
-        const std::string at = Join(path, key);
+        const std::string at = AppendField(path, key);
         if (!IsUnowned(at)) Put(set, "f:" + key, Of(field, at, containers));
       }
       return set;
@@ -113,7 +109,7 @@ class FieldWalk {
     if (before == now) return set;
     if (before.is_object() && now.is_object() && !now.empty() && !rules_.IsAtomicMap(path)) {
       for (const auto& [key, field] : now.items()) {
-        const std::string at = Join(path, key);
+        const std::string at = AppendField(path, key);
         if (IsUnowned(at)) continue;
         const auto it = before.find(key);
         Put(set, "f:" + key,
@@ -156,7 +152,7 @@ class FieldWalk {
         if (out.empty()) {
           result[key] = field;
         } else if (!(out.member_ && out.children_.empty() && stay.empty())) {
-          Json rest = Remove(field, out, stay, Join(path, key));
+          Json rest = Remove(field, out, stay, AppendField(path, key));
           if (!(rest.is_structured() && rest.empty())) result[key] = std::move(rest);
         }
       }

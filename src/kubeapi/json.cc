@@ -101,6 +101,14 @@ const std::vector<Json>& ItemsAt(const Json& value, std::initializer_list<std::s
   return at != nullptr && at->is_array() ? at->get_ref<const std::vector<Json>&>() : kNone;
 }
 
+std::vector<std::string> StringsAt(const Json& value,
+                                   std::initializer_list<std::string_view> path) {
+  std::vector<std::string> strings;
+  for (const Json& item : ItemsAt(value, path))
+    if (item.is_string()) strings.push_back(item.get<std::string>());
+  return strings;
+}
+
 std::string StringAt(const Json& value, std::initializer_list<std::string_view> path) {
   const Json* at = Find(value, path);
   return at != nullptr && at->is_string() ? at->get_ref<const std::string&>() : std::string();

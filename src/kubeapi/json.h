@@ -48,6 +48,8 @@ void Erase(Json& value, std::initializer_list<std::string_view> path);
 /// The items of the list at a path, or of the value itself; empty when it is no list.
 const std::vector<Json>& ItemsAt(const Json& value,
                                  std::initializer_list<std::string_view> path = {});
+/// The strings among them; what is no string is left out.
+std::vector<std::string> StringsAt(const Json& value, std::initializer_list<std::string_view> path);
 int64_t IntAt(const Json& value, std::initializer_list<std::string_view> path,
               int64_t fallback = 0);
 bool BoolAt(const Json& value, std::initializer_list<std::string_view> path, bool fallback = false);

@@ -4,10 +4,10 @@
 #include <cstring>
 #include <system_error>
 
+#include "base/strings.h"
+
 namespace isthmus::kubeapi {
 namespace {
-
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
 /// Whether a string's byte stands for itself: ASCII, no control character, quote or backslash.
 bool IsPlain(char c) {
@@ -149,9 +149,9 @@ bool JsonReader::Number(Json& out) {
   const char* const from = at_;
   const bool negative = *at_ == '-';
   const char* digits = at_ + (negative ? 1 : 0);
-  if (digits == end_ || !IsDigit(*digits)) return false;
-  if (*digits == '0' && digits + 1 != end_ && IsDigit(digits[1])) return false;
-  while (digits != end_ && IsDigit(*digits)) ++digits;
+  if (digits == end_ || !base::IsDigit(*digits)) return false;
+  if (*digits == '0' && digits + 1 != end_ && base::IsDigit(digits[1])) return false;
+  while (digits != end_ && base::IsDigit(*digits)) ++digits;
   at_ = digits;
   const bool whole = at_ == end_ || (*at_ != '.' && *at_ != 'e' && *at_ != 'E');
   const auto read = [&](auto number) {
@@ -161,13 +161,13 @@ bool JsonReader::Number(Json& out) {
   };
   if (whole) return negative ? read(int64_t{}) : read(uint64_t{});
   if (*at_ == '.') {
-    if (++at_ == end_ || !IsDigit(*at_)) return false;
-    while (at_ != end_ && IsDigit(*at_)) ++at_;
+    if (++at_ == end_ || !base::IsDigit(*at_)) return false;
+    while (at_ != end_ && base::IsDigit(*at_)) ++at_;
   }
   if (at_ != end_ && (*at_ == 'e' || *at_ == 'E')) {
     if (++at_ != end_ && (*at_ == '+' || *at_ == '-')) ++at_;
-    if (at_ == end_ || !IsDigit(*at_)) return false;
-    while (at_ != end_ && IsDigit(*at_)) ++at_;
+    if (at_ == end_ || !base::IsDigit(*at_)) return false;
+    while (at_ != end_ && base::IsDigit(*at_)) ++at_;
   }
   return read(double{});
 }

@@ -1,5 +1,7 @@
 #include "kubeapi/list_rules.h"
 
+#include <fmt/format.h>
+
 #include <array>
 
 namespace isthmus::kubeapi {
@@ -94,6 +96,10 @@ typename Map::const_iterator LookUp(const Map& map, std::string_view path) {
 }
 
 }  // namespace
+
+FieldPath AppendField(std::string_view path, std::string_view field) {
+  return path.empty() ? FieldPath(field) : fmt::format("{}.{}", path, field);
+}
 
 const ListRules& ListRules::BuiltIn() {
   static const ListRules* rules = [] {

@@ -26,6 +26,7 @@ struct ListRule {
 /// A field's place in an object by its field names alone, list positions left out:
 /// "spec.template.spec.containers.ports".
 using FieldPath = std::string;
+FieldPath AppendField(std::string_view path, std::string_view field);
 
 /// The merge rules of a kind, as data: which lists are maps or sets, which maps are atomic. A
 /// value.

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "base/strings.h"
+
 namespace isthmus::kubeapi {
 namespace {
 
@@ -14,24 +16,22 @@ bool OneOf(std::string_view text, const std::array<std::string_view, N>& words) 
   return std::find(words.begin(), words.end(), text) != words.end();
 }
 
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-
 /// Sign, digits with at most one point, and an exponent.
 bool LooksLikeFloat(std::string_view text) {
   size_t i = 0;
   if (i < text.size() && (text[i] == '+' || text[i] == '-')) ++i;
   size_t whole = 0, fraction = 0;
-  while (i < text.size() && IsDigit(text[i])) ++i, ++whole;
+  while (i < text.size() && base::IsDigit(text[i])) ++i, ++whole;
   if (i < text.size() && text[i] == '.') {
     ++i;
-    while (i < text.size() && IsDigit(text[i])) ++i, ++fraction;
+    while (i < text.size() && base::IsDigit(text[i])) ++i, ++fraction;
   }
   if (whole + fraction == 0) return false;
   if (i < text.size() && (text[i] == 'e' || text[i] == 'E')) {
     ++i;
     if (i < text.size() && (text[i] == '+' || text[i] == '-')) ++i;
     const size_t start = i;
-    while (i < text.size() && IsDigit(text[i])) ++i;
+    while (i < text.size() && base::IsDigit(text[i])) ++i;
     if (i == start) return false;
   }
   return i == text.size();
@@ -74,7 +74,8 @@ Json ResolveScalar(std::string_view text) {
   if (OneOf(text, kTrue)) return true;
   if (OneOf(text, kFalse)) return false;
   const char first = text[0];
-  if (!IsDigit(first) && first != '+' && first != '-' && first != '.') return std::string(text);
+  if (!base::IsDigit(first) && first != '+' && first != '-' && first != '.')
+    return std::string(text);
   std::string plain(text);
   std::erase(plain, '_');
   Json number;

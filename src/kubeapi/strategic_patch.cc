@@ -15,10 +15,6 @@ constexpr std::string_view kRetainKeys = "$retainKeys";
 constexpr std::string_view kDeletePrefix = "$deleteFromPrimitiveList/";
 constexpr std::string_view kOrderPrefix = "$setElementOrder/";
 
-std::string Join(std::string_view path, std::string_view field) {
-  return path.empty() ? std::string(field) : fmt::format("{}.{}", path, field);
-}
-
 bool Contains(const Json& list, const Json& value) {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
@@ -66,7 +62,7 @@ class Merger {
     // An explicit order is applied at the end, to lists that the patch does not change as well.
     const Json* order = Find(patch, {std::string(kOrderPrefix) + key});
     if (key.starts_with("$")) return {};
-    const std::string at = Join(path, key);
+    const std::string at = AppendField(path, key);
     if (value.is_null()) {
       target.erase(key);
       return {};
@@ -154,7 +150,7 @@ class Merger {
         if (it == target.end() || !it->is_array()) continue;
         const auto before = live.is_object() ? live.find(field) : live.end();
         Reorder(*it, value, live.is_object() && before != live.end() ? *before : Json::array(),
-                rules_.For(Join(path, field)));
+                rules_.For(AppendField(path, field)));
       }
     }
     return {};

@@ -17,7 +17,7 @@ using base::Status;
 using kubeapi::StringAt;
 
 /// Channels of Kubernetes' remote command protocol: the first byte of each message.
-enum Channel : char { kOut = 1, kErr = 2, kResult = 3 };
+enum ExecChannel : char { kOut = 1, kErr = 2, kResult = 3 };
 
 std::string TargetOf(const ExecRequest& request) {
   const Resource pods{"", "v1", "pods", "Pod", true};

@@ -15,7 +15,7 @@ using base::Status;
 
 /// Channels of the first (and only) port that is asked for. The first message of each is the port's
 /// number.
-enum Channel : char { kData = 0, kError = 1 };
+enum ForwardChannel : char { kData = 0, kError = 1 };
 
 /// More than this unsent on one side stops reading on the other.
 constexpr size_t kMaxBuffered = 1 << 20;

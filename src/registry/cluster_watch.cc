@@ -3,21 +3,22 @@
 #include <utility>
 
 #include "base/log.h"
+#include "kubeapi/resources.h"
 #include "registry/config_store.h"
 
 namespace isthmus::registry {
 namespace {
 
+using kubeapi::kConfigMaps;
+using kubeapi::kEndpointSlices;
+using kubeapi::kNamespaces;
+using kubeapi::kNodes;
+using kubeapi::kPods;
+using kubeapi::kSecrets;
+using kubeapi::kServices;
+
 using kubeclient::ListOptions;
 using kubeclient::Resource;
-
-const Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
-const Resource kNodes{"", "v1", "nodes", "Node", false};
-const Resource kServices{"", "v1", "services", "Service"};
-const Resource kPods{"", "v1", "pods", "Pod"};
-const Resource kSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"};
-const Resource kSecrets{"", "v1", "secrets", "Secret"};
-const Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap"};
 
 }  // namespace
 
@@ -34,7 +35,7 @@ ClusterWatch::ClusterWatch(base::Loop& loop, kubeclient::Client& client, Options
   Watch(Need::kRequired, kNodes, "", {}, object(Watched::kNode));
   Watch(Need::kRequired, kPods, "", {"", "status.phase!=Failed"}, object(Watched::kPod));
   Watch(Need::kRequired, kServices, "", {}, object(Watched::kService));
-  Watch(Need::kRequired, kSlices, "", {}, object(Watched::kEndpointSlice));
+  Watch(Need::kRequired, kEndpointSlices, "", {}, object(Watched::kEndpointSlice));
   Watch(Need::kOptional, config::FindKindByName("WorkloadEntry")->resource(), "", {},
         object(Watched::kWorkloadEntry));
   Watch(own, kSecrets, "",

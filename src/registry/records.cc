@@ -12,6 +12,7 @@ namespace {
 using kubeapi::BoolAt;
 using kubeapi::Find;
 using kubeapi::IntAt;
+using kubeapi::ItemsAt;
 using kubeapi::StringAt;
 
 model::Labels ReadStrings(const Json* json) {
@@ -20,12 +21,6 @@ model::Labels ReadStrings(const Json* json) {
   for (const auto& [key, value] : json->items())
     if (value.is_string()) strings.emplace(key, value.get_ref<const std::string&>());
   return strings;
-}
-
-const Json& ListAt(const Json& json, std::initializer_list<std::string_view> path) {
-  static const Json kNone = Json::array();
-  const Json* list = Find(json, path);
-  return list != nullptr && list->is_array() ? *list : kNone;
 }
 
 uint16_t PortAt(const Json& json, std::string_view key) {
@@ -60,7 +55,7 @@ std::string WorkloadOf(const Json& pod, const std::string& name) {
 }
 
 void ReadServicePorts(const Json& object, ServiceRecord& record, model::Service& service) {
-  for (const Json& item : ListAt(object, {"spec", "ports"})) {
+  for (const Json& item : ItemsAt(object, {"spec", "ports"})) {
     model::Port port;
     port.number = PortAt(item, "port");
     if (port.number == 0) continue;
@@ -96,17 +91,17 @@ void ReadAddresses(const Json& object, const model::ClusterId& cluster, ServiceR
     service.default_address = cluster_ip;
     auto& vips = service.cluster_vips[cluster];
     vips.push_back(cluster_ip);
-    for (const Json& ip : ListAt(object, {"spec", "clusterIPs"}))
+    for (const Json& ip : ItemsAt(object, {"spec", "clusterIPs"}))
       if (ip.is_string() && ip != cluster_ip) vips.push_back(ip.get<std::string>());
   }
   if (service.kubernetes_type == "LoadBalancer") {
-    for (const Json& ingress : ListAt(object, {"status", "loadBalancer", "ingress"})) {
+    for (const Json& ingress : ItemsAt(object, {"status", "loadBalancer", "ingress"})) {
       std::string address = StringAt(ingress, {"ip"});
       if (address.empty()) address = StringAt(ingress, {"hostname"});
       if (!address.empty()) record.load_balancer.push_back(std::move(address));
     }
   }
-  for (const Json& ip : ListAt(object, {"spec", "externalIPs"}))
+  for (const Json& ip : ItemsAt(object, {"spec", "externalIPs"}))
     if (ip.is_string()) record.load_balancer.push_back(ip.get<std::string>());
   if (!record.load_balancer.empty()) service.external_addresses[cluster] = record.load_balancer;
 }
@@ -160,7 +155,7 @@ NodeRecord ReadNode(const Json& object, LabelPool& pool) {
       Label(*node.labels, kRegionLabel, "failure-domain.beta.kubernetes.io/region");
   node.locality.zone = Label(*node.labels, kZoneLabel, "failure-domain.beta.kubernetes.io/zone");
   node.locality.subzone = Label(*node.labels, kSubzoneLabel);
-  for (const Json& address : ListAt(object, {"status", "addresses"})) {
+  for (const Json& address : ItemsAt(object, {"status", "addresses"})) {
     if (StringAt(address, {"type"}) != "ExternalIP") continue;
     node.external_ip = StringAt(address, {"address"});
     break;
@@ -172,7 +167,7 @@ std::optional<PodRecord> ReadPod(const Json& object, LabelPool& pool) {
   const std::string phase = StringAt(object, {"status", "phase"});
   if (phase == "Failed" || phase == "Succeeded") return std::nullopt;
   PodRecord pod;
-  for (const Json& ip : ListAt(object, {"status", "podIPs"}))
+  for (const Json& ip : ItemsAt(object, {"status", "podIPs"}))
     if (std::string address = StringAt(ip, {"ip"}); !address.empty())
       pod.addresses.push_back(std::move(address));
   if (pod.addresses.empty())
@@ -185,8 +180,8 @@ std::optional<PodRecord> ReadPod(const Json& object, LabelPool& pool) {
   pod.ready = kubeapi::ConditionIsTrue(object, "Ready");
   pod.workload = WorkloadOf(object, kubeapi::NameOf(object));
   LabelPool::Ports ports;
-  for (const Json& container : ListAt(object, {"spec", "containers"}))
-    for (const Json& port : ListAt(container, {"ports"}))
+  for (const Json& container : ItemsAt(object, {"spec", "containers"}))
+    for (const Json& port : ItemsAt(container, {"ports"}))
       if (std::string name = StringAt(port, {"name"}); !name.empty())
         ports.emplace(std::move(name), PortAt(port, "containerPort"));
   pod.container_ports = pool.InternPorts(std::move(ports));
@@ -222,10 +217,10 @@ std::optional<SliceRecord> ReadSlice(const Json& object) {
   if (slice.service.empty() || StringAt(object, {"addressType"}) == "FQDN" ||
       !kubeapi::LabelOf(object, "multicluster.kubernetes.io/service-name").empty())
     return std::nullopt;
-  for (const Json& port : ListAt(object, {"ports"}))
+  for (const Json& port : ItemsAt(object, {"ports"}))
     if (const uint16_t number = PortAt(port, "port"); number != 0)
       slice.ports.emplace_back(StringAt(port, {"name"}), number);
-  for (const Json& item : ListAt(object, {"endpoints"})) {
+  for (const Json& item : ItemsAt(object, {"endpoints"})) {
     SliceEndpoint endpoint;
     if (StringAt(item, {"targetRef", "kind"}) == "Pod") {
       endpoint.pod = StringAt(item, {"targetRef", "name"});
@@ -237,7 +232,7 @@ std::optional<SliceRecord> ReadSlice(const Json& object) {
     endpoint.ready = BoolAt(item, {"conditions", "ready"}, true);
     endpoint.serving = BoolAt(item, {"conditions", "serving"}, endpoint.ready);
     endpoint.terminating = BoolAt(item, {"conditions", "terminating"});
-    for (const Json& address : ListAt(item, {"addresses"})) {
+    for (const Json& address : ItemsAt(item, {"addresses"})) {
       if (!address.is_string()) continue;
       endpoint.address = address.get<std::string>();
       slice.endpoints.push_back(endpoint);

@@ -9,8 +9,9 @@
 #include "translate/locality.h"
 
 namespace envoy::config::cluster::v3 {
+class CircuitBreakers_Thresholds;
 class Cluster;
-}
+}  // namespace envoy::config::cluster::v3
 
 namespace isthmus::translate {
 
@@ -53,6 +54,10 @@ struct InboundPort {
 /// The inbound clusters of a workload and InboundPassthroughCluster.
 std::vector<std::shared_ptr<const model::Resource>> BuildInboundClusters(
     const MeshSettings& mesh, bool ipv4, const std::vector<InboundPort>& ports);
+
+/// Circuit breakers that never open; Envoy's own would at 1,024 connections.
+envoy::config::cluster::v3::CircuitBreakers_Thresholds* AddUnlimitedThresholds(
+    envoy::config::cluster::v3::Cluster* cluster);
 
 /// Load balancing, limits, outlier detection and keepalive of a cluster. Sets nothing about TLS.
 void WriteTrafficPolicy(const MeshSettings& mesh, const TrafficPolicy& policy,

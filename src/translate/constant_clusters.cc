@@ -12,18 +12,13 @@ namespace {
 using envoy::config::cluster::v3::Cluster;
 using ResourcePtr = std::shared_ptr<const model::Resource>;
 
-constexpr uint32_t kUnlimited = 4294967295;
 /// The longest that Envoy takes: hosts of an inbound cluster are the workload itself and are never
 /// cleaned up.
 constexpr int64_t kNever = 9223372035;
 
 void WriteLimits(const MeshSettings& mesh, Cluster* cluster) {
   SetDuration(mesh.connect_timeout, cluster->mutable_connect_timeout());
-  auto* threshold = cluster->mutable_circuit_breakers()->add_thresholds();
-  threshold->mutable_max_connections()->set_value(kUnlimited);
-  threshold->mutable_max_pending_requests()->set_value(kUnlimited);
-  threshold->mutable_max_requests()->set_value(kUnlimited);
-  threshold->mutable_max_retries()->set_value(kUnlimited);
+  AddUnlimitedThresholds(cluster);
 }
 
 /// Connections to the application start from this address, by which the traffic rules of the pod

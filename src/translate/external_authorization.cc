@@ -21,7 +21,7 @@ using envoy::extensions::filters::network::http_connection_manager::v3::HttpFilt
 using envoy::type::matcher::v3::ListStringMatcher;
 
 constexpr char kRulesFilter[] = "envoy.filters.http.rbac";
-constexpr char kMark[] = "istio_ext_authz_";
+constexpr char kShadowPrefix[] = "istio_ext_authz_";
 constexpr int kDefaultTimeout = 600;
 
 const Provider* FindProvider(const MeshSettings& mesh, const std::string& name) {
@@ -133,7 +133,7 @@ bool WriteQuestion(const MeshSettings& mesh, const model::Snapshot& snapshot,
   config->set_transport_api_version(envoy::config::core::v3::V3);
   auto* enabled = config->mutable_filter_enabled_metadata();
   enabled->set_filter(kRulesFilter);
-  enabled->add_path()->set_key(std::string(kMark) + "shadow_effective_policy_id");
+  enabled->add_path()->set_key(std::string(kShadowPrefix) + "shadow_effective_policy_id");
   enabled->mutable_value()->mutable_string_match()->set_prefix(RulePrefix(name));
   return true;
 }
@@ -169,7 +169,7 @@ std::vector<std::string> ExternalAuthorization(const MeshSettings& mesh,
   ext_authz::ExtAuthz question;
   if (!WriteQuestion(mesh, snapshot, provider, &question)) return {};
   envoy::extensions::filters::http::rbac::v3::RBAC marks;
-  marks.set_shadow_rules_stat_prefix(kMark);
+  marks.set_shadow_rules_stat_prefix(kShadowPrefix);
   marks.mutable_shadow_rules()->set_action(rbac::RBAC::DENY);
   std::erase_if(authorization->custom, [&](const auto& object) {
     if (object->spec.provider().name() != provider) return false;

@@ -26,7 +26,7 @@ const Alpns kHttpMesh = {"istio-http/1.0", "istio-http/1.1", "istio-h2"};
 const Alpns kTcpMesh = {"istio-peer-exchange", "istio"};
 
 /// The mark by which traffic rules know packets that Envoy sends with the client's address.
-constexpr uint32_t kMark = 1337;
+constexpr uint32_t kOriginalSourceMark = 1337;
 
 /// What one chain does with the connections that it takes.
 enum class Ending { kTerminate, kPlain, kForwardTls };
@@ -218,7 +218,7 @@ class InboundListener {
          original->mutable_typed_config());
     if (in_.tproxy) {
       envoy::extensions::filters::listener::original_src::v3::OriginalSrc source;
-      source.set_mark(kMark);
+      source.set_mark(kOriginalSourceMark);
       auto* filter = listener_.add_listener_filters();
       filter->set_name("envoy.filters.listener.original_src");
       Pack(source, filter->mutable_typed_config());

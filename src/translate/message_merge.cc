@@ -7,6 +7,7 @@
 #include "envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit.pb.h"
 #include "envoy/extensions/filters/http/lua/v3/lua.pb.h"
 #include "envoy/extensions/filters/http/ratelimit/v3/rate_limit.pb.h"
+#include "envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.pb.h"
 #include "translate/pack.h"
 #include "udpa/type/v1/typed_struct.pb.h"
 #include "xds/type/v3/typed_struct.pb.h"
@@ -35,6 +36,7 @@ const Descriptor* const kBuiltIn[] = {
     envoy::extensions::filters::http::lua::v3::Lua::descriptor(),
     envoy::extensions::filters::http::lua::v3::LuaPerRoute::descriptor(),
     envoy::extensions::filters::http::ratelimit::v3::RateLimit::descriptor(),
+    envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol::descriptor(),
 };
 
 std::string TypeName(const std::string& url) { return url.substr(url.rfind('/') + 1); }

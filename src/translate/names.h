@@ -43,4 +43,7 @@ bool IsIpv6(std::string_view address);
 /// An IPv4 or IPv6 address rather than a name.
 bool IsIpAddress(std::string_view address);
 
+/// Ends the name of a credential's secret that holds only its roots.
+inline constexpr std::string_view kCaSuffix = "-cacert";
+
 }  // namespace isthmus::translate

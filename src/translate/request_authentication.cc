@@ -109,7 +109,7 @@ void WriteKeys(const model::Snapshot& snapshot, const JWTRule& rule, jwt::JwtPro
   remote->mutable_async_fetch()->set_fast_listener(true);
 }
 
-jwt::JwtProvider Provider(const model::Snapshot& snapshot, const JWTRule& rule) {
+jwt::JwtProvider ProviderOf(const model::Snapshot& snapshot, const JWTRule& rule) {
   jwt::JwtProvider provider;
   provider.set_issuer(rule.issuer());
   for (const std::string& audience : rule.audiences()) provider.add_audiences(audience);
@@ -192,7 +192,7 @@ TokenChecks BuildTokenChecks(const MeshSettings& mesh, const model::Snapshot& sn
   jwt::JwtAuthentication config;
   std::map<std::string, KeyServer> servers;
   for (size_t i = 0; i < rules.size(); ++i) {
-    (*config.mutable_providers())["origins-" + std::to_string(i)] = Provider(snapshot, *rules[i]);
+    (*config.mutable_providers())["origins-" + std::to_string(i)] = ProviderOf(snapshot, *rules[i]);
     if (!rules[i]->jwks().empty()) continue;
     const auto server = ParseServer(snapshot, rules[i]->jwks_uri());
     if (server.has_value() && server->own_cluster) servers[server->cluster] = *server;

@@ -13,7 +13,6 @@ namespace v1 = istio::networking::v1;
 using envoy::extensions::transport_sockets::tls::v3::Secret;
 
 constexpr std::string_view kScheme = "kubernetes://";
-constexpr std::string_view kCaSuffix = "-cacert";
 
 /// The credential that a resource name stands for; null when it is not this proxy's to have.
 const model::Credential* Lookup(const ClassInputs& in, std::string_view name) {

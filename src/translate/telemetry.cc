@@ -12,10 +12,10 @@
 namespace isthmus::translate {
 namespace {
 
-namespace v1 = istio::telemetry::v1;
+namespace telemetry = istio::telemetry::v1;
 
-bool Holds(v1::WorkloadMode mode, bool server) {
-  return mode == v1::CLIENT_AND_SERVER || (mode == v1::SERVER) == server;
+bool Holds(telemetry::WorkloadMode mode, bool server) {
+  return mode == telemetry::CLIENT_AND_SERVER || (mode == telemetry::SERVER) == server;
 }
 
 /// What the levels say about access logs, one after the other.
@@ -25,9 +25,9 @@ struct Logging {
   bool disabled = false;
   std::string filter;
 
-  void Apply(const v1::Telemetry& spec, bool server) {
+  void Apply(const telemetry::Telemetry& spec, bool server) {
     bool first = true;
-    for (const v1::AccessLogging& entry : spec.access_logging()) {
+    for (const telemetry::AccessLogging& entry : spec.access_logging()) {
       if (!Holds(entry.match().mode(), server)) continue;
       if (entry.providers_size() > 0) {
         // A level replaces those above it; its own entries add up.
@@ -97,7 +97,7 @@ std::shared_ptr<const MeshSettings> TelemetryIndex::SettingsFor(const std::strin
   if (!fresh) return found->second;
   const Levels levels = LevelsOf(name);
   Logging logging;
-  for (const v1::Telemetry* level : levels) logging.Apply(*level, server);
+  for (const telemetry::Telemetry* level : levels) logging.Apply(*level, server);
   std::vector<AccessLog> logs = logging.own_providers
                                     ? AccessLogsOf(mesh_->source.get(), logging.providers)
                                     : mesh_->access_logs;

@@ -5,6 +5,7 @@
 #include "istio/networking/v1/destination_rule.pb.h"
 #include "istio/networking/v1/gateway.pb.h"
 #include "translate/mesh_trust.h"
+#include "translate/names.h"
 #include "translate/pack.h"
 
 namespace isthmus::translate {
@@ -17,7 +18,6 @@ namespace v1 = istio::networking::v1;
 constexpr char kTlsSocket[] = "envoy.transport_sockets.tls";
 constexpr char kOwnCertificate[] = "default";
 constexpr char kMeshRoots[] = "ROOTCA";
-constexpr char kCaSuffix[] = "-cacert";
 
 /// Secrets of the workload itself come from its agent, never from the control plane.
 void WriteAgentSecret(const std::string& name, tls::SdsSecretConfig* secret) {
@@ -132,9 +132,10 @@ void WriteClientValidation(const v1::ServerTLSSettings& settings, tls::CommonTls
   if (!settings.ca_cert_credential_name().empty()) {
     WriteAdsSecret(CredentialResource(settings.ca_cert_credential_name()), secret);
   } else if (!settings.credential_names().empty()) {
-    WriteAdsSecret(CredentialResource(settings.credential_names(0)) + kCaSuffix, secret);
+    WriteAdsSecret(CredentialResource(settings.credential_names(0)) + std::string(kCaSuffix),
+                   secret);
   } else if (!settings.credential_name().empty()) {
-    WriteAdsSecret(CredentialResource(settings.credential_name()) + kCaSuffix, secret);
+    WriteAdsSecret(CredentialResource(settings.credential_name()) + std::string(kCaSuffix), secret);
   } else {
     WriteAgentSecret("file-root:" + settings.ca_certificates(), secret);
   }
@@ -189,7 +190,8 @@ void WriteUpstreamTls(const v1::ClientTLSSettings& settings, const std::vector<s
     *combined->mutable_default_validation_context() = fixed;
     auto* secret = combined->mutable_validation_context_sds_secret_config();
     if (credential) {
-      WriteAdsSecret(CredentialResource(settings.credential_name()) + kCaSuffix, secret);
+      WriteAdsSecret(CredentialResource(settings.credential_name()) + std::string(kCaSuffix),
+                     secret);
     } else {
       const std::string& ca = settings.ca_certificates();
       WriteAgentSecret("file-root:" + (ca.empty() ? std::string("system") : ca), secret);

@@ -17,7 +17,7 @@
 namespace isthmus::translate {
 namespace {
 
-namespace v1 = istio::telemetry::v1;
+namespace telemetry = istio::telemetry::v1;
 using envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 using istio::mesh::v1alpha1::MeshConfig;
 
@@ -51,7 +51,7 @@ bool ReadProvider(const MeshConfig& mesh, const std::string& name, Tracer* trace
   return false;
 }
 
-void ReadTags(const v1::Tracing& from, Tracer* tracer) {
+void ReadTags(const telemetry::Tracing& from, Tracer* tracer) {
   std::map<std::string, Tracer::Tag> tags;
   for (const Tracer::Tag& tag : tracer->tags) tags[tag.name] = tag;
   for (const auto& [name, tag] : from.custom_tags()) {
@@ -107,7 +107,8 @@ void WriteProvider(const Tracer& tracer, HttpConnectionManager::Tracing* tracing
 }  // namespace
 
 std::optional<Tracer> TracerOf(const MeshConfig* mesh,
-                               const std::vector<const v1::Telemetry*>& levels, bool server) {
+                               const std::vector<const telemetry::Telemetry*>& levels,
+                               bool server) {
   if (mesh == nullptr) return std::nullopt;
   Tracer tracer;
   std::string provider;
@@ -115,10 +116,10 @@ std::optional<Tracer> TracerOf(const MeshConfig* mesh,
   bool disabled = !mesh->enable_tracing();
   const auto& defaults = mesh->default_config().tracing();
   if (defaults.sampling() > 0) tracer.sampling = defaults.sampling();
-  for (const v1::Telemetry* level : levels) {
-    for (const v1::Tracing& from : level->tracing()) {
+  for (const telemetry::Telemetry* level : levels) {
+    for (const telemetry::Tracing& from : level->tracing()) {
       const auto mode = from.match().mode();
-      if (mode != v1::CLIENT_AND_SERVER && (mode == v1::SERVER) != server) continue;
+      if (mode != telemetry::CLIENT_AND_SERVER && (mode == telemetry::SERVER) != server) continue;
       if (from.providers_size() > 0) {
         provider = from.providers(0).name();
         disabled = false;

@@ -19,7 +19,6 @@ namespace cluster_v3 = envoy::config::cluster::v3;
 using cluster_v3::Cluster;
 using google::protobuf::Duration;
 
-constexpr uint32_t kUnlimited = 4294967295;
 constexpr char kHttpOptions[] = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 using HttpOptions = envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 
@@ -36,11 +35,7 @@ void WriteKeepalive(const v1::ConnectionPoolSettings::TCPSettings::TcpKeepalive&
 
 void WritePool(const v1::ConnectionPoolSettings* pool, const v1::TrafficPolicy::RetryBudget* budget,
                Cluster* cluster) {
-  auto* threshold = cluster->mutable_circuit_breakers()->add_thresholds();
-  threshold->mutable_max_connections()->set_value(kUnlimited);
-  threshold->mutable_max_pending_requests()->set_value(kUnlimited);
-  threshold->mutable_max_requests()->set_value(kUnlimited);
-  threshold->mutable_max_retries()->set_value(kUnlimited);
+  auto* threshold = AddUnlimitedThresholds(cluster);
   if (budget != nullptr) {
     auto* to = threshold->mutable_retry_budget();
     to->mutable_budget_percent()->set_value(
@@ -189,6 +184,16 @@ bool WriteCommonOptions(const v1::ConnectionPoolSettings* pool, HttpOptions* opt
 }
 
 }  // namespace
+
+cluster_v3::CircuitBreakers_Thresholds* AddUnlimitedThresholds(Cluster* cluster) {
+  constexpr uint32_t kUnlimited = 4294967295;
+  auto* threshold = cluster->mutable_circuit_breakers()->add_thresholds();
+  threshold->mutable_max_connections()->set_value(kUnlimited);
+  threshold->mutable_max_pending_requests()->set_value(kUnlimited);
+  threshold->mutable_max_requests()->set_value(kUnlimited);
+  threshold->mutable_max_retries()->set_value(kUnlimited);
+  return threshold;
+}
 
 bool SpeaksHttp2(const MeshSettings& mesh, const TrafficPolicy& policy, model::Protocol protocol) {
   if (model::IsHttp2(protocol)) return true;

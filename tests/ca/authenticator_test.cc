@@ -11,7 +11,6 @@ namespace isthmus::ca {
 namespace {
 
 using ::testing::HasSubstr;
-constexpr char kSleep[] = "spiffe://cluster.local/ns/sample/sa/sleep";
 
 /// The answer of an authenticator that answers at once.
 base::Result<Caller> Ask(Authenticator& authenticator, const http::PeerInfo& peer) {

@@ -10,7 +10,6 @@ namespace isthmus::ca {
 namespace {
 
 using ::testing::HasSubstr;
-constexpr char kSleep[] = "spiffe://cluster.local/ns/sample/sa/sleep";
 
 TEST(AuthorityTest, AnswerIsLeafChainRoots) {
   pki::TestCa test;

@@ -8,6 +8,8 @@ namespace isthmus::ca {
 using pki::Must;
 using pki::TestTime;
 
+inline constexpr char kSleep[] = "spiffe://cluster.local/ns/sample/sa/sleep";
+
 /// Keys as a user plugs them in, of one cluster under the test root.
 inline KeySet PluggedKeys(const pki::TestCa& test, const pki::KeyCertificate& intermediate) {
   return {{"ca-cert.pem", intermediate.chain.front().pem()},

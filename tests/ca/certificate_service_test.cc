@@ -12,7 +12,6 @@ namespace isthmus::ca {
 namespace {
 
 using ::testing::HasSubstr;
-constexpr char kSleep[] = "spiffe://cluster.local/ns/sample/sa/sleep";
 
 class FakeCall final : public rpc::ServerCall {
  public:

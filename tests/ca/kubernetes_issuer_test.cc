@@ -17,7 +17,6 @@ namespace {
 using namespace std::chrono_literals;
 using kubeapi::StringAt;
 using ::testing::HasSubstr;
-constexpr char kSleep[] = "spiffe://cluster.local/ns/sample/sa/sleep";
 constexpr char kRequestsPath[] = "/apis/certificates.k8s.io/v1/certificatesigningrequests/";
 
 /// The requests meet an API server whose signer is the test.

@@ -18,8 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 using model::ClusterId;
 
-constexpr char kHello[] = "helloworld.sample.svc.cluster.local";
-
 class MeshRegistryTest : public testing::Test {
  protected:
   MeshRegistryTest() : own_(loop_), remote_(loop_) {

@@ -10,8 +10,6 @@ namespace {
 using model::ClusterId;
 using model::NetworkId;
 
-constexpr char kHello[] = "helloworld.sample.svc.cluster.local";
-
 /// The world whose answers of Istio's own control plane were recorded.
 class RecordedWorldTest : public testing::Test {
  protected:

@@ -8,6 +8,8 @@
 
 namespace isthmus::registry {
 
+inline constexpr char kHello[] = "helloworld.sample.svc.cluster.local";
+
 /// Feeds Kubernetes objects in YAML to a MeshState, as the watches would.
 class World {
  public:

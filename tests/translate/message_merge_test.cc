@@ -25,7 +25,7 @@ T Read(const std::string& json) {
   return message.ok() ? static_cast<const T&>(**message) : T();
 }
 
-std::string Json(const google::protobuf::Message& message) {
+std::string JsonOf(const google::protobuf::Message& message) {
   std::string text;
   EXPECT_TRUE(google::protobuf::util::MessageToJsonString(message, &text).ok());
   return text;
@@ -34,7 +34,7 @@ std::string Json(const google::protobuf::Message& message) {
 std::string Merged(const std::string& onto, const std::string& patch) {
   Cluster cluster = Read<Cluster>(onto);
   MergeMessage(Read<Cluster>(patch), &cluster);
-  return Json(cluster);
+  return JsonOf(cluster);
 }
 
 TEST(MergeMessageTest, FieldsWinListsGrowDurationsAreReplaced) {
@@ -65,10 +65,10 @@ TEST(ReadMessageTest, TypesThatAreNotBuiltInAreWrapped) {
       R"({"name":"x","typedConfig":{"@type":"type.googleapis.com/xds.type.v3.TypedStruct",)"
       R"("typeUrl":"type.googleapis.com/some.filter.v3.Config","value":{"deep":{"a":1}}}})";
   EXPECT_EQ(
-      Json(Read<HttpFilter>(
+      JsonOf(Read<HttpFilter>(
           R"({"name":"x","typed_config":{"@type":"type.googleapis.com/some.filter.v3.Config","deep":{"a":1}}})")),
       wrapped);
-  EXPECT_EQ(Json(Read<HttpFilter>(wrapped)), wrapped);
+  EXPECT_EQ(JsonOf(Read<HttpFilter>(wrapped)), wrapped);
 }
 
 TEST(ReadMessageTest, EqualValuesHaveEqualBytes) {
@@ -83,7 +83,7 @@ TEST(ReadMessageTest, WhatIsBuiltInIsReadAsItself) {
   const std::string router =
       R"({"name":"r","typedConfig":{"@type":"type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua","statPrefix":"x"}})";
   EXPECT_EQ(
-      Json(Read<HttpFilter>(
+      JsonOf(Read<HttpFilter>(
           R"({"name":"r","typed_config":{"@type":"type.googleapis.com/udpa.type.v1.TypedStruct",
                     "type_url":"type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua","value":{"stat_prefix":"x"}}})")),
       router);
