@@ -1,7 +1,8 @@
-"""Control planes stand in for each other (docs/failover.md), on one network and on two. Needs root.
+"""Control planes stand in for each other (docs/failover.md), on one network and on two, two and three of them. Needs root.
 
 With the istiod of cluster1 scaled to zero, and killed, another primary serves its proxies: discovery, certificates, injection, all with
-cluster1's own configuration; everything goes home when it is back; and no request fails on the way.
+cluster1's own configuration; everything goes home when it is back; and no request fails on the way. The last primary stands in for all
+others, unless that is switched off.
 """
 import os
 import re
@@ -16,7 +17,6 @@ import lab
 from lab import execute, get, isthmus, kubectl, pod, served_by, until
 from stream import Stream, processes_of
 
-CLUSTERS = ("cluster1", "cluster2")
 SECONDS = 5  # The promise.
 # Certificates that live so short are renewed during the test.
 TTL = 40
@@ -61,33 +61,35 @@ def topology(networks):
             # Services are exposed, istiod is not: the east-west gateway leads to it all the same.
             **({"eastWestGateway": {"externalIPs": [f"192.168.229.{99 + number}"], "exposes": ["services"]}} if len(set(networks)) > 1 else {}),
             "workloads": [{"namespace": "sample", "injection": True, "files": [file], "selector": "service=helloworld"},
-                          {"namespace": "sample", "injection": True, "files": [file], "selector": f"version=v{number}"},
+                          {"namespace": "sample", "injection": True, "files": [file], "selector": f"version=v{min(number, 2)}"},
                           {"namespace": "sample", "injection": True, "files": ["samples/sleep/sleep.yaml"]}],
             "lab": {"apiServer": f"192.168.229.{125 + 3 * number}:6443", "serviceCIDR": f"10.{67 + number}.0.0/16", "ingressPort": 18083 + number,
                     "nodes": [{"name": f"cluster{number}-node1", "address": f"192.168.229.{125 + 3 * number}", "podCIDR": f"172.{19 + number}.0.0/24"}]}}
     return {"apiVersion": "isthmus.dev/v1", "kind": "Topology", "metadata": {"name": "failover"},
-            "spec": {"meshID": "mesh1", "clusters": [cluster(1), cluster(2)]}}
+            "spec": {"meshID": "mesh1", "clusters": [cluster(number) for number, _ in enumerate(networks, 1)]}}
 
 
-class Failover:
+class Mesh:
+    """A mesh of primaries, one on each of NETWORKS, with a stream of requests from each."""
     NETWORKS = ()
 
     @classmethod
     def setUpClass(cls):
         cls.streams = []
+        cls.clusters = [f"cluster{number}" for number, _ in enumerate(cls.NETWORKS, 1)]
         cls.file = tempfile.NamedTemporaryFile("w", suffix=".yaml")
         yaml.safe_dump(topology(cls.NETWORKS), cls.file)
         cls.file.flush()
         try:
             isthmus("up", "-f", cls.file.name, "--no-verify", timeout=300)
-            for cluster in CLUSTERS:
+            for cluster in cls.clusters:
                 kubectl(cluster, "apply", "-f", "-", text_in=SUBSETS)
                 cls.streams.append(Stream(pod(cluster, "sample", "sleep"), "sleep infinity", "http://helloworld.sample:5000/hello"))
             # In cluster1 only: another primary that served its own configuration would take this away.
             kubectl("cluster1", "apply", "-f", "-", text_in=INGRESS)
             cls.streams.append(Stream(pod("cluster1", "sample", "sleep"), "sleep infinity", "http://istio-ingressgateway.istio-system/hello"))
-            until(lambda: cls.streams[2].has("Hello", 0), 30, "the ingress gateway answers")
-            until(lambda: cls.standby("cluster1") and cls.standby("cluster2"), 30, "control planes stand by")
+            until(lambda: cls.streams[-1].has("Hello", 0), 30, "the ingress gateway answers")
+            until(lambda: all(len(cls.standby(cluster)) == len(cls.clusters) - 1 for cluster in cls.clusters), 30, "control planes stand by")
         except BaseException:
             cls.tearDownClass()
             raise
@@ -113,17 +115,24 @@ class Failover:
         for stream in self.streams:
             self.assertEqual([], stream.failures(max(self.mark, self.began)), stream.url)
 
-    def away(self):
-        kubectl("cluster1", "scale", "deploy/istiod", "-n", "istio-system", "--replicas=0")
-        until(lambda: not processes_of_istiod("cluster1"), 30, "istiod of cluster1 is gone")
+    def away(self, *clusters):
+        for cluster in clusters:
+            kubectl(cluster, "scale", "deploy/istiod", "-n", "istio-system", "--replicas=0")
+        for cluster in clusters:
+            until(lambda c=cluster: not processes_of_istiod(c), 30, f"istiod of {cluster} is gone")
         return time.monotonic()
 
-    def back(self):
-        kubectl("cluster1", "scale", "deploy/istiod", "-n", "istio-system", "--replicas=1")
-        kubectl("cluster1", "rollout", "status", "deploy/istiod", "-n", "istio-system", "--timeout=60s")
-        until(lambda: len(served_by("cluster1", "cluster1")) >= self.proxies, 15, "proxies of cluster1 are home")
-        until(lambda: not served_by("cluster2", "cluster1"), 15, "and not elsewhere")
+    def back(self, *clusters):
+        for cluster in clusters:
+            kubectl(cluster, "scale", "deploy/istiod", "-n", "istio-system", "--replicas=1")
+        for cluster in clusters:
+            kubectl(cluster, "rollout", "status", "deploy/istiod", "-n", "istio-system", "--timeout=60s")
+            until(lambda c=cluster: len(served_by(c, c)) >= self.proxies, 15, f"proxies of {cluster} are home")
+            for other in set(self.clusters) - set(clusters):
+                until(lambda c=cluster, o=other: not served_by(o, c), 15, "and not elsewhere")
 
+
+class Failover(Mesh):
     def test_1_offers(self):
         want = {"cluster1": "cluster2", "cluster2": "cluster1"}
         for cluster, other in want.items():
@@ -133,7 +142,7 @@ class Failover:
                 self.assertEqual([lab.pod_ip(other, "istio-system", "istiod")], self.standby(cluster))
 
     def test_2_scaled_to_zero(self):
-        gone = self.away()
+        gone = self.away("cluster1")
         try:
             until(lambda: len(served_by("cluster2", "cluster1")) == self.proxies, 3 * SECONDS, "proxies of cluster1 at cluster2")
             took = time.monotonic() - gone
@@ -144,7 +153,7 @@ class Failover:
             self.certificates_are_renewed()
             self.no_failure()
         finally:
-            self.back()
+            self.back("cluster1")
         self.no_failure()
 
     def new_pods_start_and_are_reached(self):
@@ -223,12 +232,12 @@ class Failover:
 
 def processes_of_istiod(cluster):
     """Of the running control plane, whatever its pod is called."""
-    address = {"cluster1": "10.68.0.1", "cluster2": "10.69.0.1"}[cluster]
+    address = f"10.{67 + int(cluster[-1])}.0.1"
     found = []
     for line in lab.run("pgrep", "-f", "pilot-discovery discovery", check=False).stdout.split():
         try:
             with open(f"/proc/{line}/environ", "rb") as file:
-                if f"KUBERNETES_SERVICE_HOST={address}".encode() in file.read().split(b"\0"):
+                if f"KUBERNETES_SERVICE_HOST={address}".encode() in file.read().split(b"\0") and lab.has_process(line):
                     found.append(int(line))
         except OSError:
             continue
@@ -247,6 +256,54 @@ def certificate_of(name):
     pid = str(processes_of(name, "pilot-agent proxy")[0])
     out = lab.run("nsenter", "-t", pid, "-n", "curl", "-sS", "-m", "5", "127.0.0.1:15000/certs")
     return re.search(r'"cert_chain".*?"serial_number": "(\w+)"', out, re.S)[1]
+
+
+class ThreePrimaries(Mesh, unittest.TestCase):
+    """Two of them on one network, the third behind its gateway."""
+    NETWORKS = ("network1", "network1", "network2")
+
+    def offers(self, cluster):
+        return set(self.standby(cluster))
+
+    def test_1_offers(self):
+        self.assertEqual({lab.pod_ip("cluster2", "istio-system", "istiod"), "192.168.229.102"}, self.offers("cluster1"))
+        self.assertEqual({"192.168.229.100", "192.168.229.101"}, self.offers("cluster3"))
+
+    def test_2_the_last_one_serves_all(self):
+        gone = self.away("cluster1", "cluster2")
+        try:
+            until(lambda: all(len(served_by("cluster3", cluster)) == self.proxies for cluster in self.clusters), 3 * SECONDS, "all at cluster3")
+            took = time.monotonic() - gone
+            print(f"{self.NETWORKS}: proxies of two clusters served by the third after {took:.1f} s")
+            self.assertLess(took, SECONDS)
+            kubectl("cluster2", "scale", "deploy/helloworld-v2", "-n", "sample", "--replicas=2")
+            kubectl("cluster2", "rollout", "status", "deploy/helloworld-v2", "-n", "sample", "--timeout=60s")
+            self.no_failure()
+        finally:
+            self.back("cluster1", "cluster2")
+        self.no_failure()
+
+    def test_3_switched_off(self):
+        text = topology(self.NETWORKS)
+        text["spec"]["clusters"][2]["install"]["values"] = {"pilot": {"env": {"ISTHMUS_FAILOVER": "false"}}}
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            yaml.safe_dump(text, file)
+            file.flush()
+            isthmus("up", "-f", file.name, "--no-verify", timeout=300)
+        here = lab.pod_ip("cluster2", "istio-system", "istiod")
+        until(lambda: self.offers("cluster1") == {here}, 30, "cluster3 has taken its offer back")
+        self.assertEqual({"192.168.229.100", "192.168.229.101"}, self.offers("cluster3"), "others stand in for it as before")
+        try:
+            self.away("cluster1")
+            until(lambda: len(served_by("cluster2", "cluster1")) == self.proxies, 3 * SECONDS, "proxies of cluster1 at cluster2")
+            self.away("cluster2")
+            # Nobody is left who may serve them; they go on with what they have.
+            asked = time.monotonic()
+            until(lambda: all(len(stream.since(asked)) > 20 for stream in self.streams), 30, "requests while nobody serves")
+            self.assertEqual([], served_by("cluster3", "cluster1") + served_by("cluster3", "cluster2"))
+        finally:
+            self.back("cluster1", "cluster2")
+        self.no_failure()
 
 
 class SameNetwork(Failover, unittest.TestCase):

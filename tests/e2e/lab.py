@@ -123,3 +123,15 @@ def lab_process(name):
     """The process ID of one of the lab's own processes, as this machine counts; 0 while it is restarted."""
     status = json.loads(isthmus("lab", "status", "--json"))
     return next(p["pid"] for c in status["clusters"] for p in c["processes"] if p["name"] == name)
+
+
+def has_process(pid):
+    """Whether a process is of this lab, and not of another that runs beside it: below the lab's first one."""
+    first = int((LAB / "pid").read_text())
+    pid = int(pid)
+    while pid > 1 and pid != first:
+        try:
+            pid = int(re.search(r"^PPid:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+        except OSError:
+            return False
+    return pid == first
