@@ -36,6 +36,11 @@ base::Result<http::Client*> ControlPlane::client() {
   if (client_ != nullptr) return client_.get();
   http::ClientOptions options;
   options.connect_timeout = std::chrono::seconds(5);
+  // A gateway on the way may be gone without a word, and another one there long before a stream
+  // that has nothing to say would notice.
+  options.lost_after = std::chrono::seconds(10);
+  // Istio's control plane takes more than one ping in 15 s amiss.
+  options.keepalive = std::chrono::seconds(20);
   options.url = (options_.plaintext ? "http://" : "https://") + address();
   options.http2_prior_knowledge = true;
   if (!options_.plaintext) {

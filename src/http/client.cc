@@ -149,6 +149,8 @@ Route Client::Impl::MakeRoute(bool http1_only) const {
     route.proxy_authorization = "Basic " + base::Base64Encode(proxy.userinfo);
   route.tls = tls.get();
   route.http1_only = http1_only;
+  // An upgraded connection may well carry what somebody pastes, to a program that reads it later.
+  if (!http1_only) route.lost_after = options.lost_after;
   return route;
 }
 
@@ -204,7 +206,8 @@ void Client::Impl::Connected(uint64_t id, base::Result<Dialed> dialed) {
   protocol = http2 ? Protocol::kHttp2 : Protocol::kHttp1;
   auto connection =
       http2 ? NewHttp2Connection(loop, std::move(dialed->socket), std::move(dialed->early),
-                                 origin.authority(), origin.tls, options.keepalive, MakeOwner())
+                                 origin.authority(), origin.tls,
+                                 {options.keepalive, options.keepalive_timeout}, MakeOwner())
             : NewHttp1Connection(loop, std::move(dialed->socket), std::move(dialed->early),
                                  origin.authority(), MakeOwner());
   connections.emplace(connection.get(), connection);

@@ -25,8 +25,16 @@ struct ClientOptions {
   base::Duration connect_timeout = std::chrono::seconds(10);
   /// Where connections come from, an IP address; empty lets the kernel choose.
   std::string local_ip;
-  /// HTTP/2 pings to a server that is silent while requests are under way; zero sends none.
+  /// A connection whose other end acknowledges nothing for so long is broken: the kernel asks an
+  /// idle one from half of the time on. In whole seconds, two at least. An end that takes no more
+  /// bytes for so long counts as lost too, so zero, the default, asks only after a minute,
+  /// and what is upgraded never has one.
+  base::Duration lost_after = base::Duration::zero();
+  /// HTTP/2 pings to a server that is silent while requests are under way; zero sends none. They
+  /// reach the server itself, where the kernel asks the next machine on the way.
   base::Duration keepalive = std::chrono::seconds(30);
+  /// A server that answers a ping with nothing for so long is gone.
+  base::Duration keepalive_timeout = std::chrono::seconds(10);
   /// HTTP/1.1 connections at a time; further requests wait.
   size_t max_http1_connections = 256;
 };

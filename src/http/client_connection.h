@@ -29,6 +29,11 @@ class ClientConnection {
   virtual void Close(const base::Status& status) = 0;
 };
 
+/// When pings are sent, and how long an answer is waited for, as ClientOptions has it.
+struct Keepalive {
+  base::Duration silence, timeout;
+};
+
 std::shared_ptr<ClientConnection> NewHttp1Connection(base::Loop& loop,
                                                      std::unique_ptr<Socket> socket,
                                                      std::string early, std::string authority,
@@ -36,7 +41,7 @@ std::shared_ptr<ClientConnection> NewHttp1Connection(base::Loop& loop,
 std::shared_ptr<ClientConnection> NewHttp2Connection(base::Loop& loop,
                                                      std::unique_ptr<Socket> socket,
                                                      std::string early, std::string authority,
-                                                     bool tls, base::Duration keepalive,
+                                                     bool tls, Keepalive keepalive,
                                                      ClientConnection::Owner owner);
 
 using UpgradeResult = base::Result<std::pair<ResponseHead, std::unique_ptr<ByteStream>>>;

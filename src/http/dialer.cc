@@ -42,6 +42,8 @@ void Dialer::TryNext() {
 }
 
 void Dialer::OnOpen() {
+  if (step_ == Step::kConnecting && route_.lost_after > base::Duration::zero())
+    socket_->LoseAfter(route_.lost_after);
   if (step_ == Step::kConnecting && !route_.proxy.host.empty() && route_.unix_path.empty()) {
     step_ = Step::kTunnelling;
     const std::string target = route_.target.text();

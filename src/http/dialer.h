@@ -20,7 +20,8 @@ struct Route {
   std::string proxy_authorization;
   TlsClientContext* tls = nullptr;  ///< Null is plaintext. Must outlive the dialling.
   bool http1_only = false;
-  std::string local_ip;  ///< Empty: any.
+  std::string local_ip;                                ///< Empty: any.
+  base::Duration lost_after = base::Duration::zero();  ///< As ClientOptions has it.
 };
 
 /// An open connection with bytes that came early.

@@ -86,10 +86,8 @@ class Http2Client final : public Http2Session, public ClientConnection, public S
     socket_->set_handler(this);
   }
 
-  void Start(std::string early, base::Duration keepalive) {
-    if (keepalive > base::Duration::zero()) {
-      ticker_ = base::Timer::Every(loop(), keepalive / 2, [this, keepalive] { Tick(keepalive); });
-    }
+  void Start(std::string early, Keepalive keepalive) {
+    if (keepalive.silence > base::Duration::zero()) LookAfter(keepalive.silence, keepalive);
     // Our preface goes out, and what came early is read, from the loop.
     loop().Post([weak = weak_from_this(), early = std::move(early)] {
       const auto self = weak.lock();
@@ -120,7 +118,7 @@ class Http2Client final : public Http2Session, public ClientConnection, public S
     owner_ = {};
     Http2Session::Close(status);
     socket_closed_ = true;
-    ticker_.Cancel();
+    look_.Cancel();
   }
 
   void OnBytes(std::string_view bytes) override {
@@ -143,7 +141,7 @@ class Http2Client final : public Http2Session, public ClientConnection, public S
     if (std::exchange(over_, true)) return;
     if (status.ok())
       status = base::Error(base::Code::kUnavailable, "the server closed the connection");
-    ticker_.Cancel();
+    look_.Cancel();
     Http2Session::Close(status);
     // Read after the streams were told: one of them may have destroyed the client.
     if (const auto gone = owner_.gone) gone(this);
@@ -154,27 +152,34 @@ class Http2Client final : public Http2Session, public ClientConnection, public S
   }
 
  private:
-  void Tick(base::Duration keepalive) {
-    const uint64_t now = uv_now(loop().uv());
-    const auto period = static_cast<uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(keepalive).count());
-    const uint64_t heard = socket_->last_read();
-    if (pinged_at_ > heard) {
-      if (now - pinged_at_ >= period) {
-        OnSessionEnd(base::Error(base::Code::kUnavailable, "the server does not answer pings"));
-      }
-    } else if (streams() > 0 && now - heard >= period) {
-      pinged_at_ = now;
-      Ping();
+  void LookAfter(base::Duration delay, Keepalive keepalive) {
+    look_ = base::Timer::After(loop(), delay, [this, keepalive] { Look(keepalive); });
+  }
+
+  /// Pings a server that has been silent, or ends the connection when it does not answer.
+  void Look(Keepalive keepalive) {
+    const uint64_t now = uv_now(loop().uv()), heard = socket_->last_read();
+    if (std::exchange(waiting_, false) && heard < pinged_at_) {
+      OnSessionEnd(base::Error(base::Code::kUnavailable, "the server does not answer pings"));
+      return;
     }
+    const base::Duration rest = keepalive.silence - std::chrono::milliseconds(now - heard);
+    if (rest > base::Duration::zero()) return LookAfter(rest, keepalive);
+    // Without a request under way there is nothing to wait for.
+    if (streams() == 0) return LookAfter(keepalive.silence, keepalive);
+    waiting_ = true;
+    pinged_at_ = now;
+    Ping();
+    LookAfter(keepalive.timeout, keepalive);
   }
 
   std::unique_ptr<Socket> socket_;
   const std::string authority_;
   const std::string scheme_;
   Owner owner_;
-  base::Timer ticker_;
+  base::Timer look_;
   uint64_t pinged_at_ = 0;
+  bool waiting_ = false;  // For the answer to a ping.
   bool owner_gone_ = false, socket_closed_ = false, over_ = false;
 };
 
@@ -183,7 +188,7 @@ class Http2Client final : public Http2Session, public ClientConnection, public S
 std::shared_ptr<ClientConnection> NewHttp2Connection(base::Loop& loop,
                                                      std::unique_ptr<Socket> socket,
                                                      std::string early, std::string authority,
-                                                     bool tls, base::Duration keepalive,
+                                                     bool tls, Keepalive keepalive,
                                                      ClientConnection::Owner owner) {
   auto client = std::make_shared<Http2Client>(loop, std::move(socket), std::move(authority), tls,
                                               std::move(owner));

@@ -1,5 +1,7 @@
 #include "http/socket.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <uv.h>
 
@@ -482,6 +484,18 @@ void Socket::ConnectUnix(const std::string& path) {
   state_->peer.address = path;
   state_->connecting.data = state_;
   uv_pipe_connect(&state_->connecting, &state_->pipe, path.c_str(), &State::Connected);
+}
+
+void Socket::LoseAfter(base::Duration silence) {
+  uv_os_fd_t fd = -1;
+  if (state_->handle.type != UV_TCP || uv_fileno(&state_->handle, &fd) != 0) return;
+  const auto milliseconds =
+      static_cast<unsigned>(std::chrono::duration_cast<std::chrono::milliseconds>(silence).count());
+  // The kernel asks again each second, and what it asks for ends with the user timeout.
+  const int idle = std::max(1U, milliseconds / 2000), interval = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
 }
 
 void Socket::StartTls(std::unique_ptr<TlsSession> tls) {

@@ -48,6 +48,8 @@ class Socket {
   /// From `local_ip` when it is given.
   void Connect(const base::SocketAddress& address, const std::string& local_ip = {});
   void ConnectUnix(const std::string& path);
+  /// Breaks an open TCP connection when the other end has acknowledged nothing for so long.
+  void LoseAfter(base::Duration silence);
   /// Starts TLS on an open connection. OnOpen() is called again when the handshake is over.
   void StartTls(std::unique_ptr<TlsSession> tls);
 

@@ -68,6 +68,9 @@ Result<http::ClientOptions> MakeOptions(const RestConfig& config) {
   http::ClientOptions options;
   options.url = WithPort(config.server);
   options.proxy_url = config.proxy_url;
+  // After a cut link a token review would wait for what the kernel sends again, half a minute
+  // later.
+  options.lost_after = std::chrono::seconds(10);
   if (!config.server.starts_with("https://")) return options;
   http::TlsClientOptions tls;
   tls.server_name = config.tls_server_name;

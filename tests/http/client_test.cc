@@ -1,7 +1,9 @@
 #include "http/client.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -492,6 +494,101 @@ TEST(ClientUrlTest, ConnectTimeout) {
   ASSERT_TRUE(loop.RunUntil([&] { return status.has_value(); }, seconds(5)));
   EXPECT_EQ(status->code(), base::Code::kDeadlineExceeded);
   ::close(listener);
+}
+
+/// What a client holds while a server says nothing: the end of its one request.
+class SilenceTest : public testing::Test {
+ protected:
+  void Ask(ClientOptions options) {
+    options.http2_prior_knowledge = true;
+    client_ = std::make_unique<Client>(loop_, options);
+    ClientEvents events;
+    events.head = [this](ResponseHead) { answered_ = true; };
+    events.close = [this](base::Status status) { end_ = std::move(status); };
+    stream_ = client_->Open({}, false, std::move(events));
+  }
+  void Serve() {
+    server_ = std::make_unique<Server>(loop_, ServerOptions{},
+                                       [this](std::shared_ptr<ServerStream> stream) {
+                                         stream->SendHeaders(200, {});
+                                         held_ = stream;
+                                       });
+    ASSERT_TRUE(server_->Start().ok());
+  }
+  std::string Url() const { return fmt::format("http://127.0.0.1:{}", server_->port()); }
+
+  base::Loop loop_;
+  std::unique_ptr<Server> server_;
+  std::shared_ptr<ServerStream> held_;
+  std::unique_ptr<Client> client_;
+  std::shared_ptr<ClientStream> stream_;
+  bool answered_ = false;  // What was not is sent again on another connection.
+  std::optional<base::Status> end_;
+};
+
+/// The end of the one connection to a port of ours: the server's, or the client's.
+int SocketWith(uint16_t port, bool server) {
+  for (int fd = 3; fd < 1024; ++fd) {
+    sockaddr_in own{}, peer{};
+    socklen_t size = sizeof own;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) != 0) continue;
+    size = sizeof peer;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0) continue;
+    const sockaddr_in& side = server ? own : peer;
+    if (side.sin_family == AF_INET && ntohs(side.sin_port) == port) return fd;
+  }
+  return -1;
+}
+
+TEST_F(SilenceTest, ConnectionToAMachineThatIsGoneBreaks) {
+  Serve();
+  ClientOptions options;
+  options.url = Url();
+  options.lost_after = seconds(2);
+  Ask(options);
+  ASSERT_TRUE(loop_.RunUntil([&] { return answered_; }, seconds(10)));
+  // Idle it is asked after half of the time, each second.
+  int value = 0;
+  socklen_t size = sizeof value;
+  const int client = SocketWith(server_->port(), false);
+  for (const int option : {TCP_KEEPIDLE, TCP_KEEPINTVL}) {
+    ASSERT_EQ(::getsockopt(client, IPPROTO_TCP, option, &value, &size), 0);
+    EXPECT_EQ(value, 1);
+  }
+  // What is sent is lost from now on, as on the way to a machine that is gone.
+  sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
+  const sock_fprog program = {1, &nothing};
+  ASSERT_EQ(::setsockopt(SocketWith(server_->port(), true), SOL_SOCKET, SO_ATTACH_FILTER, &program,
+                         sizeof program),
+            0);
+  stream_->SendData(base::Slice(std::string("lost")), false);
+  ASSERT_TRUE(loop_.RunUntil([&] { return end_.has_value(); }, seconds(20)));
+  EXPECT_EQ(end_->code(), base::Code::kUnavailable) << end_->message();
+}
+
+TEST_F(SilenceTest, ServerThatAnswersNoPingIsGone) {
+  std::unique_ptr<ByteStream> peer;
+  auto listener = TcpListener::Listen(loop_, "127.0.0.1", 0,
+                                      [&](auto stream, std::string) { peer = std::move(stream); });
+  ASSERT_TRUE(listener.ok());
+  ClientOptions options;
+  options.url = fmt::format("http://127.0.0.1:{}", (*listener)->port());
+  options.keepalive = milliseconds(50);
+  options.keepalive_timeout = milliseconds(50);
+  Ask(options);
+  ASSERT_TRUE(loop_.RunUntil([&] { return end_.has_value(); }, seconds(10)));
+  EXPECT_EQ(end_->message(), "the server does not answer pings");
+}
+
+TEST_F(SilenceTest, ServerThatAnswersPingsIsWaitedFor) {
+  Serve();
+  ClientOptions options;
+  options.url = Url();
+  options.keepalive = milliseconds(10);
+  options.keepalive_timeout = milliseconds(100);
+  Ask(options);
+  ASSERT_TRUE(loop_.RunUntil([&] { return answered_; }, seconds(10)));
+  EXPECT_FALSE(loop_.RunUntil([&] { return end_.has_value(); }, milliseconds(500)));
 }
 
 class TlsTest : public testing::Test {
