@@ -42,7 +42,8 @@ void StatusWriter::Send(const std::string& uid, Entry& entry) {
   if (!entry.has_waiting) {
     client_.Delete(
         kPods, entry.ns, entry.name,
-        [this, uid](const base::Result<Json>& done) {
+        [this, uid, weak = std::weak_ptr<int>(alive_)](const base::Result<Json>& done) {
+          if (weak.expired()) return;
           Entry& now = entries_[uid];
           const bool over = done.ok() || done.status().code() == base::Code::kNotFound;
           now.deleting = !over;
@@ -56,8 +57,10 @@ void StatusWriter::Send(const std::string& uid, Entry& entry) {
   const Json patch = {{"metadata", {{"uid", uid}}}, {"status", entry.waiting}};
   client_.Patch(
       kPods, entry.ns, entry.name, kubeclient::PatchType::kMerge, patch,
-      [this, uid, state = entry.waiting](const base::Result<Json>& done) mutable {
-        Sent(uid, done.ok() ? base::Status() : done.status(), std::move(state));
+      [this, uid, state = entry.waiting,
+       weak = std::weak_ptr<int>(alive_)](const base::Result<Json>& done) mutable {
+        if (!weak.expired())
+          Sent(uid, done.ok() ? base::Status() : done.status(), std::move(state));
       },
       "status");
 }

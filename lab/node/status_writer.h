@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "base/loop.h"
@@ -37,6 +38,8 @@ class StatusWriter {
   base::Loop& loop_;
   kubeclient::Client& client_;
   std::map<std::string, Entry> entries_;
+  /// A client that goes tells those who wait for its answers, and may go after us.
+  std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 
 }  // namespace isthmus::lab::node

@@ -171,7 +171,7 @@ TEST(ProtobufTest, BrokenBytesAreAnError) {
       "k8s\0\x0a\x0f\x0a\x02v1\x12\x09"
       "ConfigMap\x12\x05\x0a\x03\x0a\x01"
       "a",
-      30);
+      28);
   for (size_t i = 0; i <= good.size(); ++i) (void)DecodeProtobuf(good.substr(0, i));
 }
 
