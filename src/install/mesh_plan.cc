@@ -104,12 +104,8 @@ base::Result<std::vector<Json>> WantedObjects(const Topology& topology,
                                               ClusterAccess& access) {
   std::vector<Json> wanted;
   RETURN_IF_ERROR(AddRendered(main, access, wanted), "");
-  if (cluster.gateway.own()) {
-    ASSIGN_OR_RETURN(Rendered gateway,
-                     RenderOperator(EastWestOperatorOf(topology, cluster), "east-west gateway"),
-                     "");
-    RETURN_IF_ERROR(AddRendered(gateway, access, wanted), "");
-  }
+  ASSIGN_OR_RETURN(Rendered gateway, EastWestGatewayOf(topology, cluster), "east-west gateway");
+  RETURN_IF_ERROR(AddRendered(gateway, access, wanted), "");
   if (cluster.gateway.present) {
     ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(topology, cluster), "");
     wanted.insert(wanted.end(), exposure.begin(), exposure.end());
@@ -162,6 +158,8 @@ base::Status PlanCluster(const Topology& topology, const TopologyCluster& cluste
   ASSIGN_OR_RETURN(std::vector<Owned> pruned, SurplusOf(access, main.installation, main.components),
                    "");
   surplus.insert(surplus.end(), pruned.begin(), pruned.end());
+  ASSIGN_OR_RETURN(std::vector<Owned> gateway, SurplusGateway(access, topology, cluster), "");
+  surplus.insert(surplus.end(), gateway.begin(), gateway.end());
   for (const Owned& one : surplus)
     lines.push_back(
         {cluster.name, PlanLine::Action::kRemove, one.text(), "the file asks for it no more"});

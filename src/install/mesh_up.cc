@@ -245,9 +245,8 @@ class Bringing {
                           options_.readiness_timeout);
   }
 
-  Status ApplyInstallation(const Json& iop, const std::string& name, const TopologyCluster& cluster,
+  Status ApplyInstallation(Rendered rendered, const TopologyCluster& cluster,
                            ClusterAccess& access) {
-    ASSIGN_OR_RETURN(Rendered rendered, RenderOperator(iop, name), "");
     ApplyOptions options;
     options.readiness_timeout = options_.readiness_timeout;
     if (!rendered.installation.named) installed_.at(cluster.name) = rendered;
@@ -269,9 +268,12 @@ class Bringing {
   }
 
   Status ApplyMain(const TopologyCluster& cluster, ClusterAccess& access) {
-    return ApplyInstallation(
-        OperatorOf(session_.topology(), cluster, pilot_addresses_.at(cluster.name)),
-        "topology " + session_.topology().name, cluster, access);
+    ASSIGN_OR_RETURN(
+        Rendered main,
+        RenderOperator(OperatorOf(session_.topology(), cluster, pilot_addresses_.at(cluster.name)),
+                       "topology " + session_.topology().name),
+        "");
+    return ApplyInstallation(std::move(main), cluster, access);
   }
 
   Status Install(const TopologyCluster& cluster, ClusterAccess& access) {
@@ -286,10 +288,8 @@ class Bringing {
   }
 
   Status OpenGateway(const TopologyCluster& cluster, ClusterAccess& access) {
-    if (cluster.gateway.own())
-      RETURN_IF_ERROR(ApplyInstallation(EastWestOperatorOf(session_.topology(), cluster),
-                                        "east-west gateway", cluster, access),
-                      "east-west gateway");
+    ASSIGN_OR_RETURN(Rendered gateway, EastWestGatewayOf(session_.topology(), cluster), "");
+    RETURN_IF_ERROR(ApplyInstallation(std::move(gateway), cluster, access), "east-west gateway");
     ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(session_.topology(), cluster), "");
     RETURN_IF_ERROR(access.ApplyAll(exposure, kSystem), "exposing");
     ASSIGN_OR_RETURN(std::string address,
@@ -310,9 +310,23 @@ class Bringing {
   Status Finish(const TopologyCluster& cluster, ClusterAccess& access) {
     const Rendered& rendered = installed_.at(cluster.name);
     RETURN_IF_ERROR(Prune(access, rendered.installation, rendered.components), "");
+    RETURN_IF_ERROR(DropGateway(cluster, access), "");
     const std::vector<Json>& deployments = deployments_.at(cluster.name);
     RETURN_IF_ERROR(WaitReady(access, deployments, options_.readiness_timeout), "");
     session_.Report(cluster.name, fmt::format("{} deployments ready", deployments.size()));
+    return {};
+  }
+
+  /// Takes away an east-west gateway, or what opens it, that the topology names no more.
+  Status DropGateway(const TopologyCluster& cluster, ClusterAccess& access) {
+    ASSIGN_OR_RETURN(std::vector<Owned> surplus,
+                     SurplusGateway(access, session_.topology(), cluster), "");
+    for (const Owned& one : surplus) {
+      RETURN_IF_ERROR(access.Delete(one.resource, StringAt(one.object, {"metadata", "namespace"}),
+                                    StringAt(one.object, {"metadata", "name"})),
+                      one.text());
+      session_.Report(cluster.name, "took away " + one.text() + ", which the file names no more");
+    }
     return {};
   }
 

@@ -1,7 +1,10 @@
 #include "install/owned_objects.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
+
+#include "install/topology_manifests.h"
 
 namespace isthmus::install {
 
@@ -74,6 +77,28 @@ base::Result<std::vector<Owned>> SurplusRemoteSecrets(ClusterAccess& access,
         });
     if (!wanted) surplus.push_back(Owned{Secrets(), std::move(secret)});
   }
+  return surplus;
+}
+
+base::Result<std::vector<Owned>> SurplusGateway(ClusterAccess& access, const Topology& topology,
+                                                const TopologyCluster& cluster) {
+  ASSIGN_OR_RETURN(Rendered gateway, EastWestGatewayOf(topology, cluster), "east-west gateway");
+  ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(topology, cluster), "");
+  std::set<std::string> wanted;
+  for (const Component& component : gateway.components)
+    for (const Json& object : component.objects) wanted.insert(Describe(object));
+  for (const Json& object : exposure) wanted.insert(Describe(object));
+  ASSIGN_OR_RETURN(
+      std::vector<Owned> surplus,
+      FindOwned(access,
+                // Remote secrets are marked as well.
+                fmt::format("{}={},!istio/multiCluster", kTopologyLabel, topology.name), false),
+      "east-west gateway");
+  std::erase_if(surplus, [&](const Owned& one) {
+    // What controllers made goes with what they made it from.
+    const Json* owners = kubeapi::Find(one.object, {"metadata", "ownerReferences"});
+    return (owners != nullptr && !owners->empty()) || wanted.contains(one.text());
+  });
   return surplus;
 }
 

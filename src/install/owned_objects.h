@@ -29,5 +29,9 @@ inline constexpr std::string_view kTopologyLabel = "isthmus.dev/topology";
 base::Result<std::vector<Owned>> SurplusRemoteSecrets(ClusterAccess& access,
                                                       const Topology& topology,
                                                       const TopologyCluster& cluster);
+/// What this topology made in a cluster for an east-west gateway, and asks for no more: the gateway
+/// itself, or what opens it. Empty unless it was made by a version that marks it.
+base::Result<std::vector<Owned>> SurplusGateway(ClusterAccess& access, const Topology& topology,
+                                                const TopologyCluster& cluster);
 
 }  // namespace isthmus::install

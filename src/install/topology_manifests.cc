@@ -25,6 +25,10 @@ base::Result<std::vector<Json>> ReadObjects(const Topology& topology, const std:
   return objects;
 }
 
+void Mark(const Topology& topology, Json& object) {
+  object["metadata"]["labels"][std::string(kTopologyLabel)] = topology.name;
+}
+
 }  // namespace
 
 Json MeshNetworksOf(const Topology& topology) {
@@ -176,6 +180,15 @@ base::Result<Rendered> RenderOperator(const Json& iop, const std::string& name) 
   return Rendered{std::move(installation), std::move(components)};
 }
 
+base::Result<Rendered> EastWestGatewayOf(const Topology& topology, const TopologyCluster& cluster) {
+  ASSIGN_OR_RETURN(Rendered rendered,
+                   RenderOperator(EastWestOperatorOf(topology, cluster), "east-west gateway"), "");
+  if (!cluster.gateway.own()) rendered.components.clear();
+  for (Component& component : rendered.components)
+    for (Json& object : component.objects) Mark(topology, object);
+  return rendered;
+}
+
 base::Result<std::vector<Json>> ExposureOf(const Topology& topology,
                                            const TopologyCluster& cluster) {
   TopologyFiles files;
@@ -186,6 +199,7 @@ base::Result<std::vector<Json>> ExposureOf(const Topology& topology,
   if (cluster.gateway.exposes_istiod && cluster.gateway.own())
     files.files.push_back("samples/multicluster/expose-istiod.yaml");
   ASSIGN_OR_RETURN(std::vector<Json> objects, ObjectsOf(topology, files), "");
+  for (Json& object : objects) Mark(topology, object);
   if (cluster.gateway.own()) return objects;
   for (Json& object : objects) {
     object["spec"]["selector"] = {{"istio", "ingressgateway"}};

@@ -38,7 +38,12 @@ struct Rendered {
 };
 base::Result<Rendered> RenderOperator(const Json& iop, const std::string& name);
 
-/// The Gateways (and routes) that open an east-west gateway for services or for istiod.
+/// The installation of its east-west gateway, nothing when it has none of its own. Its objects are
+/// marked as the topology's.
+base::Result<Rendered> EastWestGatewayOf(const Topology& topology, const TopologyCluster& cluster);
+
+/// The Gateways (and routes) that open an east-west gateway for services or for istiod, marked as
+/// the topology's.
 base::Result<std::vector<Json>> ExposureOf(const Topology& topology,
                                            const TopologyCluster& cluster);
 

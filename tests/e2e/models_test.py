@@ -1,5 +1,5 @@
 """Meshes of other shapes: three clusters that become four and three again, a remote that is left to its leader, a cluster that stops
-whole under requests, a gateway with a host name, a control plane outside of its mesh.
+whole under requests, a gateway that stops or vanishes, a gateway with a host name, a control plane outside of its mesh.
 
 cluster1 leads cluster2, cluster3 and cluster4 lead themselves. Each is on a network of its own but cluster4, which shares that of
 cluster1; cluster1 and cluster2 use the same pod addresses. The cases share one lab and run in the order of their names. Needs root.
@@ -49,7 +49,7 @@ spec:
 """
 
 
-def cluster(name, folder):
+def cluster(name, folder, gateways):
     number = int(name[-1])
     address = f"192.168.229.{125 + 3 * number}"
     gateway = {"eastWestGateway": {"externalIPs": [f"192.168.229.{99 + number}"],
@@ -57,7 +57,7 @@ def cluster(name, folder):
     return {
         "name": name, "network": NETWORKS[name], "controlPlane": LEADERS[name],
         "install": {"profile": "minimal" if LEADERS[name] == name else "remote"},
-        **(gateway if name != "cluster4" else {}),
+        **(gateway if name in gateways else {}),
         "workloads": [{"namespace": "sample", "injection": True, "files": [HELLO], "selector": "service=helloworld"},
                       {"namespace": "sample", "injection": True, "files": [HELLO], "selector": "version=v1"},
                       {"namespace": "sample", "injection": True, "files": ["samples/sleep/sleep.yaml"]}],
@@ -99,17 +99,17 @@ class Models(UnderRequests):
             cls.seen_by(name, {"cluster1", "cluster2", "cluster3"})
 
     @classmethod
-    def file(cls, *names):
-        path = f"{cls.temporary.name}/{len(names)}.yaml"
+    def file(cls, *names, gateways=("cluster1", "cluster2", "cluster3")):
+        path = f"{cls.temporary.name}/{len(names)}-{len(gateways)}.yaml"
         with open(path, "w") as out:
             yaml.safe_dump({"apiVersion": "isthmus.dev/v1", "kind": "Topology", "metadata": {"name": "models"},
                             "spec": {"meshID": "mesh1", "trust": {"directory": f"{cls.temporary.name}/root"},
-                                     "clusters": [cluster(name, cls.temporary.name) for name in names]}}, out)
+                                     "clusters": [cluster(name, cls.temporary.name, gateways) for name in names]}}, out)
         return path
 
     @classmethod
-    def up(cls, *names):
-        return isthmus("up", "-f", cls.file(*names), "--no-verify", timeout=400)
+    def up(cls, *names, **which):
+        return isthmus("up", "-f", cls.file(*names, **which), "--no-verify", timeout=400)
 
     @classmethod
     def watch(cls, name):
@@ -146,8 +146,8 @@ class Models(UnderRequests):
         for _, _, body in lost:
             self.assertRegex(body, "connection termination|connection timeout|delayed connect error|remote connection failure")
 
-    def plan(self, *names):
-        lines = json.loads(isthmus("plan", "-f", self.file(*names), "-o", "json"))
+    def plan(self, *names, **which):
+        lines = json.loads(isthmus("plan", "-f", self.file(*names, **which), "-o", "json"))
         return {(line["cluster"], line["action"], line["object"]) for line in lines if line["action"] != "keep"}
 
     def scaled(self, name, what, replicas):
@@ -168,13 +168,28 @@ class Models(UnderRequests):
     def test_1_a_fourth_cluster_joins(self):
         before = {name: lab_process(f"{name}/{name}-node1") for name in ("cluster1", "cluster2", "cluster3")}
         self.assertIn(("cluster1", "create", "Secret istio-system/istio-remote-secret-cluster4"), self.plan(*NETWORKS))
-        self.up(*NETWORKS)
+        self.up(*NETWORKS, gateways=tuple(NETWORKS))
         self.watch("cluster4")
         for name in self.streams:
             self.seen_by(name, set(NETWORKS))
         self.assertEqual(before, {name: lab_process(f"{name}/{name}-node1") for name in before}, "machines were left alone")
         self.no_failure("cluster1", "cluster2", "cluster3")
-        isthmus("verify", "-f", self.file(*NETWORKS), timeout=200)
+        isthmus("verify", "-f", self.file(*NETWORKS, gateways=tuple(NETWORKS)), timeout=200)
+
+    def test_1_and_its_gateway_goes(self):
+        self.assertEqual(set(), self.plan(*NETWORKS, gateways=tuple(NETWORKS)))
+        surplus = {f"{kind} istio-system/istio-eastwestgateway" for kind in ("Deployment", "Service", "HorizontalPodAutoscaler")}
+        surplus |= {"Gateway istio-system/cross-network-gateway"}
+        plan = self.plan(*NETWORKS)
+        self.assertLessEqual({("cluster4", "remove", name) for name in surplus}, plan)
+        self.assertEqual({("cluster4", "remove")}, {line[:2] for line in plan})
+        self.up(*NETWORKS)
+        until(lambda: not get("cluster4", "pods", "-n", "istio-system", "-l", "app=istio-eastwestgateway")["items"], 60, "no gateway")
+        self.assertEqual(set(), self.plan(*NETWORKS))
+        # Their network is reached through the other one.
+        for name in self.streams:
+            self.seen_by(name, set(NETWORKS))
+        self.few_lost()
 
     # ---- Who leads whom
 
@@ -194,6 +209,41 @@ class Models(UnderRequests):
         self.assertIn(b"BEGIN CERTIFICATE", base64.b64decode(bundle("cluster2")))
         self.served("cluster1", "cluster2", ["cluster1"])
         self.no_failure()
+
+    # ---- The way of a remote to its control plane
+
+    def connected_since(self, name, moment):
+        return all("connected to delta upstream" in kubectl(name, "logs", "-n", ns, one, "-c", "istio-proxy", "--since-time", moment)
+                   for ns, one in lab.envoys(name))
+
+    def test_2_the_gateway_to_the_control_plane_stops(self):
+        self.scaled("cluster1", GATEWAY, 0)
+        try:
+            until(lambda: not served_by("cluster1", "cluster2"), 30, "cluster2 has no control plane")
+            # Its proxies go on, and so does everything but what that gateway led to.
+            for name in ("cluster2", "cluster3"):
+                mark = time.monotonic()
+                until(lambda n=name, m=mark: len(self.streams[n].since(m)) > 40, 30, "requests")
+                self.assertLessEqual({"cluster2", "cluster3"}, self.answered(name, mark))
+                self.assertEqual([], self.streams[name].failures(mark + 1))
+        finally:
+            self.scaled("cluster1", GATEWAY, 1)
+        self.served("nobody", "cluster2", ["cluster1"])
+        for name in self.streams:
+            self.seen_by(name, set(NETWORKS))
+        self.no_failure("cluster1", "cluster4")
+        self.few_lost("cluster2", "cluster3")
+
+    def test_2_the_gateway_to_the_control_plane_vanishes(self):
+        old = pod("cluster1", "istio-system", "istio-eastwestgateway")
+        # Its network goes before it can say good-bye: nobody is told that their connections are over.
+        lab.run("nsenter", "-t", processes_of_pods({old})[0], "-n", "ip", "link", "set", "eth0", "down")
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        kubectl("cluster1", "delete", "pod", "-n", "istio-system", old, "--force", "--grace-period=0")
+        kubectl("cluster1", "rollout", "status", *GATEWAY, "--timeout=60s")
+        until(lambda: self.connected_since("cluster2", moment), 30, "the proxies of cluster2 are back")
+        for name in self.streams:
+            self.seen_by(name, set(NETWORKS))
 
     # ---- What others do about one cluster
 
