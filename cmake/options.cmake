@@ -1,5 +1,9 @@
 # Compiler and linker settings that hold for every target of ours.
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+# Where files are compiled together, GCC takes each of them for a header, in which a class with a member of an anonymous namespace would be wrong.
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-Wno-subobject-linkage)
+endif()
 find_program(ISTHMUS_MOLD mold)
 if(ISTHMUS_MOLD)
   add_link_options(-fuse-ld=mold)

@@ -25,7 +25,9 @@ void ExpectAsLibrary(const std::string& text) {
   EXPECT_EQ(value, expected) << text;
   EXPECT_EQ(value.dump(), expected.dump()) << text;
   // Numbers that are equal may be of different types.
-  if (value.is_number()) EXPECT_EQ(value.type(), expected.type()) << text;
+  if (value.is_number()) {
+    EXPECT_EQ(value.type(), expected.type()) << text;
+  }
 }
 
 TEST(JsonReader, ReadsWhatServersWrite) {
