@@ -1,7 +1,7 @@
 # make demo    installs what is needed, builds, and brings up two clusters in one mesh; `make down` ends it
 # make test    runs the tests
 # make build   builds the programs into build/bin
-# make topologies   every topology of the catalogue, natively and by its steps, in one table (REPEAT=3, ONLY=id,...)
+# make topologies   every topology of the catalogue, natively and by its steps, in one table (REPEAT=3, ONLY=id,..., BESIDE=yes)
 
 SHELL := /bin/bash
 .PHONY: demo down test topologies build configure setup realkube clean
@@ -32,7 +32,7 @@ test: setup
 	tests/run --build build/dev
 
 topologies: build
-	python3 tests/e2e/topologies.py --repeat $(or $(REPEAT),1) --only "$(ONLY)"
+	python3 tests/e2e/topologies.py --repeat $(or $(REPEAT),1) --only "$(ONLY)" $(if $(BESIDE),--beside)
 
 realkube:
 	tools/realkube/build
