@@ -168,20 +168,25 @@ struct DnsProxyTest : NetworkTest {
     table = std::make_shared<const NameTable>(Must(
         NameTable::Parse(Entry("sleep.sample.svc.cluster.local", {"10.1.0.1"}, "Kubernetes"))));
     const base::SocketAddress any = Must(base::SocketAddress::From("127.0.0.1", 0));
-    resolver = Must(base::UdpSocket::Bind(
-        loop, any, [this](std::string_view query, const base::SocketAddress& from) {
-          asked.emplace_back(query);
-          if (!silent) (void)resolver->Send(Reply(query), from);
-        }));
-    tcp_resolver = Must(http::TcpListener::Listen(
-        loop, "127.0.0.1", resolver->local().port(),
-        [this](std::unique_ptr<http::ByteStream> stream, const std::string&) {
-          auto* raw = stream.get();
-          tcp_streams.push_back(std::move(stream));
-          raw->OnData([this, raw](std::string_view bytes) {
-            raw->Write(base::Slice(Framed(Reply(bytes.substr(2)))));
+    // A resolver has one port for both; another process may have that of TCP already.
+    for (int tries = 0; tcp_resolver == nullptr && tries < 20; ++tries) {
+      resolver = Must(base::UdpSocket::Bind(
+          loop, any, [this](std::string_view query, const base::SocketAddress& from) {
+            asked.emplace_back(query);
+            if (!silent) (void)resolver->Send(Reply(query), from);
+          }));
+      auto listener = http::TcpListener::Listen(
+          loop, "127.0.0.1", resolver->local().port(),
+          [this](std::unique_ptr<http::ByteStream> stream, const std::string&) {
+            auto* raw = stream.get();
+            tcp_streams.push_back(std::move(stream));
+            raw->OnData([this, raw](std::string_view bytes) {
+              raw->Write(base::Slice(Framed(Reply(bytes.substr(2)))));
+            });
           });
-        }));
+      if (listener.ok()) tcp_resolver = std::move(*listener);
+    }
+    ASSERT_NE(tcp_resolver, nullptr) << "no port is free for TCP and UDP";
     DnsProxyOptions options;
     options.listen = {any};
     options.upstreams = {Must(base::SocketAddress::From("127.0.0.1", 1)), resolver->local()};
