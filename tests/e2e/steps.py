@@ -78,7 +78,9 @@ def deploy_workloads(run, cluster):
 @step("label_network")
 def label_network(run, cluster, item):
     kubectl = run.kubectl(cluster)
-    line = f"{kubectl} label namespace istio-system topology.istio.io/network={item['network']}"
+    label = f"topology.istio.io/network={item['network']}"
+    # kubectl 1.20 calls it an error that the namespace has the label already.
+    line = f"{{ {kubectl} label namespace istio-system {label} || {kubectl} get namespace -l {label} | grep istio-system; }}"
     run.type(cluster, f"{kubectl} get namespace istio-system && {line}" if item.get("only_if") else line)
 
 
