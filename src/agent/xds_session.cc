@@ -34,15 +34,6 @@ void XdsSession::Start() {
                          [self] { self->End(base::Status()); });
   downstream_->OnClose(
       [self] { self->End(base::Error(Code::kCancelled, "Envoy has ended the stream")); });
-  patience_ =
-      base::Timer::After(context_.loop, context_.options.patience, [weak = weak_from_this()] {
-        auto self = weak.lock();
-        if (self == nullptr || self->state_ != State::kConnecting || !self->CanServeFromDisk())
-          return;
-        self->context_.control_plane.Failed();
-        self->ServeFromDisk(base::Error(Code::kDeadlineExceeded, "no answer"));
-      });
-  OpenUpstream();
 }
 
 void XdsSession::End(const base::Status& status) {
@@ -59,14 +50,22 @@ void XdsSession::End(const base::Status& status) {
   if (downstream != nullptr) downstream->Finish(status);
 }
 
-bool XdsSession::OpenUpstream() {
+void XdsSession::OpenUpstream() {
+  patience_ =
+      base::Timer::After(context_.loop, context_.options.patience, [weak = weak_from_this()] {
+        auto self = weak.lock();
+        if (self == nullptr || self->state_ != State::kConnecting || !self->CanServeFromDisk())
+          return;
+        self->context_.control_plane.Failed();
+        self->ServeFromDisk(base::Error(Code::kDeadlineExceeded, "no answer"));
+      });
   const base::Result<http::Client*> client = context_.control_plane.client();
   if (!client.ok()) {
-    // Posted, since Start() and Probe() do not expect to be ended from inside.
+    // Posted, since OnRequest() does not expect to be ended from inside.
     context_.loop.Post([weak = weak_from_this(), status = client.status()] {
       if (auto self = weak.lock()) self->OnUpstreamEnd(status);
     });
-    return false;
+    return;
   }
   std::weak_ptr<XdsSession> weak = weak_from_this();
   rpc::ClientCallEvents events;
@@ -78,7 +77,6 @@ bool XdsSession::OpenUpstream() {
   };
   upstream_ =
       rpc::StartCall(**client, method_, context_.control_plane.metadata(), std::move(events));
-  return true;
 }
 
 void XdsSession::SendUpstream(std::string message) {
@@ -96,7 +94,12 @@ void XdsSession::OnRequest(std::string_view message) {
     return;
   }
   if (!request->had.empty()) fresh_ = false;
-  if (state_ == State::kConnecting) waiting_.emplace_back(message);
+  if (state_ == State::kConnecting) {
+    waiting_.emplace_back(message);
+    // Not earlier: only the first request says whether Envoy has anything, which decides what is
+    // done when no control plane answers, and carries the node that is asked with later.
+    if (waiting_.size() == 1) OpenUpstream();
+  }
   Forward(message, *request);
 }
 
@@ -241,7 +244,7 @@ void XdsSession::ScheduleProbe() {
 void XdsSession::Probe() {
   if (state_ != State::kFromDisk) return;
   const base::Result<http::Client*> client = context_.control_plane.client();
-  if (!client.ok() || waiting_.empty()) {
+  if (!client.ok()) {
     context_.control_plane.Failed();
     return ScheduleProbe();
   }

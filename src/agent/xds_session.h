@@ -38,7 +38,7 @@ class XdsSession : public std::enable_shared_from_this<XdsSession> {
 
   void OnRequest(std::string_view message);
   void Forward(std::string_view message, const XdsRequest& request);
-  bool OpenUpstream();
+  void OpenUpstream();
   void SendUpstream(std::string message);
   void OnResponse(std::string_view message);
   void OnNameTable(std::string_view message);

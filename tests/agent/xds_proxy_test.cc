@@ -24,6 +24,15 @@ std::string NameTableAny(const std::string& host) {
   return MakeAny(kNameTableType, table);
 }
 
+/// The first request of an Envoy that has a listener already.
+std::string KnowingRequest() {
+  std::string request = MakeXdsRequest(XdsForm::kDelta, kListenerType, "", "", "");
+  std::string version;
+  rpc::PutBytes(version, 1, "l");
+  rpc::PutBytes(request, 5, version);
+  return request;
+}
+
 /// A control plane whose every answer the test gives.
 struct XdsProxyTest : NetworkTest {
   std::vector<std::string> requests;  // Of the newest upstream stream.
@@ -219,12 +228,22 @@ TEST_F(XdsProxyTest, AFreshEnvoyIsServedFromDiskAndAKnowingOneIsNot) {
               ::testing::ElementsAre("none"));
 
   TestCall knowing(loop, socket, kDelta);
-  std::string request = MakeXdsRequest(XdsForm::kDelta, kListenerType, "", "", "");
-  std::string version;
-  rpc::PutBytes(version, 1, "l");
-  rpc::PutBytes(request, 5, version);
-  knowing.Send(request);
+  knowing.Send(KnowingRequest());
   ASSERT_TRUE(Until([&] { return knowing.closed.has_value(); }));
+  EXPECT_TRUE(knowing.received.empty());
+}
+
+// Envoy opens its stream first and says a little later what it has.
+TEST_F(XdsProxyTest, AKnowingEnvoyThatIsSlowToSpeakIsNotServedFromDisk) {
+  {
+    TestCall envoy(loop, socket, kDelta);
+    TeachOneListener(envoy);
+  }
+  upstream.reset();
+  TestCall knowing(loop, socket, kDelta);
+  EXPECT_FALSE(loop.RunUntil([&] { return knowing.closed.has_value(); }, 300ms));
+  knowing.Send(KnowingRequest());
+  ASSERT_TRUE(Until([&] { return knowing.closed.has_value(); })) << "so that it comes again";
   EXPECT_TRUE(knowing.received.empty());
 }
 
