@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <map>
@@ -12,6 +13,9 @@
 
 namespace isthmus::lab::workloads {
 namespace {
+
+// Clients go on asking a pod that ends until they have heard of it; a good server waits for that.
+constexpr std::chrono::seconds kFarewell{3};
 
 struct Entry {
   uint16_t port;
@@ -49,7 +53,11 @@ int WorkloadMain(int argc, char** argv) {
     return app.exit(error);
   }
   base::Loop loop;
-  base::Signals signals(loop, {SIGTERM, SIGINT}, [&](int) { loop.Stop(); });
+  base::Timer farewell;
+  base::Signals signals(loop, {SIGTERM, SIGINT}, [&](int signal) {
+    if (signal == SIGINT || name == "sleep") return loop.Stop();
+    farewell = base::Timer::After(loop, kFarewell, [&loop] { loop.Stop(); });
+  });
   if (name == "sleep") {
     loop.Run();
     return 0;

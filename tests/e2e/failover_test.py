@@ -14,7 +14,7 @@ import unittest
 import yaml
 
 import lab
-from lab import execute, get, isthmus, kubectl, pod, served_by, until
+from lab import execute, get, isthmus, istioctl, kubectl, pod, served_by, until
 from stream import Stream, processes_of
 
 SECONDS = 5  # The promise.
@@ -57,7 +57,8 @@ def topology(networks):
         file = "samples/helloworld/helloworld.yaml"
         return {
             "name": f"cluster{number}", "network": networks[number - 1],
-            "install": {"profile": "default", "meshConfig": {"defaultConfig": {"proxyMetadata": {"SECRET_TTL": f"{TTL}s"}}}},
+            "install": {"profile": "default", "meshConfig": {"accessLogFile": "/dev/stdout",
+                                                             "defaultConfig": {"proxyMetadata": {"SECRET_TTL": f"{TTL}s"}}}},
             # Services are exposed, istiod is not: the east-west gateway leads to it all the same.
             **({"eastWestGateway": {"externalIPs": [f"192.168.229.{99 + number}"], "exposes": ["services"]}} if len(set(networks)) > 1 else {}),
             "workloads": [{"namespace": "sample", "injection": True, "files": [file], "selector": "service=helloworld"},
@@ -113,7 +114,19 @@ class Mesh:
 
     def no_failure(self):
         for stream in self.streams:
-            self.assertEqual([], stream.failures(max(self.mark, self.began)), stream.url)
+            failed = stream.failures(max(self.mark, self.began))
+            self.assertEqual([], failed, "" if not failed else f"{stream.url}\n{self.refusals()}")
+
+    def refusals(self):
+        """What the proxies say of requests that did not succeed."""
+        return "\n".join(f"{cluster} {name}: {line}" for cluster in self.clusters for name, log in proxy_logs(cluster) for line in log
+                         if re.match(r'\[[^]]*\] "[^"]*" (5\d\d|0) ', line))
+
+    def who_serves(self, cluster):
+        """What every control plane says, and what the cluster's agents have said last."""
+        tables = [istioctl(each, "ps") for each in self.clusters]
+        logs = [f"{name}:\n" + "\n".join([line for line in log if not line.startswith("[")][-15:]) for name, log in proxy_logs(cluster)]
+        return "\n".join(tables + logs)
 
     def away(self, *clusters):
         for cluster in clusters:
@@ -127,7 +140,7 @@ class Mesh:
             kubectl(cluster, "scale", "deploy/istiod", "-n", "istio-system", "--replicas=1")
         for cluster in clusters:
             kubectl(cluster, "rollout", "status", "deploy/istiod", "-n", "istio-system", "--timeout=60s")
-            until(lambda c=cluster: len(served_by(c, c)) >= self.proxies, 15, f"proxies of {cluster} are home")
+            until(lambda c=cluster: len(served_by(c, c)) >= self.proxies, 15, lambda c=cluster: f"proxies of {c} are home\n{self.who_serves(c)}")
             for other in set(self.clusters) - set(clusters):
                 until(lambda c=cluster, o=other: not served_by(o, c), 15, "and not elsewhere")
 
@@ -242,6 +255,12 @@ def processes_of_istiod(cluster):
         except OSError:
             continue
     return found
+
+
+def proxy_logs(cluster):
+    for item in get(cluster, "pods", "-A", "-l", "service.istio.io/canonical-name")["items"]:
+        namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
+        yield name, kubectl(cluster, "logs", name, "-n", namespace, "-c", "istio-proxy", check=False).stdout.splitlines()
 
 
 def own_rows():
