@@ -11,6 +11,7 @@
 #include "base/strings.h"
 #include "bench/ads_client.h"
 #include "bench/world.h"
+#include "kubeapi/resources.h"
 #include "kubeclient/client.h"
 #include "kubeclient/informer.h"
 #include "kubeclient/sync.h"
@@ -95,7 +96,7 @@ class Load {
     api_ = std::move(*client);
     // Our own watch tells when the change could be known: what the server needs after that is its
     // own.
-    for (const kubeclient::Resource& resource : {kSlices, kVirtualServices}) {
+    for (const kubeclient::Resource& resource : {kubeapi::kEndpointSlices, kVirtualServices}) {
       kubeclient::InformerEvents events;
       events.changed = [this](const std::string&, const Json*) { seen_ = steady_clock::now(); };
       informers_.push_back(std::make_unique<kubeclient::Informer>(
@@ -207,8 +208,8 @@ class Load {
   void ChangeEndpoint(int i, Done done) {
     const Json patch = Json::array(
         {{{"op", "replace"}, {"path", "/endpoints/0/conditions/ready"}, {"value", i % 2 == 1}}});
-    api_->Patch(kSlices, NamespaceName(0), SliceName(0), kubeclient::PatchType::kJson, patch,
-                std::move(done));
+    api_->Patch(kubeapi::kEndpointSlices, NamespaceName(0), SliceName(0),
+                kubeclient::PatchType::kJson, patch, std::move(done));
   }
   void ChangeRoute(int i, Done done) {
     const Json object = RouteOf(0, fmt::format("/v{}", i));

@@ -8,6 +8,7 @@
 
 #include "config/crds.h"
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 #include "kubeclient/client.h"
 
 namespace isthmus::bench {
@@ -17,14 +18,6 @@ using kubeapi::Json;
 using kubeapi::Resource;
 
 constexpr int kAtOnce = 32;
-
-const Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
-const Resource kServices{"", "v1", "services", "Service", true};
-const Resource kPods{"", "v1", "pods", "Pod", true};
-const Resource kAccounts{"", "v1", "serviceaccounts", "ServiceAccount", true};
-const Resource kConfigMaps{"", "v1", "configmaps", "ConfigMap", true};
-const Resource kCrds{"apiextensions.k8s.io", "v1", "customresourcedefinitions",
-                     "CustomResourceDefinition", false};
 
 struct Step {
   Resource resource;
@@ -181,27 +174,27 @@ int WriteWorld(const std::string& kubeconfig, const WorldOptions& options) {
     return 1;
   }
   std::deque<Step> first;
-  first.push_back({kNamespaces, NamedObject("Namespace", "istio-system"), false});
+  first.push_back({kubeapi::kNamespaces, NamedObject("Namespace", "istio-system"), false});
   for (int i = 0; i < options.namespaces; ++i)
-    first.push_back({kNamespaces, NamedObject("Namespace", NamespaceName(i)), false});
-  for (const Json& crd : config::Crds()) first.push_back({kCrds, crd, false});
+    first.push_back({kubeapi::kNamespaces, NamedObject("Namespace", NamespaceName(i)), false});
+  for (const Json& crd : config::Crds()) first.push_back({kubeapi::kDefinitions, crd, false});
   std::deque<Step> rest;
   Json mesh = NamedObject("ConfigMap", "istio");
   mesh["metadata"]["namespace"] = "istio-system";
   mesh["data"] = {{"mesh", "trustDomain: cluster.local\n"}, {"meshNetworks", "networks: {}\n"}};
-  rest.push_back({kConfigMaps, std::move(mesh), false});
+  rest.push_back({kubeapi::kConfigMaps, std::move(mesh), false});
   // Pods need one, and no controller is taken for granted.
   for (int i = 0; i < options.namespaces; ++i) {
     Json account = NamedObject("ServiceAccount", "default");
     account["metadata"]["namespace"] = NamespaceName(i);
-    first.push_back({kAccounts, std::move(account), false});
+    first.push_back({kubeapi::kServiceAccounts, std::move(account), false});
   }
   for (int service = 0; service < options.services; ++service) {
     const std::string ns = NamespaceName(service % options.namespaces);
-    rest.push_back({kServices, ServiceOf(service, ns), false});
+    rest.push_back({kubeapi::kServices, ServiceOf(service, ns), false});
     for (int pod = 0; pod < options.pods; ++pod)
-      rest.push_back({kPods, PodOf(service, pod, ns), true});
-    rest.push_back({kSlices, SliceOf(service, options.pods, ns), false});
+      rest.push_back({kubeapi::kPods, PodOf(service, pod, ns), true});
+    rest.push_back({kubeapi::kEndpointSlices, SliceOf(service, options.pods, ns), false});
   }
   return Writer(loop, **client, std::move(first)).Run() &&
                  Writer(loop, **client, std::move(rest)).Run()

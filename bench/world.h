@@ -15,8 +15,6 @@ struct WorldOptions {
   int namespaces = 10;
 };
 
-inline const kubeapi::Resource kSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice",
-                                       true};
 inline const kubeapi::Resource kVirtualServices{"networking.istio.io", "v1", "virtualservices",
                                                 "VirtualService", true};
 

@@ -1,6 +1,7 @@
 #include "lab/apiserver/admission.h"
 
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 #include "lab/apiserver/names.h"
 
 namespace isthmus::lab::apiserver {
@@ -15,7 +16,7 @@ std::optional<ApiError> NamespaceLifecycle(const Engine& engine, const Admission
   if (admission.operation != "CREATE" || admission.ns.empty() || admission.kind->review)
     return std::nullopt;
   auto ns = engine.Get("namespaces", "", admission.ns);
-  if (!ns) return kubeapi::NotFound({"", "v1", "namespaces", "Namespace", false}, admission.ns);
+  if (!ns) return kubeapi::NotFound(kubeapi::kNamespaces, admission.ns);
   if (!kubeapi::IsBeingDeleted(*ns)) return std::nullopt;
   ApiError error = kubeapi::Forbidden(
       admission.kind->ResourceAt(*admission.version), admission.name,

@@ -14,11 +14,6 @@ using kubeapi::StringsAt;
 
 constexpr char kGroup[] = ".rbac.authorization.k8s.io";
 
-bool Has(const std::vector<std::string>& list, std::string_view value) {
-  return std::any_of(list.begin(), list.end(),
-                     [&](const std::string& each) { return each == value || each == "*"; });
-}
-
 std::vector<PolicyRule> ParseRules(const Json& role) {
   std::vector<PolicyRule> rules;
   if (const Json* list = Find(role, {"rules"}); list && list->is_array())
@@ -37,11 +32,11 @@ bool UrlMatches(const std::string& pattern, const std::string& path) {
 }  // namespace
 
 bool PolicyRule::Allows(const RequestInfo& info) const {
-  if (!Has(verbs, info.verb)) return false;
+  if (!NamesOrAll(verbs, info.verb)) return false;
   if (!info.resource_request)
     return std::any_of(urls.begin(), urls.end(),
                        [&](const std::string& url) { return UrlMatches(url, info.path); });
-  if (!Has(groups, info.group)) return false;
+  if (!NamesOrAll(groups, info.group)) return false;
   const std::string full =
       info.subresource.empty() ? info.resource : info.resource + "/" + info.subresource;
   const bool fits = std::any_of(resources.begin(), resources.end(), [&](const std::string& each) {

@@ -1,3 +1,4 @@
+#include "base/strings.h"
 #include "lab/apiserver/kind.h"
 
 namespace isthmus::lab::apiserver {
@@ -102,16 +103,6 @@ constexpr Row kRows[] = {
     {"discovery.k8s.io", "v1", "endpointslices", "endpointslice", "EndpointSlice", "", "", "n", ""},
 };
 
-std::vector<std::string> Words(std::string_view text) {
-  std::vector<std::string> words;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find(' '), text.size());
-    words.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return words;
-}
-
 /// "apps", "rbac", "core": the first part of the group, by which the table of types names it.
 std::string TypePrefix(std::string_view group) {
   return group.empty() ? "core" : std::string(group.substr(0, group.find('.')));
@@ -129,13 +120,13 @@ std::vector<Kind> BuiltinKinds() {
     kind.singular = row.singular;
     kind.kind = row.kind;
     kind.list_kind = kind.kind + "List";
-    kind.short_names = Words(row.short_names);
-    kind.categories = Words(row.categories);
+    kind.short_names = base::SplitList(row.short_names, ' ');
+    kind.categories = base::SplitList(row.categories, ' ');
     kind.namespaced = flags.find('n') != flags.npos;
     kind.review = flags.find('r') != flags.npos;
-    kind.subresources = Words(row.subresources);
+    kind.subresources = base::SplitList(row.subresources, ' ');
     bool first = true;
-    for (const std::string& name : Words(row.versions)) {
+    for (const std::string& name : base::SplitList(row.versions, ' ')) {
       KindVersion& version = kind.versions.emplace_back();
       version.name = name;
       version.storage = first;

@@ -39,8 +39,6 @@ const SubForm* FormOf(std::string_view name) {
   return nullptr;
 }
 
-Json ListOf(std::string_view text) { return base::SplitList(text, ' '); }
-
 std::string VerbsOf(const Kind& kind) {
   if (kind.review) return "create";
   if (kind.custom) return "delete deletecollection get list patch create update watch";
@@ -61,7 +59,7 @@ Json OldResources(const Engine& engine, const std::string& group, const std::str
                 {"singularName", kind->singular},
                 {"namespaced", kind->namespaced},
                 {"kind", kind->kind},
-                {"verbs", ListOf(VerbsOf(*kind))}};
+                {"verbs", base::SplitList(VerbsOf(*kind), ' ')}};
     if (!kind->short_names.empty()) row["shortNames"] = kind->short_names;
     if (!kind->categories.empty()) row["categories"] = kind->categories;
     if (!kind->review) row["storageVersionHash"] = "aGFzaA==";
@@ -73,7 +71,7 @@ Json OldResources(const Engine& engine, const std::string& group, const std::str
                     {"singularName", ""},
                     {"namespaced", kind->namespaced},
                     {"kind", *form->kind ? ProxyKind(*kind, *form) : kind->kind},
-                    {"verbs", ListOf(form->verbs)}};
+                    {"verbs", base::SplitList(form->verbs, ' ')}};
       if (*form->group) {
         entry["group"] = form->group;
         entry["version"] = form->version;
@@ -99,7 +97,7 @@ Json NewResources(const Engine& engine, const std::string& group, const std::str
                 {"responseKind", own},
                 {"scope", kind->namespaced ? "Namespaced" : "Cluster"},
                 {"singularResource", kind->singular},
-                {"verbs", ListOf(VerbsOf(*kind))}};
+                {"verbs", base::SplitList(VerbsOf(*kind), ' ')}};
     if (!kind->short_names.empty()) row["shortNames"] = kind->short_names;
     if (!kind->categories.empty()) row["categories"] = kind->categories;
     for (const std::string& sub : SubresourcesOf(*kind, *version)) {
@@ -109,8 +107,9 @@ Json NewResources(const Engine& engine, const std::string& group, const std::str
       const Json response = elsewhere     ? gvk(form->group, form->version, form->kind)
                             : *form->kind ? gvk("", "", ProxyKind(*kind, *form))
                                           : own;
-      row["subresources"].push_back(
-          {{"subresource", sub}, {"responseKind", response}, {"verbs", ListOf(form->verbs)}});
+      row["subresources"].push_back({{"subresource", sub},
+                                     {"responseKind", response},
+                                     {"verbs", base::SplitList(form->verbs, ' ')}});
     }
     resources.push_back(std::move(row));
   }

@@ -5,6 +5,7 @@
 #include "http/client.h"
 #include "http/server.h"
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::lab::apiserver {
 namespace {
@@ -66,7 +67,7 @@ NodeProxy::~NodeProxy() = default;
 
 Outcome<std::string> NodeProxy::Kubelet(const std::string& name) const {
   auto node = engine_.Get("nodes", "", name);
-  if (!node) return kubeapi::NotFound({"", "v1", "nodes", "Node", false}, name);
+  if (!node) return kubeapi::NotFound(kubeapi::kNodes, name);
   std::string address;
   const Json* addresses = Find(*node, {"status", "addresses"});
   for (const char* type : {"InternalIP", "ExternalIP", "Hostname"})
@@ -82,8 +83,7 @@ Outcome<std::string> NodeProxy::Kubelet(const std::string& name) const {
 
 Outcome<NodeProxy::Target> NodeProxy::OfPod(const Request& request, const RequestInfo& info) const {
   auto pod = engine_.Get("pods", info.ns, info.name);
-  const kubeapi::Resource pods{"", "v1", "pods", "Pod"};
-  if (!pod) return kubeapi::NotFound(pods, info.name);
+  if (!pod) return kubeapi::NotFound(kubeapi::kPods, info.name);
   const std::string node = StringAt(*pod, {"spec", "nodeName"});
   if (node.empty()) {
     if (info.subresource == "log")
@@ -157,7 +157,7 @@ Outcome<NodeProxy::Target> NodeProxy::OfProxy(const Request& request,
     target.origin = *origin;
   } else if (info.resource == "pods") {
     auto pod = engine_.Get("pods", info.ns, name);
-    if (!pod) return kubeapi::NotFound({"", "v1", "pods", "Pod"}, name);
+    if (!pod) return kubeapi::NotFound(kubeapi::kPods, name);
     const std::string ip = StringAt(*pod, {"status", "podIP"});
     if (ip.empty()) return Unreachable("pod " + name + " has no address yet");
     if (port.empty()) {
@@ -171,7 +171,7 @@ Outcome<NodeProxy::Target> NodeProxy::OfProxy(const Request& request,
   } else {
     auto endpoints = engine_.Get("endpoints", info.ns, name);
     auto service = engine_.Get("services", info.ns, name);
-    if (!service) return kubeapi::NotFound({"", "v1", "services", "Service"}, name);
+    if (!service) return kubeapi::NotFound(kubeapi::kServices, name);
     std::string wanted = port;
     if (const Json* ports = Find(*service, {"spec", "ports"}); ports && ports->is_array())
       for (const Json& each : *ports)

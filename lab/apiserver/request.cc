@@ -115,4 +115,9 @@ Response JsonResponse(int status, const Json& body) {
   return response;
 }
 
+bool NamesOrAll(const std::vector<std::string>& list, std::string_view name) {
+  return std::any_of(list.begin(), list.end(),
+                     [&](const std::string& each) { return each == "*" || each == name; });
+}
+
 }  // namespace isthmus::lab::apiserver

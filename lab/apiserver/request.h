@@ -92,4 +92,7 @@ class Outcome {
   bool ok_ = true;
 };
 
+/// Whether a list of names, of a Role's rule or a webhook's, holds one, or "*" for all.
+bool NamesOrAll(const std::vector<std::string>& list, std::string_view name);
+
 }  // namespace isthmus::lab::apiserver

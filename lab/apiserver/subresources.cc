@@ -221,10 +221,7 @@ Response RequestToken(Engine& engine, const Request& request, const RequestInfo&
   if (!engine.tokens)
     return ErrorResponse(kubeapi::ServiceUnavailable("this server issues no tokens"));
   Json token = *body;
-  std::vector<std::string> audiences;
-  if (const Json* list = Find(token, {"spec", "audiences"}); list && list->is_array())
-    for (const Json& each : *list)
-      if (each.is_string()) audiences.push_back(each);
+  std::vector<std::string> audiences = kubeapi::StringsAt(token, {"spec", "audiences"});
   const int64_t seconds = IntAt(token, {"spec", "expirationSeconds"}, 3600);
   if (seconds < 600)
     return ErrorResponse(kubeapi::Invalid(

@@ -25,11 +25,6 @@ using kubeapi::StringsAt;
 constexpr char kMutating[] = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
 constexpr char kValidating[] = "validatingwebhookconfigurations.admissionregistration.k8s.io";
 
-bool Contains(const std::vector<std::string>& list, std::string_view value) {
-  return std::any_of(list.begin(), list.end(),
-                     [&](const std::string& each) { return each == "*" || each == value; });
-}
-
 struct Rule {
   std::vector<std::string> operations, groups, versions, resources;
   std::string scope;
@@ -128,13 +123,13 @@ void HttpWebhooks::Load() {
 bool HttpWebhooks::Matches(const Hook& hook, const Admission& admission) const {
   const Kind& kind = *admission.kind;
   const bool fits = std::any_of(hook.rules.begin(), hook.rules.end(), [&](const Rule& rule) {
-    if (!Contains(rule.operations, admission.operation) || !Contains(rule.groups, kind.group))
+    if (!NamesOrAll(rule.operations, admission.operation) || !NamesOrAll(rule.groups, kind.group))
       return false;
     const bool version =
-        Contains(rule.versions, admission.version->name) ||
+        NamesOrAll(rule.versions, admission.version->name) ||
         (!hook.exact &&
          std::any_of(kind.versions.begin(), kind.versions.end(), [&](const KindVersion& each) {
-           return each.served && Contains(rule.versions, each.name);
+           return each.served && NamesOrAll(rule.versions, each.name);
          }));
     if (!version) return false;
     if (rule.scope == "Namespaced" && admission.ns.empty()) return false;

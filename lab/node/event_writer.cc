@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/encoding.h"
 #include "kubeapi/meta.h"
-#include "lab/node/resources.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::lab::node {
 namespace {
@@ -25,7 +25,7 @@ void EventWriter::Write(const Json& pod, std::string_view container, bool warnin
     ++entry->second.count;
     if (now - entry->second.written < 5s) return;
     entry->second.written = now;
-    client_.Patch(kEvents, ns, entry->second.name, kubeclient::PatchType::kMerge,
+    client_.Patch(kubeapi::kEvents, ns, entry->second.name, kubeclient::PatchType::kMerge,
                   {{"count", entry->second.count}, {"lastTimestamp", now_text}},
                   [](const base::Result<Json>&) {});
     return;
@@ -53,7 +53,7 @@ void EventWriter::Write(const Json& pod, std::string_view container, bool warnin
                       {"source", {{"component", "kubelet"}, {"host", node_}}},
                       {"reportingComponent", "kubelet"},
                       {"reportingInstance", node_}};
-  client_.Create(kEvents, ns, event, [](const base::Result<Json>&) {});
+  client_.Create(kubeapi::kEvents, ns, event, [](const base::Result<Json>&) {});
 }
 
 }  // namespace isthmus::lab::node

@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "lab/network/fd.h"
+#include "lab/node/remote_streams.h"
 
 namespace isthmus::lab::node {
 namespace {
@@ -12,7 +13,6 @@ namespace {
 using std::chrono_literals::operator""ms;
 
 constexpr auto kFollowPeriod = 50ms;
-constexpr size_t kMostUnsentLog = 1 << 20;
 
 // One line of the file: "time stream F|P text". False when it is not of that form.
 struct Line {
@@ -95,7 +95,7 @@ class Follower {
 
  private:
   void Look() {
-    if (stream_ == nullptr || stream_->buffered() > kMostUnsentLog) return;
+    if (stream_ == nullptr || stream_->buffered() > kMostUnsent) return;
     const bool last = ended_();
     if (!fd_.valid()) fd_.Reset(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
     char buffer[32768];

@@ -14,6 +14,7 @@
 #include "base/signals.h"
 #include "base/strings.h"
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 #include "kubeclient/informer.h"
 #include "lab/network/netlink.h"
 #include "lab/network/nft.h"
@@ -23,7 +24,6 @@
 #include "lab/node/kubelet_server.h"
 #include "lab/node/pod.h"
 #include "lab/node/registration.h"
-#include "lab/node/resources.h"
 #include "lab/node/status_writer.h"
 
 namespace isthmus::lab::node {
@@ -126,12 +126,12 @@ base::Status Node::Impl::Start() {
                  .find_program = [this](const std::string& name) { return FindProgram(name); }});
   zone = DnsZone(options.cluster_domain);
   RETURN_IF_ERROR(StartApi(), "node " + options.name);
-  Watch(kServices, &services, [this] { ScheduleNetwork(), SourcesChanged(); });
-  Watch(kSlices, &slices, [this] { ScheduleNetwork(); });
-  Watch(kConfigMaps, &config_maps, [this] { SourcesChanged(); });
-  Watch(kSecrets, &secrets, [this] { SourcesChanged(); });
+  Watch(kubeapi::kServices, &services, [this] { ScheduleNetwork(), SourcesChanged(); });
+  Watch(kubeapi::kEndpointSlices, &slices, [this] { ScheduleNetwork(); });
+  Watch(kubeapi::kConfigMaps, &config_maps, [this] { SourcesChanged(); });
+  Watch(kubeapi::kSecrets, &secrets, [this] { SourcesChanged(); });
   Watch(
-      kPods, &api_pods, [] {}, "spec.nodeName=" + options.name);
+      kubeapi::kPods, &api_pods, [] {}, "spec.nodeName=" + options.name);
   return {};
 }
 
@@ -359,7 +359,7 @@ void Node::Impl::RequestToken(const Json& pod, const std::string& audience, int6
   const Json request = {
       {"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenRequest"}, {"spec", spec}};
   client->CreateSub(
-      kServiceAccounts, kubeapi::NamespaceOf(pod), account, "token", request,
+      kubeapi::kServiceAccounts, kubeapi::NamespaceOf(pod), account, "token", request,
       [done](base::Result<Json> answer) {
         if (!answer.ok()) return done(answer.status());
         auto expires =

@@ -18,10 +18,8 @@ std::string HostnameOf(const Json& pod) {
   return hostname.substr(0, 63);
 }
 
-void AppendStrings(const Json* list, std::vector<std::string>& out) {
-  if (list == nullptr || !list->is_array()) return;
-  for (const Json& item : *list)
-    if (item.is_string()) out.push_back(item.get<std::string>());
+void Append(std::vector<std::string> more, std::vector<std::string>& out) {
+  std::move(more.begin(), more.end(), std::back_inserter(out));
 }
 
 std::string ResolvConf(const Json& pod, const PodContext& context) {
@@ -36,8 +34,8 @@ std::string ResolvConf(const Json& pod, const PodContext& context) {
       options = {"ndots:5"};
     }
   }
-  AppendStrings(kubeapi::Find(pod, {"spec", "dnsConfig", "nameservers"}), servers);
-  AppendStrings(kubeapi::Find(pod, {"spec", "dnsConfig", "searches"}), searches);
+  Append(kubeapi::StringsAt(pod, {"spec", "dnsConfig", "nameservers"}), servers);
+  Append(kubeapi::StringsAt(pod, {"spec", "dnsConfig", "searches"}), searches);
   const Json* extra = kubeapi::Find(pod, {"spec", "dnsConfig", "options"});
   if (extra != nullptr && extra->is_array())
     for (const Json& option : *extra) {
@@ -95,10 +93,10 @@ void Pod::SetIdentity(const Json& spec, const Image& image, ContainerConfig& con
   config.no_new_privileges =
       !kubeapi::BoolAt(spec, {"securityContext", "allowPrivilegeEscalation"}, true);
   config.read_only_root = kubeapi::BoolAt(spec, {"securityContext", "readOnlyRootFilesystem"});
-  AppendStrings(kubeapi::Find(spec, {"securityContext", "capabilities", "add"}),
-                config.add_capabilities);
-  AppendStrings(kubeapi::Find(spec, {"securityContext", "capabilities", "drop"}),
-                config.drop_capabilities);
+  Append(kubeapi::StringsAt(spec, {"securityContext", "capabilities", "add"}),
+         config.add_capabilities);
+  Append(kubeapi::StringsAt(spec, {"securityContext", "capabilities", "drop"}),
+         config.drop_capabilities);
 }
 
 base::Result<ContainerConfig> Pod::MakeConfig(const PodContainer& container, const Image& image) {

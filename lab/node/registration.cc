@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "kubeapi/meta.h"
-#include "lab/node/resources.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::lab::node {
 namespace {
@@ -64,7 +64,7 @@ Json Registration::NodeObject() const {
 }
 
 void Registration::EnsureNode() {
-  client_.Create(kNodes, "", NodeObject(), [this](base::Result<Json> made) {
+  client_.Create(kubeapi::kNodes, "", NodeObject(), [this](base::Result<Json> made) {
     if (!made.ok() && made.status().code() != base::Code::kAlreadyExists) {
       LOG_WARN("node", "registering {}: {}", node_.name, made.status().message());
       retry_ = base::Timer::After(loop_, 1s, [this] { EnsureNode(); });
@@ -72,7 +72,7 @@ void Registration::EnsureNode() {
     }
     // A node that was there keeps what others wrote; labels of ours are brought up to date.
     if (!made.ok())
-      client_.Patch(kNodes, "", node_.name, PatchType::kMerge,
+      client_.Patch(kubeapi::kNodes, "", node_.name, PatchType::kMerge,
                     {{"metadata", {{"labels", NodeObject()["metadata"]["labels"]}}}},
                     [](const base::Result<Json>&) {});
     ReportStatus();
@@ -122,7 +122,7 @@ Json Registration::Status() const {
 
 void Registration::ReportStatus() {
   client_.Patch(
-      kNodes, "", node_.name, PatchType::kMerge, {{"status", Status()}},
+      kubeapi::kNodes, "", node_.name, PatchType::kMerge, {{"status", Status()}},
       [this](const base::Result<Json>& done) {
         if (done.ok()) return;
         // Someone deleted it, or the API server lost it.
@@ -139,16 +139,16 @@ void Registration::RenewLease() {
   const Json spec = {{"holderIdentity", node_.name},
                      {"leaseDurationSeconds", 40},
                      {"renewTime", now.substr(0, now.size() - 1) + ".000000Z"}};
-  client_.Patch(kLeases, kLeaseNamespace, node_.name, PatchType::kMerge, {{"spec", spec}},
-                [this, spec](const base::Result<Json>& done) {
-                  if (done.ok() || done.status().code() != base::Code::kNotFound) return;
-                  const Json lease = {
-                      {"apiVersion", "coordination.k8s.io/v1"},
-                      {"kind", "Lease"},
-                      {"metadata", {{"name", node_.name}, {"namespace", kLeaseNamespace}}},
-                      {"spec", spec}};
-                  client_.Create(kLeases, kLeaseNamespace, lease, [](const base::Result<Json>&) {});
-                });
+  client_.Patch(
+      kubeapi::kLeases, kLeaseNamespace, node_.name, PatchType::kMerge, {{"spec", spec}},
+      [this, spec](const base::Result<Json>& done) {
+        if (done.ok() || done.status().code() != base::Code::kNotFound) return;
+        const Json lease = {{"apiVersion", "coordination.k8s.io/v1"},
+                            {"kind", "Lease"},
+                            {"metadata", {{"name", node_.name}, {"namespace", kLeaseNamespace}}},
+                            {"spec", spec}};
+        client_.Create(kubeapi::kLeases, kLeaseNamespace, lease, [](const base::Result<Json>&) {});
+      });
 }
 
 }  // namespace isthmus::lab::node

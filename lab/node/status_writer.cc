@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "kubeapi/meta.h"
-#include "lab/node/resources.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::lab::node {
 
@@ -41,7 +41,7 @@ void StatusWriter::Send(const std::string& uid, Entry& entry) {
   entry.sending = true;
   if (!entry.has_waiting) {
     client_.Delete(
-        kPods, entry.ns, entry.name,
+        kubeapi::kPods, entry.ns, entry.name,
         [this, uid, weak = std::weak_ptr<int>(alive_)](const base::Result<Json>& done) {
           if (weak.expired()) return;
           Entry& now = entries_[uid];
@@ -56,7 +56,7 @@ void StatusWriter::Send(const std::string& uid, Entry& entry) {
   // With the uid, so that a new pod of the same name is never taken for the old one.
   const Json patch = {{"metadata", {{"uid", uid}}}, {"status", entry.waiting}};
   client_.Patch(
-      kPods, entry.ns, entry.name, kubeclient::PatchType::kMerge, patch,
+      kubeapi::kPods, entry.ns, entry.name, kubeclient::PatchType::kMerge, patch,
       [this, uid, state = entry.waiting,
        weak = std::weak_ptr<int>(alive_)](const base::Result<Json>& done) mutable {
         if (!weak.expired())

@@ -5,9 +5,9 @@
 #include "base/log.h"
 #include "http/client.h"
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 #include "kubeclient/config.h"
 #include "lab/node/node.h"
-#include "lab/node/resources.h"
 
 namespace isthmus::lab::world {
 namespace {
@@ -20,7 +20,6 @@ constexpr auto kPollPeriod = 20ms;
 constexpr std::chrono::seconds kStartLimit{180};
 constexpr auto kRetryPeriod = 100ms;
 constexpr auto kAnswerTime = 5s;
-const kubeapi::Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
 
 }  // namespace
 
@@ -173,7 +172,7 @@ base::Status Cluster::ConnectApi() {
 // One question at a time: the timer is stopped while it is under way.
 void Cluster::CheckNodes() {
   poll_.Cancel();
-  client_->List(node::kNodes, "", {}, [this](const base::Result<Json>& list) {
+  client_->List(kubeapi::kNodes, "", {}, [this](const base::Result<Json>& list) {
     if (!deadline_.active()) return;
     size_t ready = 0;
     const Json* items = list.ok() ? kubeapi::Find(*list, {"items"}) : nullptr;
@@ -190,7 +189,7 @@ void Cluster::CheckNodes() {
 // Nodes may be ready before the controllers are; then no pod could be made yet.
 void Cluster::CheckAccounts() {
   client_->Get(
-      node::kServiceAccounts, "default", "default", [this](const base::Result<Json>& account) {
+      kubeapi::kServiceAccounts, "default", "default", [this](const base::Result<Json>& account) {
         if (!deadline_.active()) return;
         if (!account.ok()) {
           poll_ = base::Timer::After(shared_.loop, kPollPeriod, [this] { CheckAccounts(); });
@@ -211,7 +210,7 @@ void Cluster::GiveUp() {
 
 std::vector<Cluster::Object> Cluster::OwnObjects() const {
   auto name_space = [](const char* name) {
-    return Object{kNamespaces,
+    return Object{kubeapi::kNamespaces,
                   "",
                   {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", name}}}}};
   };
@@ -229,8 +228,8 @@ std::vector<Cluster::Object> Cluster::OwnObjects() const {
   // The API server makes these namespaces itself, but some time after it says that it is ready.
   return {name_space("kube-system"),
           name_space("kube-node-lease"),
-          {node::kServices, "kube-system", dns},
-          {node::kPods, "kube-system", MirrorPod()}};
+          {kubeapi::kServices, "kube-system", dns},
+          {kubeapi::kPods, "kube-system", MirrorPod()}};
 }
 
 // One after the other, each until it is there: a real API server is ready before its address ranges
@@ -304,14 +303,14 @@ void Cluster::SetMirrorPodStatus() {
                           {"started", true},
                           {"state", {{"running", {{"startedAt", now}}}}}}}}};
   client_->Patch(
-      node::kPods, "kube-system", "kube-apiserver-" + MirrorPodNode(),
+      kubeapi::kPods, "kube-system", "kube-apiserver-" + MirrorPodNode(),
       kubeclient::PatchType::kMerge, {{"status", status}}, [](const base::Result<Json>&) {},
       "status");
 }
 
 void Cluster::WatchIngress() {
   ingress_ = std::make_unique<kubeclient::Informer>(
-      shared_.loop, *client_, node::kServices, "istio-system",
+      shared_.loop, *client_, kubeapi::kServices, "istio-system",
       kubeclient::ListOptions{.field_selector = "metadata.name=istio-ingressgateway"},
       kubeclient::InformerEvents{.changed =
                                      [this](const std::string&, const Json* now) {

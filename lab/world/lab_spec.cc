@@ -19,14 +19,6 @@ base::Status Bad(fmt::format_string<Args...> format, Args&&... args) {
   return base::Error(base::Code::kInvalidArgument, format, std::forward<Args>(args)...);
 }
 
-std::vector<std::string> Strings(const Json* list) {
-  std::vector<std::string> out;
-  if (list != nullptr && list->is_array())
-    for (const Json& item : *list)
-      if (item.is_string()) out.push_back(item.get<std::string>());
-  return out;
-}
-
 base::Status CheckFields(const Json& object, std::initializer_list<std::string_view> known,
                          const std::string& where) {
   if (!object.is_object()) return Bad("{}: must be an object", where);
@@ -101,7 +93,7 @@ base::Status ReadLoadBalancer(const Json& lab, const std::string& where, Cluster
   const Json* balancer = kubeapi::Find(lab, {"loadBalancer"});
   if (balancer == nullptr) return {};
   RETURN_IF_ERROR(CheckFields(*balancer, {"pool", "addresses"}, where + ".loadBalancer"), "lab");
-  cluster.load_balancer_pool = Strings(kubeapi::Find(*balancer, {"pool"}));
+  cluster.load_balancer_pool = kubeapi::StringsAt(*balancer, {"pool"});
   for (const std::string& item : cluster.load_balancer_pool) {
     const auto [first, last] = base::Cut(item, "-");
     if (!Cidr::Parse(first).ok() || (!last.empty() && !Cidr::Parse(last).ok()))
@@ -301,7 +293,7 @@ base::Result<LabSpec> LabSpec::Parse(std::string_view yaml) {
         "topology");
     spec.token_secrets = kubeapi::BoolAt(*lab, {"tokenSecrets"});
     spec.open_node_ports = kubeapi::BoolAt(*lab, {"openNodePorts"});
-    spec.image_tables = Strings(kubeapi::Find(*lab, {"images"}));
+    spec.image_tables = kubeapi::StringsAt(*lab, {"images"});
   }
   const Json* clusters = kubeapi::Find(document, {"spec", "clusters"});
   if (clusters == nullptr || !clusters->is_array() || clusters->empty())
@@ -324,7 +316,7 @@ base::Result<LabSpec> LabSpec::Parse(std::string_view yaml) {
   if (routed != nullptr && routed->is_array()) {
     for (const Json& group : *routed) {
       std::set<std::string> members;
-      for (const std::string& name : Strings(&group)) {
+      for (const std::string& name : kubeapi::StringsAt(group, {})) {
         if (spec.Find(name) == nullptr)
           return Bad("spec.lab.routed: there is no lab cluster {}", name);
         members.insert(name);

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/strings.h"
 
 #include <fmt/format.h>
 
@@ -31,7 +32,7 @@ class Scanner {
     int64_t scale = 100000000;
     *nanoseconds = 0;
     size_t digits = 0;
-    while (digits < rest_.size() && rest_[digits] >= '0' && rest_[digits] <= '9') {
+    while (digits < rest_.size() && IsDigit(rest_[digits])) {
       *nanoseconds += (rest_[digits] - '0') * scale;
       scale /= 10;
       ++digits;

@@ -25,7 +25,7 @@ constexpr std::array<Unit, 8> kUnits = {{{"ns", 1},
 
 /// Reads the digits at the front of `rest`; false on overflow.
 bool ConsumeDigits(std::string_view& rest, __int128* value, size_t* digits) {
-  while (!rest.empty() && rest.front() >= '0' && rest.front() <= '9') {
+  while (!rest.empty() && IsDigit(rest.front())) {
     *value = *value * 10 + (rest.front() - '0');
     if (*value > std::numeric_limits<int64_t>::max()) return false;
     rest.remove_prefix(1);
@@ -67,7 +67,7 @@ Result<Duration> ParseDuration(std::string_view text) {
     std::string_view fraction;
     if (ConsumePrefix(rest, ".")) {
       const std::string_view start = rest;
-      while (!rest.empty() && rest.front() >= '0' && rest.front() <= '9') rest.remove_prefix(1);
+      while (!rest.empty() && IsDigit(rest.front())) rest.remove_prefix(1);
       fraction = start.substr(0, start.size() - rest.size());
     }
     if (digits == 0 && fraction.empty()) return bad();

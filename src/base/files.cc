@@ -13,29 +13,8 @@
 namespace isthmus::base {
 namespace {
 
-Code CodeOfErrno(int error) {
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      return Code::kNotFound;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return Code::kPermissionDenied;
-    case ENOSPC:
-    case EDQUOT:
-    case EMFILE:
-    case ENFILE:
-      return Code::kResourceExhausted;
-    case EEXIST:
-      return Code::kAlreadyExists;
-    default:
-      return Code::kUnknown;
-  }
-}
-
 Status FileError(std::string_view doing, std::string_view path, int error) {
-  return Error(CodeOfErrno(error), "{} {}: {}", doing, path, std::strerror(error));
+  return Error(CodeOfErrno(error, Code::kUnknown), "{} {}: {}", doing, path, std::strerror(error));
 }
 
 /// Closes the descriptor when it goes.

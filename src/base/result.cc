@@ -5,12 +5,29 @@
 
 namespace isthmus::base {
 
+Code CodeOfErrno(int error, Code otherwise) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return Code::kNotFound;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return Code::kPermissionDenied;
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+      return Code::kResourceExhausted;
+    case EEXIST:
+      return Code::kAlreadyExists;
+    default:
+      return otherwise;
+  }
+}
+
 Status ErrnoError(std::string_view doing) {
-  const int number = errno;
-  const Code code = number == EPERM || number == EACCES ? Code::kPermissionDenied
-                    : number == ENOENT                  ? Code::kNotFound
-                                                        : Code::kInternal;
-  return Error(code, "{}: {}", doing, std::strerror(number));
+  return Error(Code::kInternal, "{}: {}", doing, std::strerror(errno));
 }
 
 }  // namespace isthmus::base

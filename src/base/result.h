@@ -58,8 +58,10 @@ Status Error(Code code, fmt::format_string<Args...> format, Args&&... args) {
   return Status(code, fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// What errno says about a system call that failed: kPermissionDenied for EPERM and EACCES,
-/// kNotFound for ENOENT, else kInternal.
+/// What an errno means to a program; `otherwise` for those that mean nothing in particular.
+Code CodeOfErrno(int error, Code otherwise);
+/// A system call that failed just now, with what errno says; kInternal, for it is ours to get
+/// right.
 Status ErrnoError(std::string_view doing);
 
 /// A T, or the Status that says why there is none. Never holds an OK status.

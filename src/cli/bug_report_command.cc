@@ -91,18 +91,17 @@ class Report {
   }
 
   void Objects() {
-    std::vector<Resource> kinds = {
-        kNamespaces,
-        kServices,
-        kPods,
-        kConfigMaps,
-        kDeployments,
-        kSecrets,
-        kMutatingWebhooks,
-        kValidatingWebhooks,
-        {"", "v1", "events", "Event", true},
-        {"", "v1", "nodes", "Node", false},
-        {"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true}};
+    std::vector<Resource> kinds = {kNamespaces,
+                                   kServices,
+                                   kPods,
+                                   kConfigMaps,
+                                   kDeployments,
+                                   kSecrets,
+                                   kMutatingWebhooks,
+                                   kValidatingWebhooks,
+                                   kubeapi::kEvents,
+                                   kubeapi::kNodes,
+                                   kubeapi::kEndpointSlices};
     for (const config::Kind& kind : config::Kinds()) kinds.push_back(kind.resource());
     for (const Resource& kind : kinds) {
       auto items = session_.List(kind, "");

@@ -8,6 +8,7 @@
 
 #include "base/strings.h"
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 #include "kubeapi/selector.h"
 #include "kubeclient/pod_exec.h"
 #include "kubeclient/sync.h"
@@ -31,12 +32,12 @@ struct Workload {
 /// The kinds that select pods, by the words that kubectl takes for them.
 const Resource* FindWorkload(std::string_view type) {
   static const std::vector<Workload> kWorkloads = {
-      {{"deployment", "deploy", "deployments"}, {"apps", "v1", "deployments", "Deployment", true}},
-      {{"service", "svc", "services"}, {"", "v1", "services", "Service", true}},
-      {{"statefulset", "sts", "statefulsets"}, {"apps", "v1", "statefulsets", "StatefulSet", true}},
-      {{"daemonset", "ds", "daemonsets"}, {"apps", "v1", "daemonsets", "DaemonSet", true}},
-      {{"replicaset", "rs", "replicasets"}, {"apps", "v1", "replicasets", "ReplicaSet", true}},
-      {{"job", "jobs", "job.batch"}, {"batch", "v1", "jobs", "Job", true}},
+      {{"deployment", "deploy", "deployments"}, kDeployments},
+      {{"service", "svc", "services"}, kServices},
+      {{"statefulset", "sts", "statefulsets"}, kubeapi::kStatefulSets},
+      {{"daemonset", "ds", "daemonsets"}, kubeapi::kDaemonSets},
+      {{"replicaset", "rs", "replicasets"}, kubeapi::kReplicaSets},
+      {{"job", "jobs", "job.batch"}, kubeapi::kJobs},
       {{"replicationcontroller", "rc", "replicationcontrollers"},
        {"", "v1", "replicationcontrollers", "ReplicationController", true}}};
   // "deployment.apps" names its group, too.

@@ -41,7 +41,7 @@ Result<Mesh> ReadMesh(ClusterAccess& access, const Session& session, const Trust
   const std::string& revision = options.revision;
   mesh.config_map = revision.empty() || revision == "default" ? "istio" : "istio-" + revision;
   ASSIGN_OR_RETURN(const Json map,
-                   access.Get(install::ConfigMaps(), session.globals.istio_ns, mesh.config_map),
+                   access.Get(kConfigMaps, session.globals.istio_ns, mesh.config_map),
                    "mesh configuration");
   ASSIGN_OR_RETURN(mesh.config, kubeapi::ParseYaml(StringAt(map, {"data", "mesh"})),
                    "ConfigMap " + mesh.config_map + ", key mesh");
@@ -55,10 +55,9 @@ Result<Mesh> ReadMesh(ClusterAccess& access, const Session& session, const Trust
 Result<Json> ExportBundle(ClusterAccess& access, const Session& session,
                           const TrustOptions& options) {
   ASSIGN_OR_RETURN(const Mesh mesh, ReadMesh(access, session, options), "");
-  ASSIGN_OR_RETURN(
-      const Json map,
-      access.Get(install::ConfigMaps(), session.globals.istio_ns, "istio-ca-root-cert"),
-      "roots of the mesh");
+  ASSIGN_OR_RETURN(const Json map,
+                   access.Get(kConfigMaps, session.globals.istio_ns, "istio-ca-root-cert"),
+                   "roots of the mesh");
   const std::string pem = StringAt(map, {"data", "root-cert.pem"});
   RETURN_IF_ERROR(pki::TrustBundle::FromPem(pem).status(),
                   "ConfigMap istio-ca-root-cert, key root-cert.pem");
@@ -106,8 +105,8 @@ Status ImportBundle(ClusterAccess& access, Session& session, const TrustOptions&
   mesh.config[kRoots] = std::move(entries);
   const Json patch = {{"data", {{"mesh", kubeapi::ToYaml(mesh.config)}}}};
   return access
-      .Patch(install::ConfigMaps(), session.globals.istio_ns, mesh.config_map,
-             kubeclient::PatchType::kMerge, patch)
+      .Patch(kConfigMaps, session.globals.istio_ns, mesh.config_map, kubeclient::PatchType::kMerge,
+             patch)
       .status();
 }
 

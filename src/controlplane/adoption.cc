@@ -14,10 +14,9 @@
 namespace isthmus::controlplane {
 namespace {
 
-using kubeapi::kConfigMaps;
-
 using base::Code;
 using base::Error;
+using kubeapi::kConfigMaps;
 
 constexpr auto kSweepPeriod = std::chrono::seconds(5);
 // Proxies that are with us though their own control plane looks ready are sent home now and then:

@@ -1,6 +1,7 @@
 #include "controlplane/injector_source.h"
 
 #include "base/log.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::controlplane {
 
@@ -25,9 +26,8 @@ InjectorSource::InjectorSource(base::Loop& loop, kubeclient::Client& client,
     Take(kubeapi::StringAt(*now, {"data", "config"}), kubeapi::StringAt(*now, {"data", "values"}),
          "ConfigMap " + ns + "/" + name);
   };
-  const kubeclient::Resource resource{"", "v1", "configmaps", "ConfigMap", true};
   informer_ = std::make_unique<kubeclient::Informer>(
-      loop, client, resource, ns, kubeclient::ListOptions{"", "metadata.name=" + name},
+      loop, client, kubeapi::kConfigMaps, ns, kubeclient::ListOptions{"", "metadata.name=" + name},
       std::move(events));
 }
 

@@ -13,11 +13,10 @@
 namespace isthmus::controlplane {
 namespace {
 
+using base::Code;
 using kubeapi::kConfigMaps;
 using kubeapi::kEndpointSlices;
 using kubeapi::kServices;
-
-using base::Code;
 using kubeclient::Json;
 using kubeclient::Resource;
 

@@ -8,7 +8,6 @@ namespace isthmus::controlplane {
 namespace {
 
 using kubeapi::kValidatingWebhooks;
-
 using kubeclient::Json;
 
 constexpr base::Duration kFirstRetry = std::chrono::milliseconds(100);

@@ -20,14 +20,14 @@ using kubeapi::StringAt;
 constexpr std::string_view kManaged = "operator.istio.io/managed";
 
 Status EnsureNamespace(ClusterAccess& cluster, const Installation& installation) {
-  auto existing = cluster.Get(Namespaces(), "", installation.ns);
+  auto existing = cluster.Get(kNamespaces, "", installation.ns);
   if (existing.ok()) return {};
   if (existing.status().code() != Code::kNotFound) return existing.status();
   Json ns = {
       {"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", installation.ns}}}};
   if (std::string network = StringAt(installation.values, {"global", "network"}); !network.empty())
     ns["metadata"]["labels"]["topology.istio.io/network"] = network;
-  auto created = cluster.Create(Namespaces(), "", ns);
+  auto created = cluster.Create(kNamespaces, "", ns);
   return created.ok() || created.status().code() == Code::kAlreadyExists ? Status()
                                                                          : created.status();
 }
@@ -45,7 +45,7 @@ base::Result<std::string> WhyNotReadyObject(ClusterAccess& cluster, const Json& 
   std::string kind = StringAt(object, {"kind"});
   std::string name = StringAt(object, {"metadata", "name"});
   if (kind == "CustomResourceDefinition") {
-    ASSIGN_OR_RETURN(Json now, cluster.Get(CustomResourceDefinitions(), "", name), "");
+    ASSIGN_OR_RETURN(Json now, cluster.Get(kDefinitions, "", name), "");
     return std::string(Established(now) ? "" : "not established");
   }
   if (kind == "Deployment")
@@ -87,16 +87,16 @@ Status ApplyComponent(ClusterAccess& cluster, const Installation& installation,
 /// runs, so its pods must be gone first.
 Status RemoveRoots(ClusterAccess& cluster, const ProgressLine& progress) {
   Status gone = cluster.Until(std::chrono::seconds(60), [&]() -> base::Result<bool> {
-    ASSIGN_OR_RETURN(std::vector<Json> pods, cluster.List(Pods(), "", "app=istiod"), "");
+    ASSIGN_OR_RETURN(std::vector<Json> pods, cluster.List(kPods, "", "app=istiod"), "");
     return pods.empty();
   });
   if (!gone.ok()) return gone.In("waiting for the control plane's pods to end");
-  ASSIGN_OR_RETURN(std::vector<Json> maps, cluster.List(ConfigMaps(), "", "istio.io/config=true"),
+  ASSIGN_OR_RETURN(std::vector<Json> maps, cluster.List(kConfigMaps, "", "istio.io/config=true"),
                    "");
   for (const Json& map : maps) {
     std::string ns = StringAt(map, {"metadata", "namespace"});
     std::string name = StringAt(map, {"metadata", "name"});
-    RETURN_IF_ERROR(cluster.Delete(ConfigMaps(), ns, name), "removing ConfigMap " + name);
+    RETURN_IF_ERROR(cluster.Delete(kConfigMaps, ns, name), "removing ConfigMap " + name);
     progress(fmt::format("  Removed /v1, Kind=ConfigMap/{}.{}.", name, ns));
   }
   return {};
@@ -115,14 +115,10 @@ base::Result<std::vector<Owned>> SurplusOf(ClusterAccess& cluster, const Install
       "install.operator.istio.io/owning-resource-namespace={}",
       kManaged, installation.revision.empty() ? "default" : installation.revision,
       installation.owner_name, installation.ns);
-  ASSIGN_OR_RETURN(std::vector<Owned> owned, FindOwned(cluster, selector, false), "pruning");
-  std::erase_if(owned, [&](const Owned& one) {
-    const Json* owners = Find(one.object, {"metadata", "ownerReferences"});
+  ASSIGN_OR_RETURN(std::vector<Owned> owned, FindSurplus(cluster, selector, rendered), "pruning");
+  std::erase_if(owned, [](const Owned& one) {
     return StringAt(one.object, {"metadata", "labels",
-                                 "install.operator.istio.io/owning-resource-not-pruned"}) ==
-               "true" ||
-           // Pods and slices that controllers made carry the labels of their makers' templates.
-           (owners != nullptr && !owners->empty()) || rendered.contains(one.text());
+                                 "install.operator.istio.io/owning-resource-not-pruned"}) == "true";
   });
   return owned;
 }
@@ -130,10 +126,7 @@ base::Result<std::vector<Owned>> SurplusOf(ClusterAccess& cluster, const Install
 Status Prune(ClusterAccess& cluster, const Installation& installation,
              const std::vector<Component>& components) {
   ASSIGN_OR_RETURN(std::vector<Owned> surplus, SurplusOf(cluster, installation, components), "");
-  for (const Owned& one : surplus)
-    RETURN_IF_ERROR(cluster.Delete(one.resource, StringAt(one.object, {"metadata", "namespace"}),
-                                   StringAt(one.object, {"metadata", "name"})),
-                    "pruning " + one.text());
+  for (const Owned& one : surplus) RETURN_IF_ERROR(Delete(cluster, one), "pruning " + one.text());
   return {};
 }
 
@@ -177,7 +170,7 @@ Status WaitReady(ClusterAccess& cluster, const std::vector<Json>& objects, base:
 
 base::Result<std::string> WhyNotReady(ClusterAccess& cluster, const std::string& ns,
                                       const std::string& name) {
-  ASSIGN_OR_RETURN(Json deployment, cluster.Get(Deployments(), ns, name), "");
+  ASSIGN_OR_RETURN(Json deployment, cluster.Get(kDeployments, ns, name), "");
   int64_t wanted = IntAt(deployment, {"spec", "replicas"}, 1);
   if (IntAt(deployment, {"status", "observedGeneration"}) <
       IntAt(deployment, {"metadata", "generation"}))

@@ -120,25 +120,6 @@ Status ClusterAccess::Until(base::Duration timeout,
   }
 }
 
-#define RESOURCE(Function, group, version, plural, kind, namespaced)          \
-  const Resource& Function() {                                                \
-    static const Resource resource{group, version, plural, kind, namespaced}; \
-    return resource;                                                          \
-  }
-RESOURCE(Namespaces, "", "v1", "namespaces", "Namespace", false)
-RESOURCE(Secrets, "", "v1", "secrets", "Secret", true)
-RESOURCE(Services, "", "v1", "services", "Service", true)
-RESOURCE(ServiceAccounts, "", "v1", "serviceaccounts", "ServiceAccount", true)
-RESOURCE(ConfigMaps, "", "v1", "configmaps", "ConfigMap", true)
-RESOURCE(Pods, "", "v1", "pods", "Pod", true)
-RESOURCE(Nodes, "", "v1", "nodes", "Node", false)
-RESOURCE(Deployments, "apps", "v1", "deployments", "Deployment", true)
-RESOURCE(ReplicaSets, "apps", "v1", "replicasets", "ReplicaSet", true)
-RESOURCE(DaemonSets, "apps", "v1", "daemonsets", "DaemonSet", true)
-RESOURCE(CustomResourceDefinitions, "apiextensions.k8s.io", "v1", "customresourcedefinitions",
-         "CustomResourceDefinition", false)
-#undef RESOURCE
-
 std::string Describe(const Json& object) {
   std::string ns = StringAt(object, {"metadata", "namespace"});
   return StringAt(object, {"kind"}) + " " + (ns.empty() ? "" : ns + "/") +

@@ -6,6 +6,7 @@
 
 #include "base/loop.h"
 #include "base/result.h"
+#include "kubeapi/resources.h"
 #include "kubeclient/client.h"
 #include "kubeclient/sync.h"
 
@@ -53,18 +54,16 @@ class ClusterAccess {
   kubeclient::Client& client_;
 };
 
-/// Resources that the installer names in code.
-const Resource& Namespaces();
-const Resource& Secrets();
-const Resource& Services();
-const Resource& ServiceAccounts();
-const Resource& ConfigMaps();
-const Resource& Pods();
-const Resource& Nodes();
-const Resource& Deployments();
-const Resource& ReplicaSets();
-const Resource& DaemonSets();
-const Resource& CustomResourceDefinitions();
+// Resources that the installer names in code.
+using kubeapi::kConfigMaps;
+using kubeapi::kDefinitions;
+using kubeapi::kDeployments;
+using kubeapi::kEndpointSlices;
+using kubeapi::kNamespaces;
+using kubeapi::kPods;
+using kubeapi::kSecrets;
+using kubeapi::kServiceAccounts;
+using kubeapi::kServices;
 
 /// "Deployment istio-system/istiod", for messages.
 std::string Describe(const Json& object);

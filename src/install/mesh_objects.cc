@@ -29,26 +29,26 @@ std::set<std::string> Fingerprints(const std::string& pem) {
 }
 
 base::Status ReadSecrets(ClusterAccess& access, ClusterObjects& objects) {
-  auto secrets = access.List(Secrets(), kSystem, "istio/multiCluster=true");
+  auto secrets = access.List(kSecrets, kSystem, "istio/multiCluster=true");
   objects.secrets_readable = secrets.ok() || secrets.status().code() != Code::kPermissionDenied;
   if (secrets.ok()) objects.remote_secrets = std::move(*secrets);
   if (!secrets.ok() && objects.secrets_readable) return secrets.status();
-  objects.has_cacerts = access.Get(Secrets(), kSystem, "cacerts").ok();
+  objects.has_cacerts = access.Get(kSecrets, kSystem, "cacerts").ok();
   return {};
 }
 
 }  // namespace
 
 base::Status ReadObjects(ClusterAccess& access, ClusterObjects& objects) {
-  auto ns = access.Get(Namespaces(), "", kSystem);
+  auto ns = access.Get(kNamespaces, "", kSystem);
   if (ns.ok()) objects.system_namespace = std::move(*ns);
   if (!ns.ok() && ns.status().code() != Code::kNotFound) return ns.status();
-  if (auto map = access.Get(ConfigMaps(), kSystem, "istio-ca-root-cert"); map.ok())
+  if (auto map = access.Get(kConfigMaps, kSystem, "istio-ca-root-cert"); map.ok())
     objects.roots = Fingerprints(StringAt(*map, {"data", "root-cert.pem"}));
   RETURN_IF_ERROR(ReadSecrets(access, objects), "remote secrets");
-  RETURN_IF_ERROR(ListKind(access, Services(), objects.services), "services");
-  RETURN_IF_ERROR(ListKind(access, Pods(), objects.pods), "pods");
-  RETURN_IF_ERROR(ListKind(access, Deployments(), objects.deployments), "deployments");
+  RETURN_IF_ERROR(ListKind(access, kServices, objects.services), "services");
+  RETURN_IF_ERROR(ListKind(access, kPods, objects.pods), "pods");
+  RETURN_IF_ERROR(ListKind(access, kDeployments, objects.deployments), "deployments");
   const auto istio = [](const char* group, const char* plural, const char* kind) {
     return Resource{group, "v1", plural, kind, true};
   };

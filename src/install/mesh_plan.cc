@@ -124,7 +124,7 @@ base::Result<std::vector<Json>> WantedObjects(const Topology& topology,
 /// Secrets are told by name only: their content is made when they are.
 base::Result<PlanLine> PlanSecret(ClusterAccess& access, const std::string& cluster,
                                   const std::string& name) {
-  auto live = access.Get(Secrets(), "istio-system", name);
+  auto live = access.Get(kSecrets, "istio-system", name);
   if (!live.ok() && live.status().code() != Code::kNotFound) return live.status();
   return PlanLine{cluster, live.ok() ? PlanLine::Action::kKeep : PlanLine::Action::kCreate,
                   "Secret istio-system/" + name, ""};

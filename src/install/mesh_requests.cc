@@ -38,7 +38,7 @@ std::string HostOf(const std::string& url) {
 /// The first running pod with label app=`app`.
 base::Result<std::string> FindPod(ClusterAccess& access, const std::string& ns,
                                   const std::string& app) {
-  ASSIGN_OR_RETURN(std::vector<Json> pods, access.List(Pods(), ns, "app=" + app), "");
+  ASSIGN_OR_RETURN(std::vector<Json> pods, access.List(kPods, ns, "app=" + app), "");
   for (const Json& pod : pods)
     if (StringAt(pod, {"status", "phase"}) == "Running" && !kubeapi::IsBeingDeleted(pod))
       return kubeapi::NameOf(pod);
@@ -66,7 +66,7 @@ std::string OutsideLine(const base::Result<http::Response>& answer) {
 
 /// The port of a gateway's pods that its Service's port for plain HTTP leads to.
 base::Result<uint16_t> HttpPortOf(ClusterAccess& access, const std::string& gateway) {
-  ASSIGN_OR_RETURN(Json service, access.Get(Services(), "istio-system", gateway), "");
+  ASSIGN_OR_RETURN(Json service, access.Get(kServices, "istio-system", gateway), "");
   for (const Json& port : kubeapi::ItemsAt(service, {"spec", "ports"}))
     if (kubeapi::IntAt(port, {"port"}) == 80)
       return static_cast<uint16_t>(kubeapi::IntAt(port, {"targetPort"}, 80));
@@ -118,7 +118,7 @@ base::Result<std::string> AskFromOutside(ClusterAccess& access, const TopologyCl
 
 /// How many requests for `path` the access logs of a cluster's workloads have seen.
 base::Result<int> CountInLogs(ClusterAccess& access, const std::string& path) {
-  ASSIGN_OR_RETURN(std::vector<Json> pods, access.List(Pods(), ""), "");
+  ASSIGN_OR_RETURN(std::vector<Json> pods, access.List(kPods, ""), "");
   int count = 0;
   for (const Json& pod : pods) {
     // Gateways see what passes through them; the workload is who answered.

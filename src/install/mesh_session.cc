@@ -43,7 +43,7 @@ base::Result<std::unique_ptr<MeshSession>> MeshSession::Open(const Topology& top
     if (!status.ok() && options.with_hosts) return status;
   }
   const auto reach = [](ClusterAccess& access) {
-    return access.Get(Namespaces(), "", "kube-system").status();
+    return access.Get(kNamespaces, "", "kube-system").status();
   };
   RETURN_IF_ERROR(
       session->OnAll([&](const TopologyCluster&, ClusterAccess& access) { return reach(access); }),

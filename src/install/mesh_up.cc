@@ -30,26 +30,22 @@ Json SystemNamespace(const TopologyCluster& cluster) {
 /// Makes Secret cacerts, or checks the one that is there against the root.
 Status EnsureCaCerts(ClusterAccess& access, const std::string& cluster, const TopologyRoot& root,
                      const base::Clock& clock) {
-  auto existing = access.Get(Secrets(), kSystem, "cacerts");
+  auto existing = access.Get(kSecrets, kSystem, "cacerts");
   if (existing.ok()) return CheckCaCerts(*existing, root.ca.roots(), clock);
   if (existing.status().code() != Code::kNotFound) return existing.status();
   ASSIGN_OR_RETURN(Json secret, MakeCaCerts(root, cluster, kSystem), "");
-  return access.Create(Secrets(), kSystem, secret).status();
+  return access.Create(kSecrets, kSystem, secret).status();
 }
 
 /// The addresses of a gateway's Service: those the load balancer gave, and its external IPs.
 std::vector<std::string> AddressesOf(const Json& service) {
   std::vector<std::string> addresses;
-  if (const Json* ingress = Find(service, {"status", "loadBalancer", "ingress"});
-      ingress != nullptr && ingress->is_array())
-    for (const Json& one : *ingress) {
-      std::string address = StringAt(one, {"ip"});
-      addresses.push_back(address.empty() ? StringAt(one, {"hostname"}) : address);
-    }
-  if (const Json* external = Find(service, {"spec", "externalIPs"});
-      external != nullptr && external->is_array())
-    for (const Json& one : *external)
-      if (one.is_string()) addresses.push_back(one.get<std::string>());
+  for (const Json& one : kubeapi::ItemsAt(service, {"status", "loadBalancer", "ingress"})) {
+    std::string address = StringAt(one, {"ip"});
+    addresses.push_back(address.empty() ? StringAt(one, {"hostname"}) : address);
+  }
+  for (std::string& address : kubeapi::StringsAt(service, {"spec", "externalIPs"}))
+    addresses.push_back(std::move(address));
   return addresses;
 }
 
@@ -58,7 +54,7 @@ base::Result<std::string> ServiceAddress(ClusterAccess& access, const std::strin
                                          const std::string& field, base::Duration timeout) {
   std::string address;
   Status found = access.Until(timeout, [&]() -> base::Result<bool> {
-    ASSIGN_OR_RETURN(Json service, access.Get(Services(), kSystem, name), "");
+    ASSIGN_OR_RETURN(Json service, access.Get(kServices, kSystem, name), "");
     std::vector<std::string> addresses = AddressesOf(service);
     if (!addresses.empty()) address = addresses.front();
     return !addresses.empty();
@@ -206,7 +202,7 @@ class Bringing {
                      SurplusRemoteSecrets(access, session_.topology(), cluster), "");
     for (const Owned& secret : surplus) {
       const std::string name = StringAt(secret.object, {"metadata", "name"});
-      RETURN_IF_ERROR(access.Delete(Secrets(), kSystem, name), "remote secret " + name);
+      RETURN_IF_ERROR(Delete(access, secret), "remote secret " + name);
       session_.Report(
           cluster.name,
           "took away " + name + ", whose cluster has left the mesh; what runs there is left alone");
@@ -288,8 +284,10 @@ class Bringing {
   }
 
   Status OpenGateway(const TopologyCluster& cluster, ClusterAccess& access) {
-    ASSIGN_OR_RETURN(Rendered gateway, EastWestGatewayOf(session_.topology(), cluster), "");
-    RETURN_IF_ERROR(ApplyInstallation(std::move(gateway), cluster, access), "east-west gateway");
+    if (cluster.gateway.own()) {
+      ASSIGN_OR_RETURN(Rendered gateway, EastWestGatewayOf(session_.topology(), cluster), "");
+      RETURN_IF_ERROR(ApplyInstallation(std::move(gateway), cluster, access), "east-west gateway");
+    }
     ASSIGN_OR_RETURN(std::vector<Json> exposure, ExposureOf(session_.topology(), cluster), "");
     RETURN_IF_ERROR(access.ApplyAll(exposure, kSystem), "exposing");
     ASSIGN_OR_RETURN(std::string address,
@@ -322,9 +320,7 @@ class Bringing {
     ASSIGN_OR_RETURN(std::vector<Owned> surplus,
                      SurplusGateway(access, session_.topology(), cluster), "");
     for (const Owned& one : surplus) {
-      RETURN_IF_ERROR(access.Delete(one.resource, StringAt(one.object, {"metadata", "namespace"}),
-                                    StringAt(one.object, {"metadata", "name"})),
-                      one.text());
+      RETURN_IF_ERROR(Delete(access, one), one.text());
       session_.Report(cluster.name, "took away " + one.text() + ", which the file names no more");
     }
     return {};
@@ -362,7 +358,7 @@ Status TakeDown(MeshSession& session) {
     UninstallOptions options;
     options.purge = true;
     RETURN_IF_ERROR(Uninstall(access, options, [](std::string_view) {}), "");
-    RETURN_IF_ERROR(access.Delete(Namespaces(), "", kSystem), "namespace istio-system");
+    RETURN_IF_ERROR(access.Delete(kNamespaces, "", kSystem), "namespace istio-system");
     session.Report(host.name, "removed");
     return {};
   }),
@@ -384,17 +380,17 @@ Status TakeDown(MeshSession& session) {
     options.purge = true;
     RETURN_IF_ERROR(Uninstall(access, options, [](std::string_view) {}), "");
     for (const TopologyCluster& other : session.topology().clusters)
-      RETURN_IF_ERROR(access.Delete(Secrets(), kSystem, "istio-remote-secret-" + other.name),
+      RETURN_IF_ERROR(access.Delete(kSecrets, kSystem, "istio-remote-secret-" + other.name),
                       "remote secret of " + other.name);
-    RETURN_IF_ERROR(access.Delete(Secrets(), kSystem, "cacerts"), "secret cacerts");
+    RETURN_IF_ERROR(access.Delete(kSecrets, kSystem, "cacerts"), "secret cacerts");
     ASSIGN_OR_RETURN(
         std::vector<Json> namespaces,
-        access.List(Namespaces(), "", std::string(kTopologyLabel) + "=" + session.topology().name),
+        access.List(kNamespaces, "", std::string(kTopologyLabel) + "=" + session.topology().name),
         "");
     for (const Json& ns : namespaces)
-      RETURN_IF_ERROR(access.Delete(Namespaces(), "", StringAt(ns, {"metadata", "name"})),
+      RETURN_IF_ERROR(access.Delete(kNamespaces, "", StringAt(ns, {"metadata", "name"})),
                       "namespace");
-    RETURN_IF_ERROR(access.Delete(Namespaces(), "", kSystem), "namespace istio-system");
+    RETURN_IF_ERROR(access.Delete(kNamespaces, "", kSystem), "namespace istio-system");
     session.Report(cluster.name, "removed");
     return {};
   });

@@ -16,11 +16,6 @@ using kubeapi::StringAt;
 /// What is wrong with an object does not go away by waiting; what follows from it comes soon.
 constexpr std::chrono::seconds kSettleWithFindings{5};
 
-const Resource& EndpointSlices() {
-  static const Resource resource{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true};
-  return resource;
-}
-
 /// What one cluster's thread reads and asks; each writes only its own.
 struct ClusterWork {
   ClusterFacts facts;
@@ -48,7 +43,7 @@ std::vector<Json> AskClusters(ClusterAccess& access, const std::vector<Json>& po
 /// The same of a control plane that runs outside of the mesh, where the user may look there.
 std::vector<Json> AskHost(MeshSession& session, const std::string& host, const PodCommand& run) {
   if (!session.has(host)) return {};
-  auto pods = session.access(host).List(Pods(), "istio-system", "app=istiod");
+  auto pods = session.access(host).List(kPods, "istio-system", "app=istiod");
   return pods.ok() ? AskClusters(session.access(host), *pods, run) : std::vector<Json>();
 }
 
@@ -57,7 +52,7 @@ base::Status ReadCluster(MeshSession& session, const TopologyCluster& cluster,
   const Topology& topology = session.topology();
   work = {};
   RETURN_IF_ERROR(ReadObjects(access, work.objects), "");
-  ASSIGN_OR_RETURN(std::vector<Json> slices, access.List(EndpointSlices(), ""), "");
+  ASSIGN_OR_RETURN(std::vector<Json> slices, access.List(kEndpointSlices, ""), "");
   ASSIGN_OR_RETURN(work.objects.intended, IntendedObjects(topology, cluster), "");
   work.facts = ReadFacts(work.objects.services, slices, work.objects.pods);
   AddMissingServices(work.objects, work.facts);

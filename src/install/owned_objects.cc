@@ -1,7 +1,6 @@
 #include "install/owned_objects.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "install/topology_manifests.h"
@@ -39,7 +38,7 @@ base::Result<std::vector<Resource>> OwnedKinds(ClusterAccess& cluster, bool defi
       return resource.status().In(std::string("looking for kind ") + kind);
     }
   }
-  if (definitions) resources.push_back(CustomResourceDefinitions());
+  if (definitions) resources.push_back(kDefinitions);
   return resources;
 }
 
@@ -60,12 +59,28 @@ std::string Owned::text() const {
          kubeapi::StringAt(object, {"metadata", "name"});
 }
 
+base::Result<std::vector<Owned>> FindSurplus(ClusterAccess& cluster,
+                                             const std::string& label_selector,
+                                             const std::set<std::string>& wanted) {
+  ASSIGN_OR_RETURN(std::vector<Owned> owned, FindOwned(cluster, label_selector, false), "");
+  std::erase_if(owned, [&](const Owned& one) {
+    return !kubeapi::ItemsAt(one.object, {"metadata", "ownerReferences"}).empty() ||
+           wanted.contains(one.text());
+  });
+  return owned;
+}
+
+base::Status Delete(ClusterAccess& cluster, const Owned& one) {
+  return cluster.Delete(one.resource, kubeapi::NamespaceOf(one.object),
+                        kubeapi::NameOf(one.object));
+}
+
 base::Result<std::vector<Owned>> SurplusRemoteSecrets(ClusterAccess& access,
                                                       const Topology& topology,
                                                       const TopologyCluster& cluster) {
   ASSIGN_OR_RETURN(
       std::vector<Json> made,
-      access.List(Secrets(), "istio-system",
+      access.List(kSecrets, "istio-system",
                   std::string(kTopologyLabel) + "=" + topology.name + ",istio/multiCluster=true"),
       "remote secrets");
   std::vector<Owned> surplus;
@@ -75,7 +90,7 @@ base::Result<std::vector<Owned>> SurplusRemoteSecrets(ClusterAccess& access,
         topology.clusters.begin(), topology.clusters.end(), [&](const TopologyCluster& other) {
           return other.name != cluster.name && name == "istio-remote-secret-" + other.name;
         });
-    if (!wanted) surplus.push_back(Owned{Secrets(), std::move(secret)});
+    if (!wanted) surplus.push_back(Owned{kSecrets, std::move(secret)});
   }
   return surplus;
 }
@@ -88,17 +103,12 @@ base::Result<std::vector<Owned>> SurplusGateway(ClusterAccess& access, const Top
   for (const Component& component : gateway.components)
     for (const Json& object : component.objects) wanted.insert(Describe(object));
   for (const Json& object : exposure) wanted.insert(Describe(object));
+  // Remote secrets are marked as well.
   ASSIGN_OR_RETURN(
       std::vector<Owned> surplus,
-      FindOwned(access,
-                // Remote secrets are marked as well.
-                fmt::format("{}={},!istio/multiCluster", kTopologyLabel, topology.name), false),
+      FindSurplus(access, fmt::format("{}={},!istio/multiCluster", kTopologyLabel, topology.name),
+                  wanted),
       "east-west gateway");
-  std::erase_if(surplus, [&](const Owned& one) {
-    // What controllers made goes with what they made it from.
-    const Json* owners = kubeapi::Find(one.object, {"metadata", "ownerReferences"});
-    return (owners != nullptr && !owners->empty()) || wanted.contains(one.text());
-  });
   return surplus;
 }
 

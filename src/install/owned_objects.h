@@ -1,5 +1,6 @@
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,13 @@ struct Owned {
 };
 base::Result<std::vector<Owned>> FindOwned(ClusterAccess& cluster,
                                            const std::string& label_selector, bool definitions);
+
+/// Those of them that are not among `wanted` (as Describe() names them). What a controller made is
+/// left out: it carries the labels of its maker's template and goes with its maker.
+base::Result<std::vector<Owned>> FindSurplus(ClusterAccess& cluster,
+                                             const std::string& label_selector,
+                                             const std::set<std::string>& wanted);
+base::Status Delete(ClusterAccess& cluster, const Owned& one);
 
 /// Marks what a topology made, so that `down` and a later `up` take away nothing else.
 inline constexpr std::string_view kTopologyLabel = "isthmus.dev/topology";

@@ -28,7 +28,7 @@ bool IsLoopback(std::string_view server) {
 
 Status EnsureAccount(ClusterAccess& cluster, const RemoteSecretOptions& options,
                      const std::string& account) {
-  auto existing = cluster.Get(ServiceAccounts(), options.ns, account);
+  auto existing = cluster.Get(kServiceAccounts, options.ns, account);
   if (existing.ok()) return {};
   if (existing.status().code() != Code::kNotFound) return existing.status();
   if (!options.create_service_account)
@@ -37,7 +37,7 @@ Status EnsureAccount(ClusterAccess& cluster, const RemoteSecretOptions& options,
                  "to make it",
                  options.ns, account);
   Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", options.ns}}}};
-  auto created = cluster.Create(Namespaces(), "", ns);
+  auto created = cluster.Create(kNamespaces, "", ns);
   if (!created.ok() && created.status().code() != Code::kAlreadyExists)
     return created.status().In("creating the namespace");
   std::vector<Json> objects = ReaderAccess(options.ns, "", false);
@@ -60,7 +60,7 @@ base::Result<std::string> TokenSecretName(ClusterAccess& cluster,
                                           const RemoteSecretOptions& options,
                                           const std::string& account) {
   if (!options.secret_name.empty()) {
-    ASSIGN_OR_RETURN(Json secret, cluster.Get(Secrets(), options.ns, options.secret_name),
+    ASSIGN_OR_RETURN(Json secret, cluster.Get(kSecrets, options.ns, options.secret_name),
                      "--secret-name");
     if (!IsTokenOf(secret, account))
       return Error(Code::kInvalidArgument,
@@ -69,7 +69,7 @@ base::Result<std::string> TokenSecretName(ClusterAccess& cluster,
                    options.ns, options.secret_name, account, kTokenType, kAccountAnnotation);
     return options.secret_name;
   }
-  ASSIGN_OR_RETURN(std::vector<Json> secrets, cluster.List(Secrets(), options.ns), "");
+  ASSIGN_OR_RETURN(std::vector<Json> secrets, cluster.List(kSecrets, options.ns), "");
   for (const Json& secret : secrets)
     if (IsTokenOf(secret, account)) return StringAt(secret, {"metadata", "name"});
   std::string name = account + "-istio-remote-secret-token";
@@ -77,7 +77,7 @@ base::Result<std::string> TokenSecretName(ClusterAccess& cluster,
                  {"kind", "Secret"},
                  {"type", kTokenType},
                  {"metadata", {{"name", name}, {"annotations", {{kAccountAnnotation, account}}}}}};
-  auto created = cluster.Create(Secrets(), options.ns, secret);
+  auto created = cluster.Create(kSecrets, options.ns, secret);
   if (!created.ok() && created.status().code() != Code::kAlreadyExists)
     return created.status().In("creating secret " + options.ns + "/" + name);
   return name;
@@ -106,7 +106,7 @@ base::Result<RemoteSecret> CreateRemoteSecret(ClusterAccess cluster,
   if (account.empty()) account = remote ? "istio-reader-service-account" : "istiod";
   std::string name = options.name;
   if (name.empty()) {
-    ASSIGN_OR_RETURN(Json system, cluster.Get(Namespaces(), "", "kube-system"),
+    ASSIGN_OR_RETURN(Json system, cluster.Get(kNamespaces, "", "kube-system"),
                      "looking for the cluster's ID");
     name = StringAt(system, {"metadata", "uid"});
   }
@@ -121,7 +121,7 @@ base::Result<RemoteSecret> CreateRemoteSecret(ClusterAccess cluster,
   ASSIGN_OR_RETURN(std::string token_secret, TokenSecretName(cluster, options, account), "");
   std::string ca, token;
   Status filled = cluster.Until(std::chrono::seconds(5), [&]() -> base::Result<bool> {
-    ASSIGN_OR_RETURN(Json secret, cluster.Get(Secrets(), options.ns, token_secret), "");
+    ASSIGN_OR_RETURN(Json secret, cluster.Get(kSecrets, options.ns, token_secret), "");
     ca = StringAt(secret, {"data", "ca.crt"});
     token = StringAt(secret, {"data", "token"});
     return !ca.empty() && !token.empty();

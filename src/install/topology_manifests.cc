@@ -181,9 +181,9 @@ base::Result<Rendered> RenderOperator(const Json& iop, const std::string& name) 
 }
 
 base::Result<Rendered> EastWestGatewayOf(const Topology& topology, const TopologyCluster& cluster) {
+  if (!cluster.gateway.own()) return Rendered{};
   ASSIGN_OR_RETURN(Rendered rendered,
                    RenderOperator(EastWestOperatorOf(topology, cluster), "east-west gateway"), "");
-  if (!cluster.gateway.own()) rendered.components.clear();
   for (Component& component : rendered.components)
     for (Json& object : component.objects) Mark(topology, object);
   return rendered;

@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 
+#include "base/strings.h"
 #include "kubeapi/json.h"
 #include "kubeapi/scalar.h"
 
@@ -164,7 +165,7 @@ bool IsPlain(std::string_view text) {
   }
   // A time stamp is a string to us, but not to every reader.
   const bool dated =
-      text.size() >= 10 && text[4] == '-' && text[7] == '-' && text[0] >= '0' && text[0] <= '9';
+      text.size() >= 10 && text[4] == '-' && text[7] == '-' && base::IsDigit(text[0]);
   const bool infinite = text == ".inf" || text == "-.inf" || text == "+.inf" || text == ".nan" ||
                         text == ".Inf" || text == "-.Inf" || text == ".NaN";
   return !dated && !infinite;

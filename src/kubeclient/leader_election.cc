@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "kubeapi/meta.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::kubeclient {
 namespace {
@@ -19,9 +20,6 @@ using std::chrono::seconds;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::string_view kAnnotation = "control-plane.alpha.kubernetes.io/leader";
-
-const Resource kMaps{"", "v1", "configmaps", "ConfigMap", true};
-const Resource kLeases{"coordination.k8s.io", "v1", "leases", "Lease", true};
 
 using Lock = LeaderElectionOptions::Lock;
 
@@ -93,7 +91,9 @@ struct LeaderElection::Impl : std::enable_shared_from_this<LeaderElection::Impl>
   /// When the record last changed, by our own clock: other machines' times are not to be trusted.
   SteadyClock::time_point seen_at;
 
-  const Resource& resource() const { return options.lock == Lock::kLease ? kLeases : kMaps; }
+  const Resource& resource() const {
+    return options.lock == Lock::kLease ? kubeapi::kLeases : kubeapi::kConfigMaps;
+  }
 
   void Later(base::Duration delay) {
     next = base::Timer::After(loop, delay, [weak = weak_from_this()] {

@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "http/websocket.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::kubeclient {
 namespace {
@@ -20,9 +21,9 @@ using kubeapi::StringAt;
 enum ExecChannel : char { kOut = 1, kErr = 2, kResult = 3 };
 
 std::string TargetOf(const ExecRequest& request) {
-  const Resource pods{"", "v1", "pods", "Pod", true};
-  std::string target = pods.Path(http::UrlEncode(request.ns), http::UrlEncode(request.pod)) +
-                       "/exec?stdout=true&stderr=true";
+  std::string target =
+      kubeapi::kPods.Path(http::UrlEncode(request.ns), http::UrlEncode(request.pod)) +
+      "/exec?stdout=true&stderr=true";
   if (!request.container.empty()) target += "&container=" + http::UrlEncode(request.container);
   for (const std::string& word : request.argv) target += "&command=" + http::UrlEncode(word);
   return target;

@@ -6,6 +6,7 @@
 
 #include "http/tcp.h"
 #include "http/websocket.h"
+#include "kubeapi/resources.h"
 
 namespace isthmus::kubeclient {
 namespace {
@@ -34,10 +35,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     local_->OnClose([weak = weak_from_this()](const Status&) {
       if (auto self = weak.lock()) self->End();
     });
-    const Resource pods{"", "v1", "pods", "Pod", true};
     const std::string path = fmt::format(
         "{}/portforward?ports={}",
-        pods.Path(http::UrlEncode(target.ns), http::UrlEncode(target.pod)), target.port);
+        kubeapi::kPods.Path(http::UrlEncode(target.ns), http::UrlEncode(target.pod)), target.port);
     http::RequestHead head = http::WebSocketRequest(path, {"v4.channel.k8s.io"});
     client.Upgrade(head, [weak = weak_from_this(), head](auto upgraded) {
       auto self = weak.lock();

@@ -18,8 +18,7 @@ namespace {
 using istio::networking::v1::WorkloadEntry;
 
 std::string At(const model::Labels& labels, std::string_view key) {
-  auto found = labels.find(std::string(key));
-  return found == labels.end() ? std::string() : found->second;
+  return base::ValueOf(labels, std::string(key));
 }
 
 bool Selects(const model::Labels& selector, const model::Labels& labels) {

@@ -9,14 +9,6 @@
 namespace isthmus::registry {
 namespace {
 
-using kubeapi::kConfigMaps;
-using kubeapi::kEndpointSlices;
-using kubeapi::kNamespaces;
-using kubeapi::kNodes;
-using kubeapi::kPods;
-using kubeapi::kSecrets;
-using kubeapi::kServices;
-
 using kubeclient::ListOptions;
 using kubeclient::Resource;
 
@@ -31,21 +23,21 @@ ClusterWatch::ClusterWatch(base::Loop& loop, kubeclient::Client& client, Options
   };
   const Need own = options.config_cluster ? Need::kRequired : Need::kOptional;
   // Nodes and namespaces first, so that pods need not be placed twice.
-  Watch(Need::kRequired, kNamespaces, "", {}, object(Watched::kNamespace));
-  Watch(Need::kRequired, kNodes, "", {}, object(Watched::kNode));
-  Watch(Need::kRequired, kPods, "", {"", "status.phase!=Failed"}, object(Watched::kPod));
-  Watch(Need::kRequired, kServices, "", {}, object(Watched::kService));
-  Watch(Need::kRequired, kEndpointSlices, "", {}, object(Watched::kEndpointSlice));
+  Watch(Need::kRequired, kubeapi::kNamespaces, "", {}, object(Watched::kNamespace));
+  Watch(Need::kRequired, kubeapi::kNodes, "", {}, object(Watched::kNode));
+  Watch(Need::kRequired, kubeapi::kPods, "", {"", "status.phase!=Failed"}, object(Watched::kPod));
+  Watch(Need::kRequired, kubeapi::kServices, "", {}, object(Watched::kService));
+  Watch(Need::kRequired, kubeapi::kEndpointSlices, "", {}, object(Watched::kEndpointSlice));
   Watch(Need::kOptional, config::FindKindByName("WorkloadEntry")->resource(), "", {},
         object(Watched::kWorkloadEntry));
-  Watch(own, kSecrets, "",
+  Watch(own, kubeapi::kSecrets, "",
         {"", "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"},
         object(Watched::kSecret));
-  Watch(own, kConfigMaps, options.system_namespace,
+  Watch(own, kubeapi::kConfigMaps, options.system_namespace,
         {"", "metadata.name=" + options.mesh_config_map},
         [this](const std::string&, const Json* now) { events_.mesh_config(now); });
   if (!options.config_cluster) return;
-  Watch(own, kSecrets, options.system_namespace, {"istio/multiCluster=true", ""},
+  Watch(own, kubeapi::kSecrets, options.system_namespace, {"istio/multiCluster=true", ""},
         [this](const std::string& key, const Json* now) { events_.remote_secret(key, now); });
   for (const config::Kind* kind : ConfigStore::Kinds())
     Watch(own, kind->resource(), "", {}, [this, kind](const std::string& key, const Json* now) {

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 
@@ -16,6 +17,17 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+// Callers take kNotFound for a file or a program that is not there; a system call of ours that
+// fails must not look like it.
+TEST(ErrnoTest, CallThatFailedIsInternal) {
+  errno = ENOENT;
+  EXPECT_EQ(ErrnoError("changing to /gone"),
+            Status(Code::kInternal, "changing to /gone: No such file or directory"));
+  EXPECT_EQ(CodeOfErrno(ENOENT, Code::kInternal), Code::kNotFound);
+  EXPECT_EQ(CodeOfErrno(EPERM, Code::kInternal), Code::kPermissionDenied);
+  EXPECT_EQ(CodeOfErrno(EINVAL, Code::kInternal), Code::kInternal);
+}
 
 class FilesTest : public testing::Test {
  protected:
