@@ -86,9 +86,11 @@ class Mesh:
             for cluster in cls.clusters:
                 kubectl(cluster, "apply", "-f", "-", text_in=SUBSETS)
                 cls.streams.append(Stream(pod(cluster, "sample", "sleep"), "sleep infinity", "http://helloworld.sample:5000/hello"))
-            # In cluster1 only: another primary that served its own configuration would take this away.
+            # In cluster1 only: another primary that served its own configuration would take this away. By address, since the
+            # gateways of the others, which have no such route, are endpoints of the same service.
             kubectl("cluster1", "apply", "-f", "-", text_in=INGRESS)
-            cls.streams.append(Stream(pod("cluster1", "sample", "sleep"), "sleep infinity", "http://istio-ingressgateway.istio-system/hello"))
+            gateway = lab.pod_ip("cluster1", "istio-system", "istio-ingressgateway")
+            cls.streams.append(Stream(pod("cluster1", "sample", "sleep"), "sleep infinity", f"http://{gateway}:8080/hello"))
             until(lambda: cls.streams[-1].has("Hello", 0), 30, "the ingress gateway answers")
             until(lambda: all(len(cls.standby(cluster)) == len(cls.clusters) - 1 for cluster in cls.clusters), 30, "control planes stand by")
         except BaseException:
