@@ -38,10 +38,15 @@ void Dialer::Found(base::Result<std::vector<base::SocketAddress>> addresses) {
 
 void Dialer::TryNext() {
   socket_ = std::make_unique<Socket>(loop_, this);
-  socket_->Connect(addresses_[next_address_++], route_.local_ip);
+  socket_->Connect(addresses_[attempts_++ % addresses_.size()], route_.local_ip);
+  attempt_timer_ = base::Timer::After(loop_, patience_, [this] {
+    patience_ *= 2;
+    TryNext();
+  });
 }
 
 void Dialer::OnOpen() {
+  attempt_timer_.Cancel();
   if (step_ == Step::kConnecting && route_.lost_after > base::Duration::zero())
     socket_->LoseAfter(route_.lost_after);
   if (step_ == Step::kConnecting && !route_.proxy.host.empty() && route_.unix_path.empty()) {
@@ -88,12 +93,13 @@ void Dialer::OnBytes(std::string_view bytes) {
 
 void Dialer::OnEnd(base::Status status) {
   if (status.ok()) status = base::Error(base::Code::kUnavailable, "the peer closed the connection");
-  if (step_ == Step::kConnecting && next_address_ < addresses_.size()) return TryNext();
+  if (step_ == Step::kConnecting && attempts_ < addresses_.size()) return TryNext();
   Fail(std::move(status));
 }
 
 void Dialer::Fail(base::Status status) {
   timer_.Cancel();
+  attempt_timer_.Cancel();
   socket_.reset();
   if (!route_.proxy.host.empty() && step_ == Step::kConnecting) {
     status = status.In(fmt::format("proxy {}", route_.proxy.text()));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -32,6 +33,10 @@ struct Dialed {
 
 /// Looks up, connects, asks the proxy, and shakes hands; then calls back once, never inside the
 /// constructor. Destroying it gives up silently. Internal to http.
+///
+/// An address that keeps silent is left for the next one after a second, then two, then four; the
+/// same one again if there is no other, since behind the address of a Service each connection may
+/// lead to another endpoint.
 class Dialer final : public SocketHandler {
  public:
   /// The callback takes the socket over and must set its handler at once.
@@ -59,7 +64,9 @@ class Dialer final : public SocketHandler {
   std::function<void(base::Result<Dialed>)> done_;
   std::shared_ptr<void> lookup_;
   std::vector<base::SocketAddress> addresses_;
-  size_t next_address_ = 0;
+  size_t attempts_ = 0;
+  base::Duration patience_ = std::chrono::seconds(1);
+  base::Timer attempt_timer_;
   std::unique_ptr<Socket> socket_;
   base::Timer timer_;
   enum class Step { kConnecting, kTunnelling, kHandshaking } step_ = Step::kConnecting;

@@ -7,9 +7,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <optional>
+#include <set>
 
 #include "base/strings.h"
+#include "http/dialer.h"
 #include "http/server.h"
 #include "http/tcp.h"
 #include "tests/http/tls_fixture.h"
@@ -589,6 +592,51 @@ TEST_F(SilenceTest, ServerThatAnswersPingsIsWaitedFor) {
   Ask(options);
   ASSERT_TRUE(loop_.RunUntil([&] { return answered_; }, seconds(10)));
   EXPECT_FALSE(loop_.RunUntil([&] { return end_.has_value(); }, milliseconds(500)));
+}
+
+/// The local ports of connections to a port of this machine that are not answered yet.
+std::set<std::string> PortsThatAsk(uint16_t port) {
+  std::set<std::string> ports;
+  std::ifstream table("/proc/net/tcp");
+  const std::string peer = fmt::format("0100007F:{:04X}", port);
+  for (std::string number, from, to, state, line; table >> number >> from >> to >> state;
+       std::getline(table, line)) {
+    if (to == peer && state == "02") ports.insert(from);
+  }
+  return ports;
+}
+
+// As behind the address of a Service, where another connection leads to another endpoint.
+TEST_F(SilenceTest, AnAddressThatDoesNotAnswerIsAskedByAnotherConnection) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
+  const sock_fprog program = {1, &nothing};
+  ASSERT_EQ(::setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
+  ASSERT_EQ(::listen(listener, 8), 0);
+  socklen_t size = sizeof address;
+  ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
+  const uint16_t port = ntohs(address.sin_port);
+  std::optional<base::Result<Dialed>> dialed;
+  Route route;
+  route.target = {"127.0.0.1", port};
+  Dialer dialer(loop_, route, seconds(60), [&](auto result) { dialed = std::move(result); });
+  std::set<std::string> ports;
+  ASSERT_TRUE(loop_.RunUntil(
+      [&] {
+        ports.merge(PortsThatAsk(port));
+        return ports.size() == 2;
+      },
+      seconds(20)));
+  const int unused = 0;
+  ASSERT_EQ(::setsockopt(listener, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused), 0);
+  ASSERT_TRUE(loop_.RunUntil([&] { return dialed.has_value(); }, seconds(20)));
+  EXPECT_TRUE(dialed->ok()) << dialed->status().message();
+  dialed.reset();
+  ::close(listener);
 }
 
 class TlsTest : public testing::Test {
