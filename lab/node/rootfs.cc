@@ -123,6 +123,15 @@ base::Status MakePrivateFolders(const ContainerConfig& config) {
   return {};
 }
 
+// What a sanitizer finds in a container outlives it; see tools/sanitizers/run.
+base::Status MakeReportsFolder() {
+#ifdef ISTHMUS_SANITIZER_REPORTS
+  if (access((std::string(kOldRoot) + ISTHMUS_SANITIZER_REPORTS).c_str(), W_OK) == 0)
+    return Bind({.source = ISTHMUS_SANITIZER_REPORTS, .target = ISTHMUS_SANITIZER_REPORTS});
+#endif
+  return {};
+}
+
 base::Status MakeImage(const ContainerConfig& config) {
   for (const ImageFolder& folder : config.folders) {
     RETURN_IF_ERROR(MakeFolders(folder.path), "image");
@@ -156,6 +165,7 @@ base::Status EnterRootfs(const ContainerConfig& config, const std::string& dir) 
   RETURN_IF_ERROR(MakeDevices(), "container");
   RETURN_IF_ERROR(MakePrivateFolders(config), "container");
   RETURN_IF_ERROR(MakeImage(config), "container");
+  RETURN_IF_ERROR(MakeReportsFolder(), "container");
   for (const Mount& mount_point : config.mounts) RETURN_IF_ERROR(Bind(mount_point), "volume");
   RETURN_IF_ERROR(MakeFolders(config.working_dir), "working directory");
 

@@ -54,7 +54,7 @@ size_t ResidentBytes() {
 }
 
 // A sanitizer keeps freed memory; the size says nothing there.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(_GLIBCXX_TSAN)
 constexpr size_t kSlack = size_t{1} << 30;
 #else
 constexpr size_t kSlack = 0;
