@@ -61,22 +61,26 @@ Adoption::Adoption(base::Loop& loop, const base::Clock& clock, registry::MeshReg
 Adoption::~Adoption() = default;
 
 bool Adoption::Concerns(const model::ClusterId& cluster) const {
-  if (cluster == options_.registry.cluster_id) return false;
+  return LeaderOf(cluster) != options_.registry.cluster_id;
+}
+
+const model::ClusterId& Adoption::LeaderOf(const model::ClusterId& cluster) const {
   // While we stand in for a cluster that stays so, whatever happens to its objects.
-  if (adopted_.contains(cluster)) return true;
-  auto at = concerns_.find(cluster);
-  if (at == concerns_.end()) at = concerns_.emplace(cluster, own_.HomeOf(cluster).present).first;
+  if (auto adopted = adopted_.find(cluster); adopted != adopted_.end()) return adopted->first;
+  auto at = leaders_.find(cluster);
+  if (at == leaders_.end()) at = leaders_.emplace(cluster, own_.LeaderOf(cluster)).first;
   return at->second;
 }
 
 Adoption::World* Adoption::Peek(const model::ClusterId& cluster) {
-  auto at = adopted_.find(cluster);
+  auto at = adopted_.find(LeaderOf(cluster));
   return at == adopted_.end() || !at->second->loaded() ? nullptr : &at->second->world;
 }
 
 Adoption::World* Adoption::Find(const model::ClusterId& cluster) {
-  auto at = adopted_.find(cluster);
-  Adopted* adopted = at == adopted_.end() ? Start(cluster) : at->second.get();
+  const model::ClusterId leader = LeaderOf(cluster);
+  auto at = adopted_.find(leader);
+  Adopted* adopted = at == adopted_.end() ? Start(leader) : at->second.get();
   if (adopted == nullptr) return nullptr;
   adopted->last_use = clock_.Now();
   if (adopted->loaded()) return &adopted->world;
@@ -157,7 +161,7 @@ void Adoption::Loaded(Adopted& adopted) {
 void Adoption::WhenLoaded(const model::ClusterId& cluster, std::function<void(World*)> then) {
   World* world = Find(cluster);
   if (world != nullptr && world->injector != nullptr) return then(world);
-  auto at = adopted_.find(cluster);
+  auto at = adopted_.find(LeaderOf(cluster));
   if (at == adopted_.end()) return then(nullptr);
   Adopted* adopted = at->second.get();
   adopted->waiting.push_back(std::move(then));
@@ -179,7 +183,7 @@ void Adoption::GiveUp(Adopted& adopted) {
 }
 
 void Adoption::Check() {
-  concerns_.clear();
+  leaders_.clear();
   for (const auto& [cluster, adopted] : adopted_) {
     const bool ready = own_.HomeOf(cluster).ready;
     if (ready == !adopted->home_was_away) continue;
@@ -201,6 +205,7 @@ void Adoption::SendHome(Adopted& adopted) {
 }
 
 void Adoption::Sweep() {
+  leaders_.clear();  // A namespace may name another leader without a new snapshot.
   const base::Time now = clock_.Now();
   std::erase_if(adopted_, [&](const auto& entry) {
     const auto& [cluster, adopted] = entry;

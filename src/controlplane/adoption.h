@@ -26,9 +26,10 @@ struct AdoptionOptions {
 };
 
 /// The clusters of other control planes that we stand in for while those are away. A proxy of a
-/// cluster that has a control plane of its own is never shown our configuration: it sees its own
-/// cluster's, read through the remote secret, as its own control plane would have it. Such a world
-/// is loaded when somebody asks for it and dropped when nobody does any more. Lives on its loop.
+/// cluster that has a control plane of its own, or one that leads it, is never shown our
+/// configuration: it sees that cluster's, read through the remote secret, as its own control plane
+/// would have it. Such a world is loaded when somebody asks for it and dropped when nobody does any
+/// more. Lives on its loop.
 class Adoption {
  public:
   /// What the proxies and pods of one cluster are served from.
@@ -53,7 +54,7 @@ class Adoption {
   Adoption(const Adoption&) = delete;
   Adoption& operator=(const Adoption&) = delete;
 
-  /// Whether the cluster is another one with a control plane of its own.
+  /// Whether another control plane is to serve the cluster: its own, or the one that leads it.
   bool Concerns(const model::ClusterId& cluster) const;
   /// The world of a cluster that Concerns() us; null while it is being loaded.
   World* Find(const model::ClusterId& cluster);
@@ -65,11 +66,16 @@ class Adoption {
   /// Our own view of the clusters may have changed: who has its control plane back gets its proxies
   /// back.
   void Check();
+  /// Whether the proxies of `cluster` are shown the world of `world`: its own or its leader's.
+  bool Serves(const model::ClusterId& world, const model::ClusterId& cluster) const {
+    return LeaderOf(cluster) == world;
+  }
   /// Names of the clusters that we stand in for now.
   std::vector<std::string> Clusters() const;
 
  private:
   struct Adopted;
+  const model::ClusterId& LeaderOf(const model::ClusterId& cluster) const;
   Adopted* Start(const model::ClusterId& cluster);
   void StartPatience(Adopted& adopted);
   void PublishRoots(Adopted& adopted);
@@ -85,7 +91,8 @@ class Adoption {
   const AdoptionOptions options_;
   const Events events_;
   std::map<model::ClusterId, std::unique_ptr<Adopted>> adopted_;
-  mutable std::map<model::ClusterId, bool> concerns_;  ///< Remembered until the next Check().
+  /// Who leads a cluster; remembered until the next Check() or Sweep().
+  mutable std::map<model::ClusterId, model::ClusterId> leaders_;
   base::Timer sweep_;
   /// Guards answers of API servers against coming after the end.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -230,7 +230,7 @@ void ControlPlane::Impl::StartFailover() {
   adopted.root_config_map = settings.root_config_map;
   const auto of = [this](const model::ClusterId& cluster) {
     return [this, cluster](const model::Proxy& proxy) {
-      return registry->KnownAs(proxy.cluster) == cluster;
+      return adoption->Serves(cluster, registry->KnownAs(proxy.cluster));
     };
   };
   adoption = std::make_unique<Adoption>(

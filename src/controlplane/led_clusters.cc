@@ -7,6 +7,7 @@
 #include "kubeapi/meta.h"
 #include "kubeapi/resources.h"
 #include "kubeclient/informer.h"
+#include "registry/records.h"
 
 namespace isthmus::controlplane {
 namespace {
@@ -14,12 +15,11 @@ namespace {
 using kubeapi::kMutatingWebhooks;
 using kubeapi::kNamespaces;
 
-constexpr char kLeaders[] = "topology.istio.io/controlPlaneClusters";
-
 }  // namespace
 
 bool NamesLeader(const kubeapi::Json& system_namespace, std::string_view cluster_id) {
-  for (const std::string& name : base::SplitList(kubeapi::AnnotationOf(system_namespace, kLeaders)))
+  for (const std::string& name :
+       base::SplitList(kubeapi::AnnotationOf(system_namespace, registry::kLeadersAnnotation)))
     if (name == "*" || name == cluster_id) return true;
   return false;
 }

@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "kubeapi/meta.h"
 #include "kubeapi/resources.h"
+#include "registry/records.h"
 
 namespace isthmus::controlplane {
 namespace {
@@ -101,7 +102,7 @@ Json StandbySlice(const StandbyOffer& offer, const std::string& from, const Json
             {"namespace", kubeapi::NamespaceOf(service)},
             {"labels",
              {{"kubernetes.io/service-name", name},
-              {"endpointslice.kubernetes.io/managed-by", "standby.isthmus.dev"}}},
+              {registry::kManagedByLabel, registry::kStandbyManager}}},
             // It goes with the Service, whoever removes that.
             {"ownerReferences", Json::array({{{"apiVersion", "v1"},
                                               {"kind", "Service"},

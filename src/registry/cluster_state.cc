@@ -250,6 +250,12 @@ std::string ClusterState::NamespaceNetwork() const {
   return found == namespaces_.end() ? std::string() : At(*found->second.labels, kNetworkLabel);
 }
 
+std::vector<std::string> ClusterState::Leaders() const {
+  auto found = namespaces_.find(context_.system_namespace);
+  return found == namespaces_.end() ? std::vector<std::string>()
+                                    : base::SplitList(found->second.leaders);
+}
+
 LabelsPtr ClusterState::Topology(const model::Labels& labels, const model::Locality& locality,
                                  const std::string& node, const model::NetworkId& network) const {
   model::Labels topology;
@@ -480,17 +486,26 @@ std::string ClusterState::Identity(const std::string& ns, const std::string& acc
 }
 
 std::shared_ptr<const model::ServiceEndpoints::Shard> ClusterState::BuildShard(
-    const std::string& hostname) const {
+    const std::string& hostname, bool standby) const {
   const ServiceRecord* record = FindService(hostname);
   if (record == nullptr) return nullptr;
   const model::Service& service = *record->service;
   auto shard = std::make_shared<model::ServiceEndpoints::Shard>();
   shard->provider = "Kubernetes";
   shard->cluster = id_;
-  if (auto slices = slices_.find(service.ns + "/" + service.name); slices != slices_.end())
+  const auto add_slices = [&](bool standing_by) {
+    const auto slices = slices_.find(service.ns + "/" + service.name);
+    if (slices == slices_.end()) return;
     for (const auto& [name, slice] : slices->second)
-      AddSliceEndpoints(*record, name, slice, shard->endpoints);
+      if (slice.standby == standing_by) AddSliceEndpoints(*record, name, slice, shard->endpoints);
+  };
+  add_slices(false);
   AddEntryEndpoints(*record, shard->endpoints);
+  if (standby && std::none_of(shard->endpoints.begin(), shard->endpoints.end(),
+                              [](const model::Endpoint& endpoint) {
+                                return endpoint.health == model::Health::kHealthy;
+                              }))
+    add_slices(true);
   if (shard->endpoints.empty()) return nullptr;
   std::sort(shard->endpoints.begin(), shard->endpoints.end(), ByAddress);
   // While endpoints move between slices, one may be in two of them.
@@ -517,7 +532,7 @@ void ClusterState::AddSliceEndpoints(const ServiceRecord& record, const std::str
     endpoint.ns = service.ns;
     endpoint.node = item.node;
     endpoint.hostname = item.hostname;
-    if (service.publish_not_ready || item.ready)
+    if (service.publish_not_ready || item.ready || (slice.standby && item.serving))
       endpoint.health = model::Health::kHealthy;
     else if (item.terminating)
       endpoint.health =

@@ -70,8 +70,10 @@ class ClusterState {
   const ServiceRecord* FindService(const std::string& hostname) const;
   std::vector<std::string> Hostnames() const;
   /// Endpoints of a Kubernetes service, sorted; null when there are none.
-  std::shared_ptr<const model::ServiceEndpoints::Shard> BuildShard(
-      const std::string& hostname) const;
+  /// With `standby`, what stands by for them is among them while none of them is healthy, as
+  /// kube-proxy has it.
+  std::shared_ptr<const model::ServiceEndpoints::Shard> BuildShard(const std::string& hostname,
+                                                                   bool standby = false) const;
   /// Endpoints that the pods and WorkloadEntries of a namespace give to `ports` of a ServiceEntry
   /// that selects them.
   std::vector<model::Endpoint> SelectEndpoints(const std::string& ns, const model::Labels& selector,
@@ -89,6 +91,8 @@ class ClusterState {
   std::string NamespaceTrafficDistribution(const std::string& ns) const;
   /// The network label of the system namespace; empty when there is none.
   std::string NamespaceNetwork() const;
+  /// Names of the clusters whose control planes lead this one, as its system namespace says.
+  std::vector<std::string> Leaders() const;
   /// The endpoint that an inline address of a ServiceEntry or a WorkloadEntry gives; port and port
   /// name unset.
   model::Endpoint EntryEndpoint(const istio::networking::v1::WorkloadEntry& entry,

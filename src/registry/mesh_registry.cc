@@ -331,6 +331,18 @@ ControlPlaneOf MeshRegistry::HomeOf(const model::ClusterId& cluster) const {
   return home;
 }
 
+model::ClusterId MeshRegistry::LeaderOf(const model::ClusterId& cluster) const {
+  const ClusterState* state = mesh_.Find(cluster);
+  if (cluster == options_.cluster_id || state == nullptr) return options_.cluster_id;
+  if (HomeOf(cluster).present) return cluster;
+  const std::vector<std::string> leaders = state->Leaders();
+  for (const std::string& name : leaders)
+    if (name == "*" || name == options_.cluster_id.text()) return options_.cluster_id;
+  for (const std::string& name : leaders)
+    if (const model::ClusterId leader(name); HomeOf(leader).present) return leader;
+  return options_.cluster_id;
+}
+
 std::vector<ClusterStatus> MeshRegistry::Clusters() const {
   std::vector<ClusterStatus> rows;
   auto count = [this](ClusterStatus& row) {

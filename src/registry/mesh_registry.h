@@ -101,6 +101,9 @@ class MeshRegistry {
   /// What a cluster says; null for one that is not known or has said nothing yet.
   const ClusterState* StateOf(const model::ClusterId& cluster) const { return mesh_.Find(cluster); }
   ControlPlaneOf HomeOf(const model::ClusterId& cluster) const;
+  /// The cluster whose control plane is to serve the proxies of a cluster: itself when it has one,
+  /// else the first that its system namespace names and that has one, else ours.
+  model::ClusterId LeaderOf(const model::ClusterId& cluster) const;
   /// Called when a remote cluster came, changed its credentials or went.
   void OnClustersChanged(std::function<void()> callback) {
     clusters_changed_ = std::move(callback);

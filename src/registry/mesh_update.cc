@@ -269,7 +269,7 @@ std::shared_ptr<const model::ServiceEndpoints> MeshState::MergeEndpoints(
     }
     const ServiceRecord* record = cluster->FindService(host);
     if (record == nullptr || record->service->ns != ns) continue;
-    if (auto shard = cluster->BuildShard(host)) merged->shards.push_back(std::move(shard));
+    if (auto shard = cluster->BuildShard(host, true)) merged->shards.push_back(std::move(shard));
   }
   if (merged->shards.empty()) return nullptr;
   std::sort(merged->shards.begin(), merged->shards.end(), [](const auto& a, const auto& b) {

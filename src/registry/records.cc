@@ -145,7 +145,8 @@ std::string TrafficDistribution(const std::string& text) {
 
 NamespaceRecord ReadNamespace(const Json& object, LabelPool& pool) {
   return {pool.Intern(ReadStrings(Find(object, {"metadata", "labels"}))),
-          kubeapi::AnnotationOf(object, "networking.istio.io/traffic-distribution")};
+          kubeapi::AnnotationOf(object, "networking.istio.io/traffic-distribution"),
+          kubeapi::AnnotationOf(object, kLeadersAnnotation)};
 }
 
 NodeRecord ReadNode(const Json& object, LabelPool& pool) {
@@ -217,6 +218,7 @@ std::optional<SliceRecord> ReadSlice(const Json& object) {
   if (slice.service.empty() || StringAt(object, {"addressType"}) == "FQDN" ||
       !kubeapi::LabelOf(object, "multicluster.kubernetes.io/service-name").empty())
     return std::nullopt;
+  slice.standby = kubeapi::LabelOf(object, kManagedByLabel) == kStandbyManager;
   for (const Json& port : ItemsAt(object, {"ports"}))
     if (const uint16_t number = PortAt(port, "port"); number != 0)
       slice.ports.emplace_back(StringAt(port, {"name"}), number);

@@ -33,9 +33,19 @@ inline constexpr char kZoneLabel[] = "topology.kubernetes.io/zone";
 inline constexpr char kSubzoneLabel[] = "topology.istio.io/subzone";
 inline constexpr char kHostnameLabel[] = "kubernetes.io/hostname";
 
+/// Of the system namespace of a cluster without a control plane: the clusters whose control planes
+/// lead it; "*" is any.
+inline constexpr char kLeadersAnnotation[] = "topology.istio.io/controlPlaneClusters";
+
+/// Who manages the slices with what stands by for the endpoints of a Service; see
+/// controlplane::Standby.
+inline constexpr char kStandbyManager[] = "standby.isthmus.dev";
+inline constexpr char kManagedByLabel[] = "endpointslice.kubernetes.io/managed-by";
+
 struct NamespaceRecord {
   LabelsPtr labels;
   std::string traffic_distribution;  ///< As annotated.
+  std::string leaders;               ///< As annotated.
 };
 
 struct NodeRecord {
@@ -79,7 +89,8 @@ struct SliceEndpoint {
 };
 
 struct SliceRecord {
-  std::string service;  ///< Name, in the slice's own namespace.
+  std::string service;   ///< Name, in the slice's own namespace.
+  bool standby = false;  ///< Managed by kStandbyManager.
   std::vector<SliceEndpoint> endpoints;
   std::vector<std::pair<std::string, uint16_t>> ports;
 };

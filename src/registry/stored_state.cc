@@ -117,6 +117,7 @@ Json ServiceObject(const std::string& key, const ServiceRecord& record) {
 Json SliceObject(const std::string& ns, const std::string& name, const SliceRecord& slice) {
   Json object = Object("EndpointSlice", ns + "/" + name);
   object["metadata"]["labels"]["kubernetes.io/service-name"] = slice.service;
+  if (slice.standby) object["metadata"]["labels"][kManagedByLabel] = kStandbyManager;
   Json endpoints = Json::array();
   for (const SliceEndpoint& endpoint : slice.endpoints) {
     Json item = {{"addresses", Json::array({endpoint.address})},
@@ -153,6 +154,8 @@ void ClusterState::Export(const std::function<void(const Json&)>& sink) const {
     if (!record.traffic_distribution.empty())
       object["metadata"]["annotations"]["networking.istio.io/traffic-distribution"] =
           record.traffic_distribution;
+    if (!record.leaders.empty())
+      object["metadata"]["annotations"][kLeadersAnnotation] = record.leaders;
     sink(object);
   }
   for (const auto& [key, record] : nodes_) sink(NodeObject(key, record));

@@ -83,7 +83,11 @@ void AddControlPlaneChain(const ClassInputs& in, const ServicePtr& service, std:
       service->hostname != host + "." + mesh.domain_suffix || !service->FindPort(kDiscoveryPort))
     return;
   FilterChain chain;
-  chain.mutable_filter_chain_match()->add_server_names(host);
+  auto* match = chain.mutable_filter_chain_match();
+  match->add_server_names(host);
+  // What a remote with an istiod of its own, for injection, calls the control plane of another.
+  if (const std::string remote = "istiod-remote." + service->ns + ".svc"; remote != host)
+    match->add_server_names(remote);
   WriteTcpProxy(mesh, TcpTarget::To(OutboundName(kDiscoveryPort, "", service->hostname)),
                 chain.add_filters());
   AppendField(Listener::kFilterChainsFieldNumber, Finish(&chain), bytes);

@@ -210,6 +210,28 @@ class Models(UnderRequests):
         self.served("cluster1", "cluster2", ["cluster1"])
         self.no_failure()
 
+    def test_2_either_control_plane_serves_all(self):
+        for away, concerned in (("cluster1", ("cluster1", "cluster2")), ("cluster3", ("cluster3",))):
+            others = [name for name in ("cluster1", "cluster3", "cluster4") if name != away]
+            self.scaled(away, ISTIOD, 0)
+            try:
+                for name in concerned:
+                    self.served(away, name, others)
+                # What changes now arrives everywhere.
+                kubectl("cluster2", "scale", "deploy/helloworld-v1", "-n", "sample", "--replicas=0")
+                for name in self.streams:
+                    self.seen_by(name, set(NETWORKS) - {"cluster2"})
+                kubectl("cluster2", "scale", "deploy/helloworld-v1", "-n", "sample", "--replicas=1")
+                kubectl("cluster2", "rollout", "status", "deploy/helloworld-v1", "-n", "sample", "--timeout=60s")
+                self.owners[pod("cluster2", "sample", "helloworld")] = "cluster2"
+                for name in self.streams:
+                    self.seen_by(name, set(NETWORKS))
+            finally:
+                self.scaled(away, ISTIOD, 1)
+            for name in concerned:
+                self.served("nobody", name, [away])
+        self.no_failure()
+
     # ---- The way of a remote to its control plane
 
     def connected_since(self, name, moment):

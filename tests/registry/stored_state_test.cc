@@ -23,9 +23,13 @@ std::string Odd() {
 ---
 {kind: EndpointSlice, metadata: {name: h-1, namespace: a, labels: {kubernetes.io/service-name: h}}, ports: [{name: dns, port: 5353}], endpoints: [{addresses: [10.1.0.1], hostname: h0, conditions: {ready: false, serving: true, terminating: true}, targetRef: {kind: Pod, name: d-7f9-x}}, {addresses: [10.9.9.9], nodeName: n}]}
 ---
+{kind: EndpointSlice, metadata: {name: d-standby, namespace: a, labels: {kubernetes.io/service-name: d, endpointslice.kubernetes.io/managed-by: standby.isthmus.dev}}, ports: [{name: web, port: 80}], endpoints: [{addresses: [10.1.0.7], conditions: {ready: false, serving: true, terminating: true}}]}
+---
 {kind: WorkloadEntry, apiVersion: networking.istio.io/v1, metadata: {name: vm, namespace: a}, spec: {address: 10.3.0.1, labels: {app: vm}, ports: {web: 8080}, network: n3, weight: 5, serviceAccount: s}}
 ---
 {kind: Namespace, metadata: {name: a, annotations: {networking.istio.io/traffic-distribution: PreferSameNode}}}
+---
+{kind: Namespace, metadata: {name: istio-system, labels: {topology.istio.io/network: network2}, annotations: {topology.istio.io/controlPlaneClusters: "c1,c3"}}}
 )";
 }
 
@@ -45,6 +49,10 @@ TEST(StoredStateTest, GivesTheSameSnapshotAgain) {
   std::string why;
   EXPECT_TRUE(SameSnapshot(world.snapshot(), again.snapshot(), &why)) << why;
   EXPECT_EQ(again.Service("h.a.svc.cluster.local")->ports.size(), 2u);
+  const auto* c2 = again.mesh().Find(ClusterId("c2"));
+  EXPECT_EQ(c2->Leaders(), (std::vector<std::string>{"c1", "c3"}));
+  EXPECT_EQ(c2->BuildShard("d.a.svc.cluster.local"), nullptr);
+  EXPECT_NE(c2->BuildShard("d.a.svc.cluster.local", true), nullptr);
 }
 
 TEST(StoredStateTest, KeepsNoSecrets) {
