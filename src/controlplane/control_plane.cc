@@ -520,6 +520,7 @@ ControlPlane::Ports ControlPlane::ports() const {
 
 void ControlPlane::Shutdown(std::function<void()> done) {
   impl_->draining = true;
+  impl_->standby->Leave();
   impl_->xds.SetReady(false);
   impl_->xds.CloseAll(Status(base::Code::kUnavailable, "the control plane is shutting down"));
   auto open = std::make_shared<int>(0);

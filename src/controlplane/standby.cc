@@ -151,19 +151,21 @@ struct Standby::Impl : std::enable_shared_from_this<Impl> {
     if (!home.present) target.written.reset();  // The slice has gone with the Service.
     if (target.busy || !home.present || registry.ClientFor(id) == nullptr) return;
     StandbyOffer offer;
-    if (options.enabled) {
-      const registry::ClusterState* own = registry.StateOf(model::ClusterId(options.cluster));
+    const model::ClusterId here(options.cluster);
+    const bool offers = options.enabled && !(leaving && !registry.HomeOf(here).ready);
+    if (offers) {
+      const registry::ClusterState* own = registry.StateOf(here);
       const registry::ClusterState* other = registry.StateOf(id);
       if (own == nullptr || other == nullptr) return;
-      offer = OfferFor(*own, *other, registry.snapshot()->gateways->all(),
-                       registry.HomeOf(own->id()).hostname, options.discovery_port,
-                       options.webhook_port);
+      offer =
+          OfferFor(*own, *other, registry.snapshot()->gateways->all(),
+                   registry.HomeOf(here).hostname, options.discovery_port, options.webhook_port);
       // While we have no address the last one is as good as none.
       if (offer.addresses.empty()) return;
     }
     if (target.written == offer) return;
     target.busy = true;
-    if (options.enabled)
+    if (offers)
       Write(id, home.service, offer);
     else
       Withdraw(id, home.service);
@@ -247,6 +249,7 @@ struct Standby::Impl : std::enable_shared_from_this<Impl> {
   const StandbyOptions options;
   std::map<model::ClusterId, Target> targets;
   bool pending = false;
+  bool leaving = false;
   base::Timer pause;
   base::Timer again;
 };
@@ -262,5 +265,10 @@ Standby::Standby(base::Loop& loop, registry::MeshRegistry& registry, StandbyOpti
 Standby::~Standby() = default;
 
 void Standby::Changed() { impl_->Soon(); }
+
+void Standby::Leave() {
+  impl_->leaving = true;
+  impl_->Soon();
+}
 
 }  // namespace isthmus::controlplane

@@ -63,6 +63,9 @@ class Standby {
 
   /// Endpoints, gateways or clusters may have changed. Cheap; the work follows in a moment.
   void Changed();
+  /// This process ends. What it offers is taken back as soon as no pod of this control plane is
+  /// ready any more, so that nobody is sent to one that has gone.
+  void Leave();
 
  private:
   struct Impl;

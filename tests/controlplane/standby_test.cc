@@ -61,6 +61,22 @@ TEST_F(StandbyTest, OnOneNetworkOurPodsStandByAndAreFollowed) {
   EXPECT_TRUE(Until([this] { return Offered() == "172.20.0.10 15012 15017"; })) << Offered();
 }
 
+TEST_F(StandbyTest, TheLastPodThatEndsTakesTheOfferBack) {
+  Start();
+  ASSERT_TRUE(Until([this] { return Offered() != "nothing"; }));
+  const auto gone = [this] { return Offered() == "nothing"; };
+  // A pod that is not ready for a while may come back.
+  PutEndpoint(own_, "172.20.0.9", false);
+  EXPECT_FALSE(loop_.RunUntil(gone, std::chrono::milliseconds(500)));
+  // Another pod that is ready goes on.
+  PutEndpoint(own_, "172.20.0.9", true);
+  ASSERT_TRUE(Until([this] { return registry_->HomeOf(model::ClusterId("cluster1")).ready; }));
+  standby_->Leave();
+  EXPECT_FALSE(loop_.RunUntil(gone, std::chrono::milliseconds(500)));
+  PutEndpoint(own_, "172.20.0.9", false);
+  EXPECT_TRUE(Until(gone));
+}
+
 TEST_F(StandbyTest, SwitchedOffItTakesTheOfferBack) {
   other_.Put(
       "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: "
