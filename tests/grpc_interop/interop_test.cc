@@ -166,9 +166,13 @@ class GrpcServer {
     thread_ = std::thread([this] { Serve(); });
   }
   ~GrpcServer() {
+    // Ends the thread: it gets no more calls. The queue must be there until then, or asking it for
+    // one aborts.
     server_->Shutdown(std::chrono::system_clock::now());
-    queue_->Shutdown();
     thread_.join();
+    queue_->Shutdown();
+    while (Next()) {
+    }
   }
   int port() const { return port_; }
 
