@@ -18,10 +18,9 @@ using kubeapi::kNamespaces;
 }  // namespace
 
 bool NamesLeader(const kubeapi::Json& system_namespace, std::string_view cluster_id) {
-  for (const std::string& name :
-       base::SplitList(kubeapi::AnnotationOf(system_namespace, registry::kLeadersAnnotation)))
-    if (name == "*" || name == cluster_id) return true;
-  return false;
+  return registry::IsLeader(
+      base::SplitList(kubeapi::AnnotationOf(system_namespace, registry::kLeadersAnnotation)),
+      cluster_id);
 }
 
 struct LedClusters::Led {

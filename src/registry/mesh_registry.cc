@@ -336,8 +336,7 @@ model::ClusterId MeshRegistry::LeaderOf(const model::ClusterId& cluster) const {
   if (cluster == options_.cluster_id || state == nullptr) return options_.cluster_id;
   if (HomeOf(cluster).present) return cluster;
   const std::vector<std::string> leaders = state->Leaders();
-  for (const std::string& name : leaders)
-    if (name == "*" || name == options_.cluster_id.text()) return options_.cluster_id;
+  if (IsLeader(leaders, options_.cluster_id.text())) return options_.cluster_id;
   for (const std::string& name : leaders)
     if (const model::ClusterId leader(name); HomeOf(leader).present) return leader;
   return options_.cluster_id;

@@ -143,6 +143,11 @@ std::string TrafficDistribution(const std::string& text) {
   return base::EqualsIgnoreCase(text, "PreferSameNode") ? "PreferSameNode" : "";
 }
 
+bool IsLeader(const std::vector<std::string>& leaders, std::string_view cluster) {
+  return std::any_of(leaders.begin(), leaders.end(),
+                     [&](const std::string& name) { return name == "*" || name == cluster; });
+}
+
 NamespaceRecord ReadNamespace(const Json& object, LabelPool& pool) {
   return {pool.Intern(ReadStrings(Find(object, {"metadata", "labels"}))),
           kubeapi::AnnotationOf(object, "networking.istio.io/traffic-distribution"),

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/object.h"
@@ -36,6 +37,8 @@ inline constexpr char kHostnameLabel[] = "kubernetes.io/hostname";
 /// Of the system namespace of a cluster without a control plane: the clusters whose control planes
 /// lead it; "*" is any.
 inline constexpr char kLeadersAnnotation[] = "topology.istio.io/controlPlaneClusters";
+/// Whether a cluster is among those that the annotation names.
+bool IsLeader(const std::vector<std::string>& leaders, std::string_view cluster);
 
 /// Who manages the slices with what stands by for the endpoints of a Service; see
 /// controlplane::Standby.
