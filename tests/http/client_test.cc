@@ -476,27 +476,46 @@ TEST(ClientUrlTest, BadUrlsAreTold) {
   }
 }
 
+/// A socket of this machine that listens, and from which nobody accepts.
+struct QuietSocket {
+  explicit QuietSocket(int backlog) : fd(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(fd, backlog), 0);
+    EXPECT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    port = ntohs(address.sin_port);
+  }
+  ~QuietSocket() { ::close(fd); }
+  QuietSocket(const QuietSocket&) = delete;
+  QuietSocket& operator=(const QuietSocket&) = delete;
+
+  const int fd;
+  uint16_t port = 0;
+};
+
+/// What is sent to a socket is lost from now on, as on the way to a machine that is gone.
+void LoseAllSentTo(int fd) {
+  sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
+  const sock_fprog program = {1, &nothing};
+  ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
+}
+
 TEST(ClientUrlTest, ConnectTimeout) {
   base::Loop loop;
   // A full backlog: nobody accepts, and the kernel does not answer.
-  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  ASSERT_EQ(::listen(listener, 0), 0);
-  socklen_t size = sizeof address;
-  ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
+  const QuietSocket listener(0);
   ClientOptions options;
-  options.url = fmt::format("https://127.0.0.1:{}",
-                            ntohs(address.sin_port));  // The handshake waits for ever.
+  options.url =
+      fmt::format("https://127.0.0.1:{}", listener.port);  // The handshake waits for ever.
   options.connect_timeout = milliseconds(50);
   Client client(loop, options);
   std::optional<base::Status> status;
   client.Fetch({}, seconds(10), [&](auto response) { status = response.status(); });
   ASSERT_TRUE(loop.RunUntil([&] { return status.has_value(); }, seconds(5)));
   EXPECT_EQ(status->code(), base::Code::kDeadlineExceeded);
-  ::close(listener);
 }
 
 /// What a client holds while a server says nothing: the end of its one request.
@@ -558,12 +577,7 @@ TEST_F(SilenceTest, ConnectionToAMachineThatIsGoneBreaks) {
     ASSERT_EQ(::getsockopt(client, IPPROTO_TCP, option, &value, &size), 0);
     EXPECT_EQ(value, 1);
   }
-  // What is sent is lost from now on, as on the way to a machine that is gone.
-  sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
-  const sock_fprog program = {1, &nothing};
-  ASSERT_EQ(::setsockopt(SocketWith(server_->port(), true), SOL_SOCKET, SO_ATTACH_FILTER, &program,
-                         sizeof program),
-            0);
+  ASSERT_NO_FATAL_FAILURE(LoseAllSentTo(SocketWith(server_->port(), true)));
   stream_->SendData(base::Slice(std::string("lost")), false);
   ASSERT_TRUE(loop_.RunUntil([&] { return end_.has_value(); }, seconds(20)));
   EXPECT_EQ(end_->code(), base::Code::kUnavailable) << end_->message();
@@ -608,35 +622,23 @@ std::set<std::string> PortsThatAsk(uint16_t port) {
 
 // As behind the address of a Service, where another connection leads to another endpoint.
 TEST_F(SilenceTest, AnAddressThatDoesNotAnswerIsAskedByAnotherConnection) {
-  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
-  const sock_fprog program = {1, &nothing};
-  ASSERT_EQ(::setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
-  ASSERT_EQ(::listen(listener, 8), 0);
-  socklen_t size = sizeof address;
-  ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
-  const uint16_t port = ntohs(address.sin_port);
+  const QuietSocket listener(8);
+  ASSERT_NO_FATAL_FAILURE(LoseAllSentTo(listener.fd));
   std::optional<base::Result<Dialed>> dialed;
   Route route;
-  route.target = {"127.0.0.1", port};
+  route.target = {"127.0.0.1", listener.port};
   Dialer dialer(loop_, route, seconds(60), [&](auto result) { dialed = std::move(result); });
   std::set<std::string> ports;
   ASSERT_TRUE(loop_.RunUntil(
       [&] {
-        ports.merge(PortsThatAsk(port));
+        ports.merge(PortsThatAsk(listener.port));
         return ports.size() == 2;
       },
       seconds(20)));
   const int unused = 0;
-  ASSERT_EQ(::setsockopt(listener, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused), 0);
+  ASSERT_EQ(::setsockopt(listener.fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused), 0);
   ASSERT_TRUE(loop_.RunUntil([&] { return dialed.has_value(); }, seconds(20)));
   EXPECT_TRUE(dialed->ok()) << dialed->status().message();
-  dialed.reset();
-  ::close(listener);
 }
 
 class TlsTest : public testing::Test {
