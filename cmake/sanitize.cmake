@@ -3,7 +3,7 @@
 if(ISTHMUS_SANITIZE)
   # A folder that everybody may write to. While it is there, what a sanitizer finds becomes a file in it, in the lab's containers
   # too; else it is printed.
-  set(ISTHMUS_SANITIZER_REPORTS /var/tmp/isthmus-sanitizers CACHE PATH "folder for the sanitizers' reports")
+  set(ISTHMUS_SANITIZER_REPORTS /var/tmp/isthmus-sanitizers)
   add_library(isthmus_sanitizer_defaults OBJECT tools/sanitizers/defaults.cc)
   # A finding of the undefined sanitizer ends the program, as those of the others do: a test must not pass over it.
   add_compile_options(-fsanitize=${ISTHMUS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

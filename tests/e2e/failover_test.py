@@ -124,10 +124,11 @@ class Mesh:
         return "\n".join(f"{cluster} {name}: {line}" for cluster in self.clusters for name, log in proxy_logs(cluster) for line in log
                          if re.match(r'\[[^]]*\] "[^"]*" (5\d\d|0) ', line))
 
-    def who_serves(self, cluster):
-        """What every control plane says, and what the cluster's agents have said last."""
-        tables = [istioctl(each, "ps") for each in self.clusters]
-        logs = [f"{name}:\n" + "\n".join([line for line in log if not line.startswith("[")][-15:]) for name, log in proxy_logs(cluster)]
+    def who_serves(self, *clusters):
+        """What every control plane says, and what the agents of these clusters have said last."""
+        tables = [istioctl(cluster, "ps") for cluster in self.clusters]
+        logs = [f"{name}:\n" + "\n".join([line for line in log if not line.startswith("[")][-15:])
+                for cluster in clusters for name, log in proxy_logs(cluster)]
         return "\n".join(tables + logs)
 
     def away(self, *clusters):
@@ -296,7 +297,7 @@ class ThreePrimaries(Mesh, unittest.TestCase):
             until(lambda: all(len(served_by("cluster3", cluster)) == self.proxies for cluster in self.clusters), 3 * SECONDS, "all at cluster3")
             took = time.monotonic() - gone
             print(f"{self.NETWORKS}: proxies of two clusters served by the third after {took:.1f} s")
-            self.assertLess(took, SECONDS, "" if took < SECONDS else "\n".join(self.who_serves(cluster) for cluster in self.clusters))
+            self.assertLess(took, SECONDS, "" if took < SECONDS else self.who_serves(*self.clusters))
             kubectl("cluster2", "scale", "deploy/helloworld-v2", "-n", "sample", "--replicas=2")
             kubectl("cluster2", "rollout", "status", "deploy/helloworld-v2", "-n", "sample", "--timeout=60s")
             self.no_failure()
